@@ -1,0 +1,214 @@
+"""Every error this package raises on purpose.
+
+    ReactorError
+    ├── Refused                  what an author, a client or an operator did
+    │   ├── ManifestError        manifest.json or the class it names
+    │   ├── ModelDefinitionError a VideoModel class that cannot be served
+    │   ├── SettingError         a flag or environment variable
+    │   ├── FrameRejected        emit_frame was given something that is not a frame
+    │   ├── CommandRejected      unknown command, bad arguments, too large, too often
+    │   │   └── CommandError     raised by an author's handler to refuse a command
+    │   ├── OfferRejected        a WebRTC offer or candidate
+    │   ├── MessageRejected      a data channel frame that no wire format explains
+    │   ├── SessionRefused       the session is busy, gone or not this one
+    │   ├── Unauthorized         missing or wrong token
+    │   └── LimitExceeded        too many or too large; see limits.py
+    └── Broke                    what broke here
+        ├── ModelFailed          __init__ or start_session raised
+        │   ├── ModelCrashed     the model process exited
+        │   ├── ModelHung        the model process stopped making progress
+        │   └── ModelOutOfMemory host or GPU memory ran out
+        ├── PeerFailed           the WebRTC engine failed
+        ├── EncoderFailed        the video encoder failed
+        └── WeightsCorrupt       a file does not match its digest
+
+`SessionStopped` is apart: a BaseException that unwinds a model's loop when its session has
+ended, so that an author's `except Exception` does not swallow it.
+
+Each error has a stable `code`, which clients may see, and a message for people that says what
+was got, what is accepted and what to do. Tracebacks and paths never leave the process that
+raised them: what a client receives is `public()`.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ReactorError(Exception):
+    """Root of every deliberate error. `code` is stable; `str(error)` is for people."""
+
+    code: ClassVar[str] = "error"
+
+    def public(self) -> str:
+        """Return the text a client may see. Subclasses whose message may hold internals narrow it."""
+        return str(self)
+
+
+class Refused(ReactorError):
+    """Someone outside this package did something that cannot be accepted."""
+
+    code = "refused"
+
+
+class ManifestError(Refused):
+    """The manifest, or the class it names, cannot be used. Names the file, the key and the fix."""
+
+    code = "manifest_error"
+
+    def __init__(self, problem: str, *, file: str = "", key: str = "", fix: str = "") -> None:
+        where = f"{file}: " if file else ""
+        what = f'"{key}": ' if key else ""
+        super().__init__(f"{where}{what}{problem}" + (f"\n  Fix: {fix}" if fix else ""))
+        self.problem = problem
+        self.file = file
+        self.key = key
+        self.fix = fix
+
+
+class ModelDefinitionError(Refused):
+    """A VideoModel class that cannot be served: duplicate command names, unsupported parameters."""
+
+    code = "model_definition_error"
+
+
+class SettingError(Refused):
+    """A flag or environment variable with a value outside its range."""
+
+    code = "setting_error"
+
+
+class FrameRejected(Refused):
+    """What was emitted is not a frame. Raised at the emitting line of the author's code."""
+
+    code = "frame_rejected"
+
+
+class CommandRejected(Refused):
+    """A command that never reached its handler. `field` is a dotted path into the arguments, or ""."""
+
+    code = "invalid_command"
+
+    def __init__(self, message: str, *, code: str | None = None, field: str = "") -> None:
+        super().__init__(message)
+        if code is not None:
+            self.code = code  # type: ignore[misc]  # an instance may carry a narrower code
+        self.field = field
+
+
+class CommandError(CommandRejected):
+    """Raise inside a `@command` handler to refuse it: the client gets exactly this code and message."""
+
+    def __init__(self, code: str, message: str, *, field: str = "") -> None:
+        super().__init__(message, code=code, field=field)
+
+
+class OfferRejected(Refused):
+    """A WebRTC offer or ICE candidate that cannot be used."""
+
+    code = "offer_rejected"
+
+
+class MessageRejected(Refused):
+    """A data channel frame that neither wire format explains. The frame is dropped, the channel stays."""
+
+    code = "message_rejected"
+
+
+class SessionRefused(Refused):
+    """The session cannot do this now. `status` is the HTTP status that says so."""
+
+    code = "session_refused"
+
+    def __init__(self, message: str, *, status: int, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class Unauthorized(Refused):
+    """A token is missing or wrong."""
+
+    code = "unauthorized"
+
+
+class LimitExceeded(Refused):
+    """Too many or too large. `limit` names the entry of limits.py."""
+
+    code = "limit_exceeded"
+
+    def __init__(self, message: str, *, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
+
+
+class Broke(ReactorError):
+    """Something failed on this side."""
+
+    code = "internal_error"
+
+    def public(self) -> str:
+        return "internal error; the operator's log has the details"
+
+
+class ModelFailed(Broke):
+    """The model's code raised. The log has the traceback once; clients get only this code."""
+
+    code = "model_error"
+
+    def public(self) -> str:
+        return "the model failed; the operator's log has the details"
+
+
+class ModelCrashed(ModelFailed):
+    """The model process exited on its own. `exit_code` is negative for a signal."""
+
+    code = "model_crashed"
+
+    def __init__(self, message: str, *, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ModelHung(ModelFailed):
+    """The model made no progress for longer than its limit and was killed."""
+
+    code = "model_hung"
+
+    def public(self) -> str:
+        return "the model stopped responding and is being restarted"
+
+
+class ModelOutOfMemory(ModelFailed):
+    """Host or GPU memory ran out while the model was running."""
+
+    code = "out_of_memory"
+
+    def public(self) -> str:
+        return "the model ran out of memory"
+
+
+class PeerFailed(Broke):
+    """The WebRTC engine failed for one viewer."""
+
+    code = "peer_failed"
+
+
+class EncoderFailed(Broke):
+    """The video encoder could not be opened or failed on a frame."""
+
+    code = "encoder_failed"
+
+
+class WeightsCorrupt(Broke):
+    """A weights file does not match its digest, also after it was fetched again."""
+
+    code = "weights_corrupt"
+
+
+class SessionStopped(BaseException):
+    """The session this code runs for has ended. Raised by `emit_frame`, `emit_block` and `wait`.
+
+    A BaseException: a model loop that never looks at `should_stop()` stops at its next frame, its
+    `finally` runs, its `except Exception` does not.
+    """

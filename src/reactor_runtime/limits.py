@@ -1,0 +1,108 @@
+"""Every bound of the runtime, with its policy, in one place.
+
+Times are in seconds, sizes in bytes. Those that an operator may change are fields of
+`config.Settings`, whose defaults come from here; the rest protect the server and stay fixed.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# Data channel and commands ------------------------------------------------------------------
+
+#: One inbound data channel message. Larger: refused before parsing, the channel stays. It is the
+#: ceiling the SDP announces, and it has room for the base64 pictures that published pages send.
+MESSAGE_MAX_BYTES: Final = 256 * KIB
+#: Deepest nesting of a JSON message. Deeper: refused.
+MESSAGE_MAX_DEPTH: Final = 32
+#: Commands per second and viewer, and how many may come at once. More: `rate_limited`.
+COMMAND_RATE_PER_S: Final = 50.0
+COMMAND_BURST: Final = 100
+#: Commands accepted but not yet handled, per session. More: refused with `rate_limited`.
+COMMAND_MAILBOX: Final = 256
+#: A command's reply is awaited for this long, then answered with `timeout`. Clients wait 10 s.
+COMMAND_REPLY_S: Final = 9.0
+#: Bytes waiting in one viewer's data channel. More: broadcasts to this viewer are dropped and counted.
+CHANNEL_BUFFER_MAX_BYTES: Final = 1 * MIB
+#: A JSON message from the model to its clients. Larger: raised at the author's line.
+MODEL_MESSAGE_MAX_BYTES: Final = 256 * KIB
+
+# Frames --------------------------------------------------------------------------------------
+
+#: Largest side of an emitted frame, in pixels. Larger: FrameRejected.
+FRAME_MAX_SIDE: Final = 4096
+#: Frames the model may be ahead of what is shown, and the shared memory they may take. Full: emit waits.
+RING_MAX_FRAMES: Final = 64
+RING_MAX_BYTES: Final = 256 * MIB
+#: Frames emitted while nobody watches. More: emit waits until someone does.
+FRAMES_AHEAD_UNWATCHED: Final = 2
+#: Rate ceiling when neither the manifest nor the model names one.
+FPS_MAX: Final = 60.0
+#: The model may work this far ahead of the picture at most, however slow its blocks are.
+LEAD_MAX_S: Final = 2.0
+#: Inbound frames kept per input track: the newest wins, older ones are counted as dropped.
+INPUT_FRAMES: Final = 1
+
+# Pictures inside commands ----------------------------------------------------------------------
+
+#: Largest side of a picture argument, checked on the header before anything is decoded.
+IMAGE_MAX_SIDE: Final = 4096
+IMAGE_FORMATS: Final = ("PNG", "JPEG", "WEBP")
+
+# HTTP --------------------------------------------------------------------------------------------
+
+#: A request body, counted as it streams in. Larger: 413.
+HTTP_BODY_MAX_BYTES: Final = 1 * MIB
+#: One upload, and uploads per session. More: 413, 429.
+UPLOAD_MAX_BYTES: Final = 16 * MIB
+UPLOADS_PER_SESSION: Final = 32
+UPLOADS_MAX_BYTES: Final = 64 * MIB
+#: How long a command that names an upload waits for its bytes.
+UPLOAD_WAIT_S: Final = 10.0
+#: How long GET sdp_params is held open for an answer. Clients poll six times within 6.2 s.
+ANSWER_HOLD_S: Final = 5.0
+
+# WebRTC ------------------------------------------------------------------------------------------
+
+OFFER_MAX_BYTES: Final = 64 * KIB
+OFFER_MAX_CANDIDATES: Final = 64
+OFFER_MAX_SECTIONS: Final = 8
+#: Candidates kept for a connection whose offer has not come yet. More: oldest dropped.
+EARLY_CANDIDATES: Final = 256
+#: How long an answer waits for candidates; an unreachable STUN server costs no more than this.
+GATHER_S: Final = 0.15
+#: An answered peer that is not connected by then is dropped.
+JOIN_S: Final = 30.0
+#: Viewers of one session. More: 503.
+VIEWERS_MAX: Final = 8
+#: A viewer from whom nothing arrived for this long is gone (clients ping every 5 or 10 s).
+PING_TIMEOUT_S: Final = 20.0
+
+# Sessions and the model process ------------------------------------------------------------------
+
+#: A session nobody is connected to ends after this long, also before the first viewer came.
+ORPHAN_S: Final = 30.0
+#: A session's model that neither emits nor waits for this long is hung, and is killed.
+HANG_S: Final = 10.0
+#: The same before the first frame of a session, which may compile.
+FIRST_FRAME_S: Final = 300.0
+#: How long __init__ may take.
+LOAD_S: Final = 1800.0
+#: How long start_session may take to end once it was told to; then the process is killed.
+STOP_S: Final = 5.0
+#: Restarts of the model process within RESTART_WINDOW_S; one more and the runtime gives up.
+RESTARTS: Final = 3
+RESTART_WINDOW_S: Final = 600.0
+#: Pauses before the first, second and third restart.
+RESTART_BACKOFF_S: Final = (1.0, 4.0, 16.0)
+#: How long running sessions may go on after the first Ctrl-C or SIGTERM.
+DRAIN_S: Final = 60.0
+
+# Logs ----------------------------------------------------------------------------------------------
+
+#: A line of the model's output; longer ones are cut. And lines per second; more are counted.
+LOG_LINE_MAX: Final = 2000
+LOG_LINES_PER_S: Final = 100

@@ -1,0 +1,153 @@
+"""Values that cross a seam: between processes, between the session and a peer, onto the wire.
+
+All are frozen; all clocks are `time.monotonic()` seconds, which Linux and macOS share between
+processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+JsonValue: TypeAlias = "None | bool | int | float | str | list[Any] | dict[str, Any]"
+JsonObject: TypeAlias = dict[str, Any]
+Pixels: TypeAlias = npt.NDArray[np.uint8]
+
+MAIN_VIDEO = "main_video"
+WEBCAM = "webcam"
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A named media slot, seen from the model: `out` is what it emits, `in` is what it receives."""
+
+    name: str
+    kind: Literal["video", "audio"]
+    direction: Literal["in", "out"]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """One command as clients see it. `parameters` is a JSON Schema object (draft 2020-12)."""
+
+    name: str
+    description: str
+    parameters: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known of a model without constructing it (plus `fps`, which the constructor may set)."""
+
+    name: str
+    version: str
+    description: str
+    tracks: tuple[Track, ...]
+    commands: tuple[CommandSpec, ...]
+    fps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """An upload that a command refers to. `name` is the client's text and never a path."""
+
+    upload_id: str
+    name: str
+    mime_type: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CommandCall:
+    """A command on its way to the model. `command_id` counts up from 1 within a session."""
+
+    command_id: int
+    name: str
+    arguments: JsonObject
+    uploads: Mapping[str, UploadedFile] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOutcome:
+    """What became of a command: a reply (None = plain acknowledgement), or `code` and why."""
+
+    command_id: int
+    reply: JsonObject | None = None
+    reply_type: str = ""
+    code: str = ""
+    message: str = ""
+    field: str = ""
+
+    @property
+    def accepted(self) -> bool:
+        return not self.code
+
+
+@dataclass(frozen=True, slots=True)
+class ModelMessage:
+    """A message of the model to every viewer (`get_ctx().send`)."""
+
+    type: str
+    data: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class EmittedFrame:
+    """One frame of the model.
+
+    pixels        (height, width, 3) uint8 RGB, read-only; valid until `release()` is called
+    emitted_s     when the author's code called emit
+    busy_s        how long the model's own code ran before it, since its last emit returned
+    command_id    the last command whose handler had finished, 0 for none
+    release       give the memory back; call it exactly once, from any thread
+    """
+
+    frame_id: int
+    pixels: Pixels
+    emitted_s: float
+    busy_s: float
+    command_id: int
+    release: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What the playout wants of the model: frame `frame_id` at `due_s`, each later one `interval_s` on.
+
+    While `watched` is false nobody sees the frames and the model is held after a few.
+    """
+
+    frame_id: int
+    due_s: float
+    interval_s: float
+    watched: bool
+
+
+@dataclass(frozen=True, slots=True)
+class InputFrame:
+    """The newest frame of an input track: (height, width, 3) uint8 RGB, and when it arrived."""
+
+    pixels: Pixels
+    frame_id: int
+    arrived_s: float
+
+
+Codec: TypeAlias = Literal["h264", "vp8"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedFrame:
+    """One encoded picture, ready for any number of viewers. H.264 is Annex B with in-band SPS/PPS."""
+
+    data: bytes
+    codec: Codec
+    keyframe: bool
+    width: int
+    height: int
+    frame_id: int
+    rtp_timestamp: int
+    """90 kHz, before any per-peer offset; wraps at 2**32."""

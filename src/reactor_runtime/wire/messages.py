@@ -1,0 +1,256 @@
+"""What client and server can say to each other on the data channels, in either format.
+
+`request_id` is None where the format or the sender gave none; then nothing is answered except
+where the text says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from ..types import JsonObject
+
+# Client to server ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class UploadReference:
+    upload_id: str
+    name: str
+    mime_type: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    request_id: str | None
+    name: str
+    arguments: JsonObject
+    uploads: Mapping[str, UploadReference] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Keeps the connection alive; never answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSchema:
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCapabilities:
+    """The legacy question of JS 2.9.0's controller widget."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileUploaded:
+    upload: UploadReference
+
+
+@dataclass(frozen=True, slots=True)
+class RequestClip:
+    request_id: str | None
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRecording:
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishTrack:
+    request_id: str | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnpublishTrack:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseTrack:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeTrack:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A well-formed message of a kind we do not serve. Answered with an error if it has an id."""
+
+    request_id: str | None
+    kind: str
+
+
+ClientMessage: TypeAlias = (
+    Command
+    | Ping
+    | RequestSchema
+    | RequestCapabilities
+    | FileUploaded
+    | RequestClip
+    | RequestRecording
+    | PublishTrack
+    | UnpublishTrack
+    | PauseTrack
+    | ResumeTrack
+    | Unsupported
+)
+
+# Server to client ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CommandReply:
+    """The handler returned. `type` and `data` are empty for a plain acknowledgement."""
+
+    request_id: str | None
+    command: str
+    type: str = ""
+    data: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandRefused:
+    request_id: str | None
+    command: str
+    code: str
+    message: str
+    field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CommandShown:
+    """The first frame that saw the command was sent. v0 only, for commands that carried an id.
+
+    `rtp_timestamp` is that frame's as the receiver sees it, so that a page can tell when it is displayed.
+    """
+
+    request_id: str
+    command: str
+    frame_id: int
+    rtp_timestamp: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """A message of the model."""
+
+    type: str
+    data: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """The OpenAPI document, in reply to RequestSchema."""
+
+    request_id: str | None
+    openapi: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    capabilities: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class ClipReady:
+    request_id: str | None
+    session_id: str
+    kind: Literal["snap", "recording"]
+    start_s: float
+    end_s: float
+    now_s: float
+    predicted_ready_at_ms: int
+    playlist_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClipFailed:
+    request_id: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishGranted:
+    request_id: str | None
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRefused:
+    """A control request (publish, unknown) was refused."""
+
+    request_id: str | None
+    method: str
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moderation:
+    action: Literal["warn", "terminate"]
+    message: str
+    input_kind: str = ""
+    command: str = ""
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnded:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeNotice:
+    """Something went wrong or changed that viewers should know: `code` is stable, `message` for people.
+
+    v0: a runtime message of type `notice`, which published clients ignore. v1: an uncorrelated error.
+    """
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeStats:
+    """Numbers for the page's overlay, about once a second. v0 only."""
+
+    values: JsonObject
+
+
+ServerMessage: TypeAlias = (
+    CommandReply
+    | CommandRefused
+    | CommandShown
+    | Broadcast
+    | Schema
+    | Capabilities
+    | ClipReady
+    | ClipFailed
+    | PublishGranted
+    | RequestRefused
+    | Moderation
+    | SessionEnded
+    | RuntimeNotice
+    | RuntimeStats
+)
+
+Channel: TypeAlias = Literal["data", "control"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One frame to put on one channel: text for v0, binary for v1."""
+
+    channel: Channel
+    payload: str | bytes
