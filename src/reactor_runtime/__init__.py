@@ -1,0 +1,1 @@
+"""An open runtime for real-time interactive video models."""
