@@ -24,7 +24,9 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="TCP port; 0 picks a free one")
     allow_public: bool = Field(False, description="listen beyond loopback without a token")
-    token: str = Field("", max_length=512, repr=False, description="bearer token that every request must carry")
+    token: str = Field(
+        "", max_length=512, repr=False, description="bearer token that every request must carry"
+    )
     fps: float | None = Field(None, gt=0, le=240, description="playout rate; overrides the model's own")
     codec: Literal["auto", "h264", "vp8"] = Field("auto", description="video codec")
     engine: Literal["reactor", "aiortc"] = Field("reactor", description="WebRTC engine")
@@ -33,13 +35,23 @@ class Settings(BaseModel):
     inline: bool = Field(False, description="run the model in the server's process, for debuggers")
     verbose: bool = Field(False, description="debug logging, and tracebacks for mistakes")
     load_s: float = Field(limits.LOAD_S, gt=0, description="how long the model may take to load")
-    hang_s: float = Field(limits.HANG_S, gt=0, description="how long a model may go without a frame or a wait")
-    first_frame_s: float = Field(limits.FIRST_FRAME_S, gt=0, description="the same before a session's first frame")
+    hang_s: float = Field(
+        limits.HANG_S, gt=0, description="how long a model may go without a frame or a wait"
+    )
+    first_frame_s: float = Field(
+        limits.FIRST_FRAME_S, gt=0, description="the same before a session's first frame"
+    )
     stop_s: float = Field(limits.STOP_S, gt=0, description="how long a session may take to stop")
     orphan_s: float = Field(limits.ORPHAN_S, gt=0, description="how long a session lives without a viewer")
-    ping_timeout_s: float = Field(limits.PING_TIMEOUT_S, description="silence after which a viewer is gone; 0: never")
-    restarts: int = Field(limits.RESTARTS, ge=0, description="restarts of the model process within ten minutes")
-    drain_s: float = Field(limits.DRAIN_S, ge=0, description="how long sessions may go on after the first Ctrl-C")
+    ping_timeout_s: float = Field(
+        limits.PING_TIMEOUT_S, description="silence after which a viewer is gone; 0: never"
+    )
+    restarts: int = Field(
+        limits.RESTARTS, ge=0, description="restarts of the model process within ten minutes"
+    )
+    drain_s: float = Field(
+        limits.DRAIN_S, ge=0, description="how long sessions may go on after the first Ctrl-C"
+    )
 
     @classmethod
     def load(cls, flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
