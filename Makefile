@@ -1,0 +1,60 @@
+# make demo and make test need nothing done before but git, make and Python 3.11 on Debian.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+export PYTHON
+
+# command=package: what the tests run besides Python.
+TEST_COMMANDS := chromium=chromium ffprobe=ffmpeg node=nodejs
+# The project that `reactor init` copies: its own top-level modules, so it is type-checked apart.
+TEMPLATE := src/reactor_runtime/cli/template
+
+.PHONY: help setup demo test check bench clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+setup: $(VENV)/.installed-dev ## Install the package with everything for development into .venv
+
+demo: $(VENV)/.installed-demo ## Run the style-transfer example; open the printed address
+	$(BIN)/reactor run examples/stylize $(ARGS)
+
+test: system setup ## Lint, type-check and run every test, real browser included
+	@$(MAKE) --no-print-directory check
+	$(BIN)/python -m pytest $(ARGS)
+
+check: setup ## Lint and type-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy $(TEMPLATE)/model.py
+	MYPYPATH=$(TEMPLATE) $(BIN)/mypy $(TEMPLATE)/tests/test_model.py
+
+bench: system setup ## Measure latency, rates and costs; JSON in benchmarks/results/
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## Remove .venv and caches
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.PHONY: system
+system:
+	@tools/need $(TEST_COMMANDS)
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@tools/need venv=python3-venv
+	$(PYTHON) -m venv $(VENV)
+
+# Stamps: pip runs again when pyproject.toml has changed since.
+$(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
+	@echo 'Installing Python packages into $(VENV); the first time takes a few minutes.'
+	$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	@echo 'Installing Python packages into $(VENV); the first time takes a few minutes.'
+	$(PIP) -e '.[dev,demo,aiortc]'
+	@touch $@ $(VENV)/.installed-demo

@@ -1,0 +1,55 @@
+"""The `reactor` command.
+
+One module per command. A module imports what its command works with inside the command's function, so
+that `reactor --help` answers at once: pydantic, numpy and the server take half a second together.
+What every command writes for people goes to stderr (`screen`); stdout carries results only, so that it
+can be piped. Exit status: 0 done, 1 something broke here, 2 a mistake that the caller can fix.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from .capabilities import capabilities
+from .doctor import doctor
+from .init import init
+from .run import run
+
+app = typer.Typer(
+    name="reactor",
+    help="Serve a real-time interactive video model: write one class, run it, open the address.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Tracebacks are for --verbose; `screen.mistakes` prints the rest.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(run)
+app.command()(init)
+app.command()(capabilities)
+app.command()(doctor)
+
+
+def show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"reactor-runtime {version('reactor-runtime')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Print the version and exit.", callback=show_version, is_eager=True),
+    ] = False,
+) -> None:
+    """Serve a real-time interactive video model: write one class, run it, open the address."""
+
+
+def main() -> None:
+    """Run the command line and exit with its status."""
+    app()

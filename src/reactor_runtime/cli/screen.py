@@ -1,0 +1,129 @@
+"""What a person at the terminal sees, and what ends up in a log when there is no terminal.
+
+On a terminal: a spinner with the elapsed time, panels, colours (rich leaves them out for NO_COLOR and
+wraps to the terminal's width). Elsewhere: whole lines, never wrapped, so that a log can be searched.
+Everything goes to stderr but the address, which is the one result of `reactor run`.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+import typer
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from ..errors import ReactorError, Refused
+from ..progress import Progress
+
+MISTAKE = 2
+FAILURE = 1
+
+
+def boxed(console: Console, body: str | Text, *, title: str, style: str) -> None:
+    """Print a panel on a terminal, the same words as plain lines elsewhere."""
+    if console.is_terminal:
+        console.print(Panel(Text(body) if isinstance(body, str) else body, title=title, border_style=style))
+    else:
+        console.print(f"{title}: {body}", soft_wrap=True, markup=False, highlight=False)
+
+
+@contextmanager
+def mistakes(*, verbose: bool = False) -> Iterator[None]:
+    """Turn an error of ours into one readable text and an exit status; a traceback only when verbose.
+
+    Anything else is a bug of this package and keeps its traceback.
+    """
+    try:
+        yield
+    except ReactorError as error:
+        if verbose:
+            traceback.print_exc()
+        boxed(Console(stderr=True), str(error), title="Error", style="red")
+        raise typer.Exit(MISTAKE if isinstance(error, Refused) else FAILURE) from None
+
+
+class Screen:
+    """Shows one server's life. Used on the event loop's thread; log records may come from any thread."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self.err = Console(stderr=True)
+        self.out = Console()
+        self._bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TimeElapsedColumn(),
+            console=self.err,
+            transient=True,
+            disable=not self.err.is_interactive,
+        )
+        self._task = self._bars.add_task("Starting", total=None)
+        self._loading = True
+        self._last = ""
+        self._log = _log_to(self.err, verbose=verbose)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+        logging.getLogger().removeHandler(self._log)
+
+    def show(self, progress: Progress) -> None:
+        """Show one step. Repeats of a text, as a download reports them, are one line in a log."""
+        if self._loading and self.err.is_interactive:
+            self._bars.update(
+                self._task,
+                description=progress.text,
+                total=None if progress.fraction is None else 1.0,
+                completed=progress.fraction or 0.0,
+            )
+        elif (key := f"{progress.stage} {progress.text if progress.fraction is None else ''}") != self._last:
+            self._last = key
+            self.say(progress.text)
+
+    def ready(self, url: str, *, took_s: float) -> None:
+        """Print the address: a panel on a terminal, else a line that a script can wait for."""
+        self._loading = False
+        self._bars.stop()
+        if self.out.is_terminal:
+            body = Text.assemble(
+                ("Open ", ""),
+                (url, f"bold link {url}"),
+                (f"\nloaded in {took_s:.1f} s · Ctrl-C stops", "dim"),
+            )
+            boxed(self.out, body, title="Ready", style="green")
+        else:
+            self.out.print(f"Ready: {url}", soft_wrap=True, markup=False, highlight=False)
+            self.out.file.flush()
+
+    def say(self, text: str) -> None:
+        self.err.print(text, soft_wrap=True, markup=False, highlight=False)
+
+
+def _log_to(console: Console, *, verbose: bool) -> logging.Handler:
+    """Send log records to `console`, above a running spinner if there is one."""
+    handler: logging.Handler
+    if console.is_terminal:
+        from rich.logging import RichHandler
+
+        handler = RichHandler(console=console, show_path=verbose, rich_tracebacks=False)
+    else:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger()
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG if verbose else logging.INFO)
+    return handler

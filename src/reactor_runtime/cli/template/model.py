@@ -1,0 +1,87 @@
+"""Ribbons of light that follow your words: a model without a network, to be replaced by yours.
+
+A model is one class. `__init__` loads, once, what every user shares. `start_session` makes the frames
+of one user. A `@command` becomes a control on the page; its arguments are checked before it is called.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from reactor_runtime import VideoModel, command
+
+Frame = npt.NDArray[np.uint8]  # (height, width, 3), RGB
+
+# What a word does to the picture: (darkest, middle, brightest) colour.
+PALETTES = {
+    "ocean": ((3, 12, 40), (0, 110, 160), (190, 255, 240)),
+    "fire": ((20, 0, 10), (200, 50, 0), (255, 240, 150)),
+    "forest": ((5, 18, 12), (30, 120, 60), (230, 250, 150)),
+    "night": ((4, 4, 20), (70, 40, 150), (255, 170, 230)),
+}
+
+
+class Ribbons(VideoModel):
+    """Ribbons of light, coloured by a prompt."""
+
+    fps = 30
+
+    def __init__(self, size: tuple[int, int] = (360, 640)) -> None:
+        # Heavy and once: here you would load weights and move them to the GPU.
+        height, width = size
+        y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+        x *= width / height
+        self.x, self.y, self.radius = x, y, np.hypot(x, y)
+        self.reset()
+
+    def start_session(self) -> Iterator[Frame]:
+        """Yield frames until the user leaves. Commands run between two frames, so nothing needs a lock."""
+        time = 0.0
+        while True:
+            time += self.speed / self.fps
+            brightness = self.field(time)  # (height, width), in [-1, 1]
+            yield self.colours[np.uint8(127.5 + 127.5 * brightness)]
+
+    def field(self, time: float) -> npt.NDArray[np.float32]:
+        bend = np.sin(2 * self.x + time) + np.cos(1.5 * self.y - 0.7 * time)
+        if self.shape == "ribbons":
+            return np.sin(3 * self.y + 2 * bend + time)
+        if self.shape == "rings":
+            return np.sin(9 * self.radius + bend - 3 * time)
+        return np.sin(bend * np.cos(2 * self.radius - time) + time)
+
+    @command("set_prompt", description="Colours: name an ocean, a fire, a forest, a night; or anything else")
+    def set_prompt(self, prompt: str = Field(..., min_length=1, max_length=200)) -> None:
+        self.colours = palette(prompt)
+
+    @command("set_speed", description="How fast it moves; 0 holds the picture")
+    def set_speed(self, speed: float = Field(..., ge=0, le=4)) -> None:
+        self.speed = speed
+
+    @command("set_shape", description="What the light draws")
+    def set_shape(self, shape: Literal["ribbons", "rings", "clouds"]) -> None:
+        self.shape = shape
+
+    @command("reset", description="Back to the start")
+    def reset(self) -> None:
+        """Forget what a user did. The runtime calls it between users, too."""
+        self.colours = palette("ocean")
+        self.speed = 1.0
+        self.shape = "ribbons"
+
+
+def palette(prompt: str) -> Frame:
+    """Return 256 colours (256, 3) for a prompt: known words, else colours drawn from its letters."""
+    stops = [PALETTES[word] for word in prompt.lower().split() if word in PALETTES]
+    if not stops:
+        seed = np.random.default_rng(list(prompt.encode()))
+        dark, middle, bright = seed.integers((0, 40, 160), (40, 200, 256), (3, 3)).T
+        stops = [(dark, middle, bright)]
+    corners = np.mean(stops, axis=0)  # (3 stops, RGB): several words mix
+    where = np.linspace(0, 2, 256)
+    return np.stack([np.interp(where, [0, 1, 2], corners[:, rgb]) for rgb in range(3)], axis=1).astype(
+        np.uint8
+    )

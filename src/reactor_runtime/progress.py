@@ -1,0 +1,26 @@
+"""What a runtime tells whoever started it: how far the start is, and what changed since.
+
+Values only. `server.runtime.Runtime` makes them on its event loop; the command line shows them, and
+may not block while it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+Stage: TypeAlias = Literal["weights", "loading", "ready", "session", "restarting", "failed", "draining"]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One step.
+
+    stage     "failed" is final: the model cannot be loaded, or died more often than the restart budget allows
+    text      one line for people
+    fraction  of this stage, in [0, 1]; None where nobody can tell
+    """
+
+    stage: Stage
+    text: str
+    fraction: float | None = None
