@@ -18,6 +18,8 @@ MIB: Final = 1024 * KIB
 MESSAGE_MAX_BYTES: Final = 256 * KIB
 #: Deepest nesting of a JSON message. Deeper: refused.
 MESSAGE_MAX_DEPTH: Final = 32
+#: Longest name of a command. Longer: an error when the model class is made.
+COMMAND_NAME_MAX: Final = 64
 #: Commands per second and viewer, and how many may come at once. More: `rate_limited`.
 COMMAND_RATE_PER_S: Final = 50.0
 COMMAND_BURST: Final = 100
@@ -56,6 +58,18 @@ IMAGE_FORMATS: Final = ("PNG", "JPEG", "WEBP")
 
 #: A request body, counted as it streams in. Larger: 413.
 HTTP_BODY_MAX_BYTES: Final = 1 * MIB
+#: A request's line and headers. Larger: 400. And how long they may take to arrive, then the socket is closed.
+HTTP_HEADER_MAX_BYTES: Final = 16 * KIB
+HTTP_HEADER_S: Final = 10.0
+#: How long a request body may take; with room for an upload over a slow line. Longer: 408.
+HTTP_BODY_S: Final = 60.0
+#: Open sockets, of whomever. More: 503.
+HTTP_SOCKETS: Final = 256
+#: Readers of /events at one time. More: 503. And the silence after which a comment keeps the line open.
+EVENT_STREAMS: Final = 16
+EVENT_IDLE_S: Final = 15.0
+#: Events that /events can still tell. More: oldest dropped.
+JOURNAL_EVENTS: Final = 1024
 #: One upload, and uploads per session. More: 413, 429.
 UPLOAD_MAX_BYTES: Final = 16 * MIB
 UPLOADS_PER_SESSION: Final = 32

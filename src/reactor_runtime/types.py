@@ -32,11 +32,15 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class CommandSpec:
-    """One command as clients see it. `parameters` is a JSON Schema object (draft 2020-12)."""
+    """One command as clients see it. `parameters` is a JSON Schema object (draft 2020-12).
+
+    `reply` is the JSON Schema of the message it answers with, its `title` the message's type name.
+    """
 
     name: str
     description: str
     parameters: JsonObject
+    reply: JsonObject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,11 @@ class UploadedFile:
 
 @dataclass(frozen=True, slots=True)
 class CommandCall:
-    """A command on its way to the model. `command_id` counts up from 1 within a session."""
+    """A command on its way to the model. `command_id` counts up from 1 within a session.
+
+    `uploads` has the files that it names by parameter, and by upload id those that `arguments` refer to with
+    an object of the four keys upload_id, name, mime_type and size.
+    """
 
     command_id: int
     name: str

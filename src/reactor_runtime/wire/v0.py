@@ -1,0 +1,250 @@
+"""The JSON text format of the JavaScript clients.
+
+Data channel, both ways: `{"scope": "application" | "runtime", "data": {"type": ..., "data": {...}}}`, where
+`application` is between the client and the model. Control channel: requests, responses, notifications.
+
+The format has no request ids on the data channel, so nothing there is acknowledged. We add, and published
+clients ignore: a command may carry `request_id` beside its `type`; then it is answered with the runtime
+messages `commandReceipt` and, once its effect has left for this viewer, `commandShown`. `notice` and
+`stats` are ours as well.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+from ..errors import MessageRejected
+from ..types import JsonObject
+from . import messages as m
+from .strict_json import dump, parse_object
+
+_ID_MAX: Final = 128
+
+
+class V0:
+    """The format, without state; `sniff` hands it out."""
+
+    name = "v0"
+
+    def decode(self, channel: m.Channel, payload: str | bytes) -> m.ClientMessage:
+        """Read one frame, text or the same in bytes. Raises only MessageRejected."""
+        envelope = parse_object(payload)
+        return _control(envelope) if channel == "control" else _data(envelope)
+
+    def encode(self, message: m.ServerMessage) -> list[m.Outgoing]:
+        """Write the frames that say `message`; none where this format cannot.
+
+        Raises MessageRejected for a message that is not JSON or too large for clients to take.
+        """
+        match message:
+            case m.CommandReply():
+                return _reply(message)
+            case m.CommandRefused(request_id=str()):
+                receipt = {
+                    "request_id": message.request_id,
+                    "command": message.command,
+                    "accepted": False,
+                    "code": message.code,
+                    "message": message.message,
+                }
+                return [
+                    _runtime("commandReceipt", receipt | ({"field": message.field} if message.field else {}))
+                ]
+            case m.CommandRefused():
+                return []
+            case m.CommandShown():
+                shown: JsonObject = {
+                    "request_id": message.request_id,
+                    "command": message.command,
+                    "frame_id": message.frame_id,
+                }
+                if message.rtp_timestamp is not None:
+                    shown["rtp_timestamp"] = message.rtp_timestamp
+                return [_runtime("commandShown", shown)]
+            case m.Broadcast():
+                return [_application(message.type, message.data)]
+            case m.Schema():
+                return [_runtime("modelSchema", message.openapi)]
+            case m.Capabilities():
+                return [_runtime("modelCapabilities", message.capabilities)]
+            case m.ClipReady():
+                return [_runtime("clipReady", _clip(message))]
+            case m.ClipFailed():
+                return [_runtime("clipFailed", {"reason": message.reason})]
+            case m.PublishGranted():
+                return _response("publish_track", message.request_id, {"data": {}})
+            case m.RequestRefused():
+                error = {"code": message.code, "message": message.message}
+                return _response(message.method, message.request_id, {"error": error})
+            case m.Moderation():
+                moderation = {
+                    "action": message.action,
+                    "input_kind": message.input_kind,
+                    "command": message.command,
+                    "categories": list(message.categories),
+                    "message": message.message,
+                }
+                return [_runtime("moderation", moderation)]
+            case m.SessionEnded():
+                return [_runtime("sessionEnded", {"reason": message.reason})]
+            case m.RuntimeNotice():
+                return [_runtime("notice", {"code": message.code, "message": message.message})]
+            case m.RuntimeStats():
+                return [_runtime("stats", message.values)]
+
+
+def _data(envelope: JsonObject) -> m.ClientMessage:
+    scope = envelope.get("scope")
+    inner = _object(envelope, "data")
+    if scope == "application":
+        return _command(inner)
+    if scope == "runtime":
+        return _platform(_text(inner, "type"), inner)
+    raise MessageRejected("no scope that is known: application or runtime")
+
+
+def _command(inner: JsonObject) -> m.Command:
+    uploads = {name: _upload(value) for name, value in _object(inner, "uploads").items()}
+    return m.Command(
+        request_id=_request_id(inner),
+        name=_text(inner, "type"),
+        arguments=_object(inner, "data"),
+        uploads=uploads,
+    )
+
+
+def _platform(kind: str, inner: JsonObject) -> m.ClientMessage:
+    match kind:
+        case "ping":
+            return m.Ping()
+        case "requestSchema":
+            return m.RequestSchema()
+        case "requestCapabilities":
+            return m.RequestCapabilities()
+        case "fileUploaded":
+            return m.FileUploaded(_upload(inner.get("data")))
+        case "requestClip":
+            return m.RequestClip(None, _seconds(_object(inner, "data").get("duration_seconds")))
+        case "requestRecording":
+            return m.RequestRecording(None)
+    return m.Unsupported(None, kind)
+
+
+def _control(envelope: JsonObject) -> m.ClientMessage:
+    kind = envelope.get("type")
+    if kind == "request":
+        method = _text(envelope, "method")
+        request_id = _request_id(envelope)
+        if method == "publish_track":
+            return m.PublishTrack(request_id, _text(_object(envelope, "data"), "name"))
+        return m.Unsupported(request_id, method)
+    if kind == "notification":
+        event = _text(envelope, "event")
+        verb = _VERBS.get(event)
+        if verb is not None:
+            return verb(_text(_object(envelope, "data"), "name"))
+        return m.Unsupported(None, event)
+    if kind == "response":
+        return m.Unsupported(None, "response")
+    raise MessageRejected("a control message is a request, a response or a notification")
+
+
+_VERBS: Final[dict[str, type[m.PauseTrack | m.ResumeTrack | m.UnpublishTrack]]] = {
+    "pause_track": m.PauseTrack,
+    "resume_track": m.ResumeTrack,
+    "unpublish_track": m.UnpublishTrack,
+}
+
+
+def _object(parent: JsonObject, key: str) -> JsonObject:
+    """Return a nested object; absent or null counts as empty."""
+    value = parent.get(key)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise MessageRejected(f'"{key}" is not an object')
+    return value
+
+
+def _text(parent: JsonObject, key: str) -> str:
+    value = parent.get(key)
+    if not isinstance(value, str) or not value or len(value) > _ID_MAX:
+        raise MessageRejected(f'"{key}" is not a text of 1 to {_ID_MAX} characters')
+    return value
+
+
+def _request_id(parent: JsonObject) -> str | None:
+    return None if parent.get("request_id") is None else _text(parent, "request_id")
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise MessageRejected('"duration_seconds" is not a number')
+    try:
+        seconds = float(value)
+    except OverflowError:
+        seconds = math.inf
+    if not math.isfinite(seconds):
+        raise MessageRejected('"duration_seconds" is too large')
+    return seconds
+
+
+def _upload(value: Any) -> m.UploadReference:
+    if not isinstance(value, dict):
+        raise MessageRejected("an upload reference is not an object")
+    size = value.get("size", 0)
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise MessageRejected('"size" of an upload reference is not an integer')
+    name, mime_type = value.get("name", ""), value.get("mime_type", "")
+    if not isinstance(name, str) or not isinstance(mime_type, str):
+        raise MessageRejected('"name" and "mime_type" of an upload reference are texts')
+    return m.UploadReference(_text(value, "upload_id"), name, mime_type, size)
+
+
+def _reply(reply: m.CommandReply) -> list[m.Outgoing]:
+    payload = _payload(reply)
+    frames: list[m.Outgoing] = []
+    if reply.request_id is not None:
+        receipt = {"request_id": reply.request_id, "command": reply.command, "accepted": True}
+        frames.append(_runtime("commandReceipt", receipt | ({"reply": payload} if payload else {})))
+    if payload:
+        frames.append(_frame("application", payload))
+    return frames
+
+
+def _payload(reply: m.CommandReply) -> JsonObject | None:
+    if not reply.type and reply.data is None:
+        return None
+    return {"type": reply.type, "data": reply.data or {}}
+
+
+def _clip(ready: m.ClipReady) -> JsonObject:
+    return {
+        "session_id": ready.session_id,
+        "kind": ready.kind,
+        "start_marker": ready.start_s,
+        "end_marker": ready.end_s,
+        "now_marker": ready.now_s,
+        "predicted_ready_at_ms": ready.predicted_ready_at_ms,
+        "playlist_url": ready.playlist_url,
+    }
+
+
+def _application(kind: str, data: JsonObject) -> m.Outgoing:
+    return _frame("application", {"type": kind, "data": data})
+
+
+def _runtime(kind: str, data: JsonObject) -> m.Outgoing:
+    return _frame("runtime", {"type": kind, "data": data})
+
+
+def _frame(scope: str, inner: JsonObject) -> m.Outgoing:
+    return m.Outgoing("data", dump({"scope": scope, "data": inner}))
+
+
+def _response(method: str, request_id: str | None, body: JsonObject) -> list[m.Outgoing]:
+    if request_id is None:
+        return []
+    head = {"type": "response", "method": method, "request_id": request_id}
+    return [m.Outgoing("control", dump(head | body))]
