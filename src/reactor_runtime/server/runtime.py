@@ -1,0 +1,80 @@
+"""One runtime: a model slot behind an HTTP server. What `reactor run` starts and stops.
+
+Everything is made here and handed down, so that this is the only place that knows all the parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ..config import Settings
+from ..host import HostEvents, ModelHost
+from ..progress import Progress
+from ..sessions import Sessions
+from ..types import JsonValue
+from ..webrtc.engines import open_engine
+from .app import create_app
+from .serve import HttpServer
+
+
+class Runtime:
+    """Binds the port at once, loads the model beside it, serves until closed. Used on one event loop."""
+
+    def __init__(
+        self,
+        manifest_path: Path,
+        args: Mapping[str, JsonValue],
+        settings: Settings,
+        report: Callable[[Progress], None] = lambda progress: None,
+    ) -> None:
+        self._manifest_path = manifest_path
+        self._args = dict(args)
+        self._settings = settings
+        self._engine = open_engine(settings.engine)
+        self.sessions = Sessions(self._make_host, self._engine, settings, report)
+        self._server: HttpServer | None = None
+        self._loading: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where people open the page."""
+        assert self._server is not None
+        return self._server.url
+
+    async def start(self) -> None:
+        """Bind the port and begin to load the model. Raises OSError when the port cannot be bound."""
+        server = HttpServer(create_app(self.sessions, self._settings), self._settings)
+        await server.start()
+        self._server = server
+        self._loading = asyncio.create_task(self.sessions.load())
+
+    async def ready(self) -> None:
+        """Wait until the model is loaded. Raises ManifestError, ModelDefinitionError or ModelFailed."""
+        assert self._loading is not None
+        await asyncio.shield(self._loading)
+
+    async def drain(self) -> None:
+        """Refuse new sessions and wait until the running one ended, `drain_s` at most."""
+        await self.sessions.drain()
+
+    async def close(self) -> None:
+        """End everything, the model process included. May be called twice."""
+        if self._loading is not None:
+            self._loading.cancel()
+            await asyncio.gather(self._loading, return_exceptions=True)
+        await self.sessions.close()
+        if self._server is not None:
+            await self._server.close()
+        await self._engine.close()
+
+    def _make_host(self, events: HostEvents) -> ModelHost:
+        # Both hosts are imported late: each brings what the other does not need.
+        if self._settings.inline:
+            from ..inline import InlineHost
+
+            return InlineHost(events, self._manifest_path, self._args, self._settings)
+        from ..worker.parent import ProcessHost
+
+        return ProcessHost(events, self._manifest_path, self._args, self._settings)
