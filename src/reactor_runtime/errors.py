@@ -12,6 +12,10 @@
     │   ├── MessageRejected      a data channel frame that no wire format explains
     │   ├── SessionRefused       the session is busy, gone or not this one
     │   ├── Unauthorized         missing or wrong token
+    │   ├── WeightsMissing       weights that no source has, or a name that cannot be one
+    │   ├── WeightsPublished     a version that exists already and never changes
+    │   ├── UnsafeWeights        a weights file that could run code when it is loaded
+    │   ├── StoreRefused         the weights store refuses: credentials, bucket, address
     │   └── LimitExceeded        too many or too large; see limits.py
     └── Broke                    what broke here
         ├── ModelFailed          __init__ or start_session raised
@@ -20,6 +24,8 @@
         │   └── ModelOutOfMemory host or GPU memory ran out
         ├── PeerFailed           the WebRTC engine failed
         ├── EncoderFailed        the video encoder failed
+        ├── StoreUnreachable     the weights store does not answer
+        ├── DiskFull             no space for weights
         └── WeightsCorrupt       a file does not match its digest
 
 `SessionStopped` is apart: a BaseException that unwinds a model's loop when its session has
@@ -132,6 +138,47 @@ class Unauthorized(Refused):
     code = "unauthorized"
 
 
+class WeightsMissing(Refused):
+    """No source has these weights, or the text cannot be their name. Says where they are looked for."""
+
+    code = "weights_missing"
+
+    def public(self) -> str:
+        return "the model's weights are missing; the operator's log has the details"
+
+
+class WeightsPublished(Refused):
+    """This version is in the registry, or someone is publishing it. Versions never change."""
+
+    code = "weights_published"
+
+
+class UnsafeWeights(Refused):
+    """Loading this file could run code that it brings. `sha256` is what a consent has to name, or ""."""
+
+    code = "unsafe_weights"
+
+    def __init__(self, message: str, *, sha256: str = "") -> None:
+        super().__init__(message)
+        self.sha256 = sha256
+
+
+class StoreRefused(Refused):
+    """The weights store answered with a refusal that trying again does not change.
+
+    `setting` names what to change. The message never holds a secret.
+    """
+
+    code = "store_refused"
+
+    def __init__(self, message: str, *, setting: str) -> None:
+        super().__init__(message)
+        self.setting = setting
+
+    def public(self) -> str:
+        return "the weights store refused; the operator's log has the details"
+
+
 class LimitExceeded(Refused):
     """Too many or too large. `limit` names the entry of limits.py."""
 
@@ -204,6 +251,29 @@ class WeightsCorrupt(Broke):
     """A weights file does not match its digest, also after it was fetched again."""
 
     code = "weights_corrupt"
+
+    def __init__(self, message: str, *, file: str = "", expected: str = "", actual: str = "") -> None:
+        super().__init__(message)
+        self.file = file
+        self.expected = expected
+        self.actual = actual
+
+
+class StoreUnreachable(Broke):
+    """The weights store did not answer within the limit. What was downloaded so far is kept."""
+
+    code = "store_unreachable"
+
+
+class DiskFull(Broke):
+    """There is no space for weights. Nothing that was complete is touched."""
+
+    code = "disk_full"
+
+    def __init__(self, message: str, *, needed_bytes: int, free_bytes: int) -> None:
+        super().__init__(message)
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
 
 
 class SessionStopped(BaseException):

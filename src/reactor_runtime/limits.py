@@ -115,6 +115,38 @@ RESTART_BACKOFF_S: Final = (1.0, 4.0, 16.0)
 #: How long running sessions may go on after the first Ctrl-C or SIGTERM.
 DRAIN_S: Final = 60.0
 
+# Weights -------------------------------------------------------------------------------------------
+
+#: Requests to the store at one time, of one download or upload. More files than that wait.
+WEIGHTS_CONNECTIONS: Final = 8
+#: Largest piece of a file that one request asks for; a cut request goes on where it was cut.
+WEIGHTS_PIECE_BYTES: Final = 32 * MIB
+#: Opening a connection to the store. Longer: tried again.
+WEIGHTS_CONNECT_S: Final = 5.0
+#: Silence on a connection, or this long below the least rate: abandoned and tried again.
+WEIGHTS_STALL_S: Final = 10.0
+WEIGHTS_MIN_BYTES_PER_S: Final = 1 * KIB
+#: Nothing at all arrived for this long, on any connection: the download gives up and can be resumed.
+WEIGHTS_GIVE_UP_S: Final = 120.0
+#: First and longest pause between two tries; each is a random part of its ceiling.
+WEIGHTS_BACKOFF_FIRST_S: Final = 0.2
+WEIGHTS_BACKOFF_MAX_S: Final = 10.0
+#: How long a start with everything cached waits to hear of a newer version.
+WEIGHTS_NEWER_S: Final = 0.8
+#: Free space asked for beyond what is missing, as a fraction of it.
+WEIGHTS_SPACE_MARGIN: Final = 0.05
+#: An index, and the files it may list. Larger: refused.
+WEIGHTS_INDEX_MAX_BYTES: Final = 16 * MIB
+WEIGHTS_FILES_MAX: Final = 50_000
+#: Waiting for another process that downloads the same. Longer: an error that names the lock.
+WEIGHTS_LOCK_S: Final = 6 * 3600.0
+#: An unfinished download of another machine that nobody touched for this long has lost its owner.
+WEIGHTS_ORPHAN_S: Final = 120.0
+#: How long a damaged file is kept for inspection. Older: removed at the next download or gc.
+WEIGHTS_QUARANTINE_S: Final = 7 * 86400.0
+#: Largest header of a safetensors file; the format's own ceiling. Larger: refused before it is parsed.
+SAFETENSORS_HEADER_MAX_BYTES: Final = 100_000_000
+
 # Logs ----------------------------------------------------------------------------------------------
 
 #: A line of the model's output; longer ones are cut. And lines per second; more are counted.

@@ -1,0 +1,229 @@
+"""An unfinished download on disk: its files, and a journal of which bytes of them are there.
+
+    partial/<name>@<version>~<token>/
+        owner        held locked by the process that downloads; free means that it died
+        journal      one line each: what is downloaded, from where, which bytes arrived, which file is right
+        files/...    the files, at full length, with holes
+
+Each process writes into a folder of its own. One that finds the folder of a dead process takes it over by
+renaming it, so that a download goes on where it was killed. The journal is written after the bytes it
+speaks of; if the machine itself went down it may promise too much, which the digests find out.
+
+Files are opened component by component without following links, so nothing here leaves the folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .. import limits
+from . import index, names
+from .index import RemoteFile
+from .locks import try_lock
+from .ranges import Ranges
+
+_OWNER = "owner"
+_JOURNAL = "journal"
+FILES = "files"
+
+
+@dataclass(slots=True)
+class Known:
+    """What the journal says of one file."""
+
+    ranges: Ranges = field(default_factory=Ranges)
+    etag: str | None = None
+    sha256: str | None = None
+
+
+class Partial:
+    """One unfinished download, owned by this process until `close()`. Its methods are called under the
+    download's lock, or by one thread."""
+
+    def __init__(self, path: Path, owner: int) -> None:
+        self.path = path
+        self._owner = owner
+        self._journal: int | None = None
+        self.known: dict[str, Known] = {}
+
+    @property
+    def files(self) -> Path:
+        return self.path / FILES
+
+    @classmethod
+    def create(cls, paths: names.CachePaths, name: str, version: str) -> Partial:
+        """Take over what a dead process left of this version, else begin anew."""
+        for orphan in orphans(paths):
+            if names.partial_of(orphan.name) == (name, version):
+                taken = cls._take_over(orphan, paths.partial(name, version, secrets.token_hex(4)))
+                if taken is not None:
+                    return taken
+        path = paths.partial(name, version, secrets.token_hex(4))
+        (path / FILES).mkdir(parents=True)
+        owner = try_lock(path / _OWNER)
+        if owner is None:
+            raise AssertionError("a folder with a fresh random name is locked")
+        _note_host(path)
+        return cls(path, owner)
+
+    @classmethod
+    def _take_over(cls, orphan: Path, path: Path) -> Partial | None:
+        try:
+            owner = try_lock(orphan / _OWNER)
+            if owner is None:
+                return None
+            try:
+                orphan.rename(path)
+            except OSError:
+                os.close(owner)
+                return None
+        except OSError:
+            return None
+        (path / FILES).mkdir(exist_ok=True)
+        _note_host(path)
+        return cls(path, owner)
+
+    def begin(self, files: Sequence[RemoteFile]) -> None:
+        """Read what the journal knows of these files, and drop everything else."""
+        stamp = index.fingerprint(files)
+        known = _read_journal(self.path / _JOURNAL, stamp)
+        if known is None:
+            shutil.rmtree(self.files, ignore_errors=True)
+            self.files.mkdir(exist_ok=True)
+        self.known = {file.path: (known or {}).get(file.path, Known()) for file in files}
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | (os.O_TRUNC if known is None else 0)
+        self._journal = os.open(self.path / _JOURNAL, flags, 0o644)
+        # A torn last line of a killed owner must not swallow the next one.
+        self._write({"stamp": stamp} if known is None else None)
+
+    def open(self, path: str, *, size: int) -> int:
+        """Open a file for reading and writing at its full length, keeping what it holds."""
+        descriptor = open_beneath(self.files, path, os.O_RDWR | os.O_CREAT)
+        if os.fstat(descriptor).st_size != size:
+            os.ftruncate(descriptor, size)
+        return descriptor
+
+    def restart(self, path: str) -> None:
+        """Forget a file: the next `open` makes a new one, and writes to the old one reach nobody."""
+        self.known[path] = Known()
+        (self.files / names.check_path(path)).unlink(missing_ok=True)
+        self._write({"drop": path})
+
+    def note_etag(self, path: str, etag: str) -> None:
+        self.known[path].etag = etag
+        self._write({"etag": etag, "file": path})
+
+    def note_bytes(self, path: str, start: int, end: int) -> None:
+        self._write({"file": path, "have": [start, end]})
+
+    def note_verified(self, path: str, sha256: str) -> None:
+        self.known[path].sha256 = sha256
+        self._write({"file": path, "sha256": sha256})
+
+    def _write(self, record: dict[str, object] | None) -> None:
+        if self._journal is None:
+            raise AssertionError("begin() comes first")
+        line = "" if record is None else json.dumps(record, separators=(",", ":"))
+        os.write(self._journal, f"{line}\n".encode())
+
+    def discard(self) -> None:
+        """Remove everything and give the space back."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let go. What is on disk stays for the next one. May be called twice."""
+        for descriptor in (self._journal, self._owner):
+            if descriptor is not None and descriptor >= 0:
+                os.close(descriptor)
+        self._journal, self._owner = None, -1
+
+
+def orphans(paths: names.CachePaths) -> list[Path]:
+    """Return the unfinished downloads whose owner is gone."""
+    if not paths.partials.is_dir():
+        return []
+    return [folder for folder in sorted(paths.partials.iterdir()) if folder.is_dir() and _is_orphan(folder)]
+
+
+def remove_orphan(folder: Path) -> bool:
+    """Remove an unfinished download unless someone took it over meanwhile."""
+    descriptor = try_lock(folder / _OWNER)
+    if descriptor is None:
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    os.close(descriptor)
+    return True
+
+
+def _is_orphan(folder: Path) -> bool:
+    try:
+        descriptor = try_lock(folder / _OWNER)
+        if descriptor is None:
+            return False
+        os.close(descriptor)
+        host = (folder / "host").read_text() if (folder / "host").exists() else ""
+        newest = max((folder / part).stat().st_mtime for part in (_OWNER, _JOURNAL) if (folder / part).exists())
+    except (OSError, ValueError):
+        return False
+    # On this machine the kernel's word counts; another machine's lock may be one that protects nothing.
+    return host in {"", _host()} or time.time() - newest > limits.WEIGHTS_ORPHAN_S
+
+
+def _host() -> str:
+    return os.uname().nodename
+
+
+def _note_host(path: Path) -> None:
+    (path / "host").write_text(_host())
+
+
+def _read_journal(path: Path, stamp: str) -> dict[str, Known] | None:
+    """Return what is known per file, or None when the journal is of something else."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    except OSError:
+        return None
+    known: dict[str, Known] = {}
+    stamped = False
+    for line in lines:
+        try:
+            record = json.loads(line)
+            stamped = stamped or record.get("stamp") == stamp
+            if "drop" in record:
+                known[record["drop"]] = Known()
+            elif "file" in record:
+                entry = known.setdefault(record["file"], Known())
+                entry.etag = record.get("etag", entry.etag)
+                entry.sha256 = record.get("sha256", entry.sha256)
+                start, end = record.get("have", (0, 0))
+                entry.ranges.add(int(start), int(end))
+        except (ValueError, TypeError, AttributeError, KeyError):
+            continue
+    return known if stamped else None
+
+
+def open_beneath(root: Path, path: str, flags: int) -> int:
+    """Open `path` under `root` without following a link in any component, making folders when creating."""
+    parts = names.check_path(path).split("/")
+    folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in parts[:-1]:
+            if flags & os.O_CREAT:
+                try:
+                    os.mkdir(part, dir_fd=folder)
+                except FileExistsError:
+                    pass
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(parts[-1], flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
+    finally:
+        os.close(folder)
