@@ -1,0 +1,373 @@
+"""manifest.json: which class is the model, what it is called, and what its constructor gets.
+
+Read in the server process for what it says, and in the model process to import the class. Every mistake is
+one ManifestError with the file, the key and the fix; the exception behind it is chained for --verbose.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import json
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from . import __version__, weights_source
+from .errors import ManifestError, ModelDefinitionError, WeightsMissing
+from .model import VideoModel
+from .schema import describe
+from .types import JsonObject, ModelInfo
+
+FILE_NAME = "manifest.json"
+
+
+class _Keys(BaseModel):
+    """The file as it is written; see `Manifest` for what it means."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    runtime: str = Field("", alias="reactor-runtime")
+    class_path: str = Field(alias="class", pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$")
+    model_name: str = Field(min_length=1, max_length=100)
+    model_version: str = Field("0.0.0", min_length=1, max_length=100)
+    args: JsonObject = Field(default_factory=dict)
+    weights: list[str] = Field(default_factory=list, max_length=100)
+    video_input: bool = False
+
+
+#: What to write, per key: the fix that a wrong value is answered with.
+_EXAMPLES = {
+    "reactor-runtime": '"reactor-runtime": "0.1.0" asks for that version or a later one; ">=0.1,<1" works too',
+    "class": '"class": "model_longlive:LongLiveVideoModel" names a module in the manifest\'s folder and a class in it',
+    "model_name": '"model_name": "longlive"',
+    "model_version": '"model_version": "1.0.0"',
+    "args": '"args": {"fps": 30, "size": [480, 640]} is what the constructor gets',
+    "weights": '"weights": ["LongLive", "Wan2_1_VAE@1.2"]',
+    "video_input": '"video_input": true gives the model a camera track',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A manifest that was read and found right. `path` is the file; `args` go to the constructor."""
+
+    path: Path
+    class_path: str
+    name: str
+    version: str
+    args: JsonObject
+    weights: tuple[str, ...]
+    video_input: bool
+
+    @property
+    def folder(self) -> Path:
+        return self.path.parent
+
+    @classmethod
+    def read(cls, path: str | Path) -> Manifest:
+        """Read a manifest file, or the manifest.json of a folder. Raises ManifestError."""
+        given = Path(path).expanduser()
+        file = (given / FILE_NAME if given.is_dir() else given).absolute()
+        keys = _checked(file, _parsed(file, _text_of(file)))
+        _check_runtime(file, keys.runtime)
+        for name in keys.weights:
+            try:
+                weights_source.parse(name)
+            except WeightsMissing as error:
+                raise ManifestError(str(error), file=str(file), key="weights") from None
+        return cls(
+            path=file,
+            class_path=keys.class_path,
+            name=keys.model_name,
+            version=keys.model_version,
+            args=keys.args,
+            weights=tuple(keys.weights),
+            video_input=keys.video_input,
+        )
+
+    def load_class(self) -> type[VideoModel]:
+        """Import the model's class. Runs the author's module, and puts its folder on `sys.path`.
+
+        Raises ManifestError, or ModelDefinitionError for a class whose commands cannot be served.
+        """
+        module_name, _, class_name = self.class_path.partition(":")
+        weights_source.folder = self.folder
+        module = self._import(module_name)
+        found = getattr(module, class_name, None)
+        if found is None:
+            models = [name for name, value in vars(module).items() if _is_model(value)]
+            self._refuse(
+                f"{module_name}.py has no class {class_name!r}",
+                key="class",
+                fix=_nearest(class_name, models)
+                or f"define `class {class_name}(VideoModel)` there, or name another",
+            )
+        if not _is_model(found):
+            self._refuse(
+                f"{class_name} in {module_name}.py is not a VideoModel",
+                key="class",
+                fix=f"write `class {class_name}(VideoModel)`, with `from reactor_runtime import VideoModel`",
+            )
+        model_class: type[VideoModel] = found
+        if model_class.start_session is VideoModel.start_session or inspect.isabstract(model_class):
+            self._refuse(
+                f"{class_name} has no start_session()",
+                key="class",
+                fix="add `def start_session(self)`, a loop that emits frames or a generator that yields them",
+            )
+        return model_class
+
+    def construct(
+        self, model_class: type[VideoModel], overrides: Mapping[str, Any] | None = None
+    ) -> VideoModel:
+        """Make the model with the manifest's args, `overrides` over them. Slow: it loads the network.
+
+        Raises ManifestError for args that the constructor does not take. What the constructor itself
+        raises is passed on as it is.
+        """
+        args = {**self.args, **(overrides or {})}
+        self._check_args(model_class, args)
+        return model_class(**args)
+
+    def info(self, model_class: type[VideoModel], overrides: Mapping[str, Any] | None = None) -> ModelInfo:
+        """Say what clients can know of the model without constructing it."""
+        return describe(
+            model_class,
+            name=self.name,
+            version=self.version,
+            fps=self._fps(model_class, {**self.args, **(overrides or {})}),
+            video_input=self.video_input,
+        )
+
+    def _fps(self, model_class: type[VideoModel], args: Mapping[str, Any]) -> float | None:
+        """The constructor's `fps` argument fixes the playout rate, then its default, then the class."""
+        parameter = inspect.signature(model_class).parameters.get("fps")
+        default = None if parameter is None or parameter.default is parameter.empty else parameter.default
+        fps = args.get("fps", default if default is not None else model_class.fps)
+        if fps is None:
+            return None
+        if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= 240:
+            self._refuse(
+                f"fps is {fps!r}", key="args", fix="give a number of frames per second, above 0 and up to 240"
+            )
+        return float(fps)
+
+    def _check_args(self, model_class: type[VideoModel], args: Mapping[str, Any]) -> None:
+        parameters = inspect.signature(model_class).parameters
+        named = [
+            name
+            for name, parameter in parameters.items()
+            if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        ]
+        takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+        for name in args:
+            if name not in named and not takes_any:
+                self._refuse(
+                    f"{model_class.__name__} takes no argument {name!r}",
+                    key=f"args.{name}",
+                    fix=_nearest(name, named)
+                    or f"take it out; the constructor has {', '.join(named) or 'no arguments'}",
+                )
+        for name in named:
+            if name not in args and parameters[name].default is inspect.Parameter.empty:
+                self._refuse(
+                    f"{model_class.__name__} needs the argument {name!r}",
+                    key="args",
+                    fix=f'add "{name}" to "args", or give it a default in __init__',
+                )
+
+    def _import(self, module_name: str) -> ModuleType:
+        if module_name.partition(".")[0] in sys.stdlib_module_names:
+            self._refuse(
+                f"{module_name!r} is the name of a module of Python itself",
+                key="class",
+                fix="rename the file, for example to model.py",
+            )
+        _take_folder(self.folder)
+        before = set(sys.modules)
+        try:
+            return importlib.import_module(module_name)
+        except (ManifestError, ModelDefinitionError):
+            raise
+        except (Exception, SystemExit) as error:
+            self._explain(module_name, error)
+        finally:
+            _remember(self.folder, set(sys.modules) - before)
+
+    def _explain(self, module_name: str, error: BaseException) -> NoReturn:
+        where = _last_place(error)
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            if module_name == error.name or module_name.startswith(error.name + "."):
+                modules = sorted(path.stem for path in self.folder.glob("*.py"))
+                self._refuse(
+                    f"there is no module {error.name!r} in {self.folder}",
+                    key="class",
+                    fix=_nearest(error.name, modules)
+                    or f"create {error.name}.py there, or name another module",
+                    cause=error,
+                )
+            package = error.name.partition(".")[0]
+            self._refuse(
+                f"{where} imports {error.name!r}, which is not installed",
+                key="class",
+                fix=f"install it into this Python, as in `pip install {package}`, or put it into {self.folder}",
+                cause=error,
+            )
+        if isinstance(error, SyntaxError):
+            self._refuse(
+                f"{Path(error.filename or module_name).name}, line {error.lineno}: {error.msg}",
+                key="class",
+                fix="correct that line",
+                cause=error,
+            )
+        self._refuse(
+            f"importing {module_name!r} failed at {where}: {type(error).__name__}: {error}",
+            key="class",
+            fix="correct that line; --verbose shows how it was reached",
+            cause=error,
+        )
+
+    def _refuse(self, problem: str, *, key: str, fix: str, cause: BaseException | None = None) -> NoReturn:
+        raise ManifestError(problem, file=str(self.path), key=key, fix=fix) from cause
+
+
+# Reading the file -------------------------------------------------------------------------------------
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise ManifestError(
+            "there is no such file",
+            file=str(file),
+            fix="give the folder that has a manifest.json, or make a project with `reactor init NAME`",
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ManifestError("it is not UTF-8 text", file=str(file), fix="save it as UTF-8") from error
+    except OSError as error:
+        raise ManifestError(
+            f"it cannot be read: {error.strerror}", file=str(file), fix="check its permissions"
+        ) from error
+
+
+def _parsed(file: Path, text: str) -> JsonObject:
+    def without_duplicates(pairs: list[tuple[str, Any]]) -> JsonObject:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ManifestError("it is there twice", file=str(file), key=twice, fix="keep one of them")
+        return found
+
+    try:
+        value = json.loads(text, object_pairs_hook=without_duplicates)
+    except json.JSONDecodeError as error:
+        raise ManifestError(
+            f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}",
+            file=str(file),
+            fix="correct it there; a comma too many or a missing quote is the usual cause",
+        ) from error
+    except (RecursionError, ValueError) as error:
+        raise ManifestError(f"not JSON: {error}", file=str(file), fix="simplify it") from error
+    if not isinstance(value, dict):
+        raise ManifestError(
+            f"it holds a JSON {type(value).__name__}", file=str(file), fix='start it with { and "class": ...'
+        )
+    return value
+
+
+def _checked(file: Path, value: JsonObject) -> _Keys:
+    try:
+        return _Keys.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            hint = _nearest(key, _EXAMPLES) or 'take it out; arguments of the constructor go into "args"'
+            raise ManifestError("unknown key", file=str(file), key=key, fix=hint) from None
+        fix = "write, for example, " + _EXAMPLES[key]
+        if first["type"] == "missing":
+            raise ManifestError("this key is missing", file=str(file), key=key, fix=fix) from None
+        problem = first["msg"][0].lower() + first["msg"][1:]
+        where = ".".join(map(str, first["loc"]))
+        raise ManifestError(
+            f"{problem}, got {first['input']!r}", file=str(file), key=where, fix=fix
+        ) from None
+
+
+def _check_runtime(file: Path, wanted: str) -> None:
+    """A PEP 440 specifier; a bare version means at least that one."""
+    try:
+        specifier = SpecifierSet(f">={Version(wanted)}") if wanted[:1].isalnum() else SpecifierSet(wanted)
+    except (InvalidVersion, InvalidSpecifier) as error:
+        raise ManifestError(
+            f"{wanted!r} is not a version or a range of versions",
+            file=str(file),
+            key="reactor-runtime",
+            fix="write, for example, " + _EXAMPLES["reactor-runtime"],
+        ) from error
+    if not specifier.contains(__version__, prereleases=True):
+        raise ManifestError(
+            f"the model needs {specifier}, and this is reactor-runtime {__version__}",
+            file=str(file),
+            key="reactor-runtime",
+            fix=f"install it, as in `pip install 'reactor-runtime{specifier}'`, or correct the key",
+        )
+
+
+def _nearest(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else ""
+
+
+# Importing the author's module -----------------------------------------------------------------------
+
+_author_folder: Path | None = None
+_author_modules: set[str] = set()
+
+
+def _take_folder(folder: Path) -> None:
+    """Make `folder` the one that author modules come from; modules of another manifest are forgotten."""
+    global _author_folder
+    if _author_folder == folder:
+        return
+    for name in _author_modules:
+        sys.modules.pop(name, None)
+    _author_modules.clear()
+    if _author_folder is not None and str(_author_folder) in sys.path:
+        sys.path.remove(str(_author_folder))
+    _author_folder = folder
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+
+
+def _remember(folder: Path, imported: set[str]) -> None:
+    for name in imported:
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if file and Path(file).is_relative_to(folder) and "site-packages" not in Path(file).parts:
+            _author_modules.add(name)
+
+
+def _is_model(value: object) -> bool:
+    return inspect.isclass(value) and issubclass(value, VideoModel) and value is not VideoModel
+
+
+def _last_place(error: BaseException) -> str:
+    """Where in the author's code it happened: the innermost frame that is not the import machinery."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith("<frozen") and "importlib" not in Path(frame.filename).parts
+    ]
+    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "its first line"
