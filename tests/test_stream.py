@@ -1,0 +1,191 @@
+"""The way of a frame through the server, with the real encoder and its thread."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from reactor_runtime.stream import Sink, VideoStream, default_bitrate
+from reactor_runtime.types import Codec, Demand, EmittedFrame, EncodedFrame
+
+pytestmark = pytest.mark.slow
+
+
+@dataclass
+class Viewer:
+    """Keeps what one sink was sent."""
+
+    codec: Codec = "h264"
+    got: list[tuple[EncodedFrame, bool]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.sink = Sink(self.codec, self.take)
+
+    def take(self, frame: EncodedFrame, *, report: bool) -> None:
+        self.got.append((frame, report))
+
+    @property
+    def ids(self) -> list[int]:
+        return [frame.frame_id for frame, _ in self.got]
+
+
+class Source:
+    """Makes frames whose memory must come back."""
+
+    def __init__(self) -> None:
+        self.made = self.released = 0
+
+    def frame(self, frame_id: int, *, size: tuple[int, int] = (96, 128), command_id: int = 0) -> EmittedFrame:
+        self.made += 1
+        pixels = np.full((*size, 3), frame_id * 40 % 256, np.uint8)
+        return EmittedFrame(frame_id, pixels, time.monotonic(), 0.03, command_id, self._release)
+
+    def _release(self) -> None:
+        self.released += 1
+
+
+@asynccontextmanager
+async def stream(demands: list[Demand] | None = None, fps: float = 200.0) -> AsyncIterator[VideoStream]:
+    made = VideoStream(fps=fps, bits_per_s=None, on_demand=(demands if demands is not None else []).append)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def test_the_first_picture_of_every_viewer_is_a_keyframe() -> None:
+    source, early, late = Source(), Viewer(), Viewer()
+    async with stream() as video:
+        video.add(early.sink)
+        for frame_id in (1, 2, 3):
+            video.push(source.frame(frame_id))
+            await until(lambda: frame_id in early.ids)
+        video.add(late.sink)
+        # No new frame is needed: a slow model's viewer sees its last picture at once.
+        await until(lambda: len(late.got) == 1)
+        video.push(source.frame(4))
+        await until(lambda: 4 in late.ids)
+    assert early.got[0][0].keyframe
+    assert late.got[0][0].keyframe
+    assert [frame.keyframe for frame, _ in early.got[1:3]] == [False, False]
+    assert source.released == source.made
+
+
+async def test_viewers_of_one_codec_share_the_very_same_bytes() -> None:
+    source, one, two = Source(), Viewer(), Viewer()
+    async with stream() as video:
+        video.add(one.sink)
+        video.add(two.sink)
+        video.push(source.frame(1))
+        await until(lambda: 1 in one.ids and 1 in two.ids)
+        counters = video.counters()
+    assert one.got[-1][0] is two.got[-1][0]
+    assert counters.encoded <= 2
+
+
+async def test_each_codec_gets_its_own_encoder() -> None:
+    source, h264, vp8 = Source(), Viewer("h264"), Viewer("vp8")
+    async with stream() as video:
+        video.add(h264.sink)
+        video.add(vp8.sink)
+        video.push(source.frame(1))
+        await until(lambda: bool(h264.got and vp8.got))
+    assert h264.got[0][0].codec == "h264"
+    assert vp8.got[0][0].codec == "vp8"
+
+
+async def test_unwatched_frames_wait_and_the_newest_is_shown_to_who_comes() -> None:
+    source, viewer, demands = Source(), Viewer(), list[Demand]()
+    async with stream(demands) as video:
+        video.push(source.frame(1))
+        video.push(source.frame(2))
+        await asyncio.sleep(0.05)
+        assert source.released == 0
+        video.add(viewer.sink)
+        await until(lambda: bool(viewer.got))
+        assert viewer.ids[0] == 2
+        assert demands[-1].watched
+        video.remove(viewer.sink)
+        assert not demands[-1].watched
+    assert source.released == source.made
+
+
+async def test_the_first_frame_that_saw_a_command_is_reported_once() -> None:
+    source, viewer = Source(), Viewer()
+    viewer.sink.report_from = 7
+    async with stream() as video:
+        video.add(viewer.sink)
+        for frame_id, command_id in ((1, 6), (2, 8), (3, 8)):
+            video.push(source.frame(frame_id, command_id=command_id))
+            await until(lambda: frame_id in viewer.ids)
+    assert [(frame.frame_id, report) for frame, report in viewer.got if report] == [(2, True)]
+    assert viewer.sink.reported == {2: 8}
+
+
+async def test_a_changed_size_begins_with_a_keyframe() -> None:
+    source, viewer = Source(), Viewer()
+    async with stream() as video:
+        video.add(viewer.sink)
+        video.push(source.frame(1))
+        await until(lambda: 1 in viewer.ids)
+        video.push(source.frame(2, size=(144, 176)))
+        await until(lambda: 2 in viewer.ids)
+    last = viewer.got[-1][0]
+    assert (last.width, last.height, last.keyframe) == (176, 144, True)
+
+
+async def test_the_poorest_viewer_sets_the_rate_of_a_shared_encoder() -> None:
+    async with stream() as video:
+        rich, poor = Viewer(), Viewer()
+        video.add(rich.sink)
+        video.add(poor.sink)
+        ceiling = video.ceiling(640, 480)
+        assert video.allowed(ceiling, "h264") == ceiling
+        poor.sink.bitrate_limit = 600_000
+        assert video.allowed(ceiling, "h264") == 600_000
+        poor.sink.bitrate_limit = 1
+        assert 0 < video.allowed(ceiling, "h264") < ceiling
+
+
+async def test_played_out_waits_for_what_is_queued_and_not_for_ever() -> None:
+    source, viewer = Source(), Viewer()
+    async with stream(fps=20) as video:
+        video.add(viewer.sink)
+        for frame_id in range(1, 5):
+            video.push(source.frame(frame_id))
+        async with asyncio.timeout(3):
+            await video.played_out()
+        assert video.counters().shown + video.counters().skipped == 4
+        video.push(source.frame(5))
+        video.push(source.frame(6))
+        video.remove(viewer.sink)
+        async with asyncio.timeout(1):
+            await video.played_out()
+
+
+async def test_close_gives_every_frame_back_and_may_be_repeated() -> None:
+    source = Source()
+    async with stream() as video:
+        video.push(source.frame(1))
+        await video.close()
+        await video.close()
+        video.push(source.frame(2))
+    assert source.released == source.made
+
+
+def test_bitrate_grows_slower_than_the_picture() -> None:
+    assert default_bitrate(640, 480) == 2_000_000
+    assert 4_000_000 < default_bitrate(1280, 720) < 5_000_000
+    assert 7_000_000 < default_bitrate(1920, 1080) < 9_000_000
