@@ -77,11 +77,14 @@ def run(
     flags["ice_servers"] = tuple(ice_server) if ice_server else None
 
     from ..config import Settings
+    from ..webrtc.ice import parse_ice_server
     from .screen import mistakes
 
     with mistakes(verbose=bool(verbose)):
         settings = Settings.load(flags)
         require_token(settings)
+        for server in settings.ice_servers:
+            parse_ice_server(server)
         args = parse_args(arg or ())
     with mistakes(verbose=settings.verbose):
         from .serve import serve

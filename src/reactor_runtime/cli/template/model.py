@@ -34,7 +34,7 @@ class Ribbons(VideoModel):
         height, width = size
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
         x *= width / height
-        self.x, self.y, self.radius = x, y, np.hypot(x, y)
+        self.x, self.y = x, y
         self.reset()
 
     def start_session(self) -> Iterator[Frame]:
@@ -42,16 +42,19 @@ class Ribbons(VideoModel):
         time = 0.0
         while True:
             time += self.speed / self.fps
-            brightness = self.field(time)  # (height, width), in [-1, 1]
-            yield self.colours[np.uint8(127.5 + 127.5 * brightness)]
+            light = self.light(time)  # (height, width), in [0, 1]
+            yield self.colours[(255 * light).astype(np.uint8)]
 
-    def field(self, time: float) -> npt.NDArray[np.float32]:
-        bend = np.sin(2 * self.x + time) + np.cos(1.5 * self.y - 0.7 * time)
+    def light(self, time: float) -> npt.NDArray[np.float32]:
+        u = self.x + 0.5 * np.sin(2.1 * self.y + 0.8 * time)
+        v = self.y + 0.4 * np.cos(1.7 * u - 0.5 * time)
         if self.shape == "ribbons":
-            return np.sin(3 * self.y + 2 * bend + time)
-        if self.shape == "rings":
-            return np.sin(9 * self.radius + bend - 3 * time)
-        return np.sin(bend * np.cos(2 * self.radius - time) + time)
+            wave = np.sin(4 * v + np.sin(3 * u + time))
+        elif self.shape == "rings":
+            wave = np.sin(8 * np.hypot(u, v) - 3 * time)
+        else:
+            wave = np.cos(3 * u + time) * np.cos(4 * v) * np.sin(2 * u * v)
+        return (1 - np.abs(wave)) ** 2  # bright where the wave crosses zero
 
     @command("set_prompt", description="Colours: name an ocean, a fire, a forest, a night; or anything else")
     def set_prompt(self, prompt: str = Field(..., min_length=1, max_length=200)) -> None:
@@ -62,7 +65,7 @@ class Ribbons(VideoModel):
         self.speed = speed
 
     @command("set_shape", description="What the light draws")
-    def set_shape(self, shape: Literal["ribbons", "rings", "clouds"]) -> None:
+    def set_shape(self, shape: Literal["ribbons", "rings", "web"]) -> None:
         self.shape = shape
 
     @command("reset", description="Back to the start")

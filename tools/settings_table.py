@@ -1,0 +1,66 @@
+"""Write the table of settings into docs/operate.md from `config.Settings`, so that it cannot rot.
+
+Run it after a setting has changed; tests/test_docs.py fails until then.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from reactor_runtime.config import Settings
+
+PAGE = Path(__file__).parent.parent / "docs" / "operate.md"
+BEGIN = "<!-- settings: begin. Written by tools/settings_table.py. -->"
+END = "<!-- settings: end -->"
+#: Settings with a flag that is not called as they are.
+FLAGS = {"ice_servers": "--ice-server"}
+
+
+def table() -> str:
+    """Return the settings as a Markdown table, in the order in which the class declares them."""
+    lines = ["| flag | environment | default | values | what it is |", "|---|---|---|---|---|"]
+    for name, schema in Settings.model_json_schema()["properties"].items():
+        flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
+        default = Settings.model_fields[name].default
+        lines.append(
+            f"| `{flag}` | `REACTOR_{name.upper()}` | {shown(default)} | {values(schema)} "
+            f"| {schema.get('description', '')} |"
+        )
+    return "\n".join(lines)
+
+
+def shown(default: Any) -> str:
+    if default is None or default in ("", ()):
+        return "–"
+    if isinstance(default, bool):
+        return "on" if default else "off"
+    return f"`{default:g}`" if isinstance(default, float) else f"`{default}`"
+
+
+def values(schema: dict[str, Any]) -> str:
+    """Put a JSON Schema's type and range in words."""
+    schema = next((each for each in schema.get("anyOf", []) if each["type"] != "null"), schema)
+    if "enum" in schema:
+        return ", ".join(f"`{each}`" for each in schema["enum"])
+    words = {
+        "string": "text",
+        "boolean": "on or off",
+        "integer": "whole number",
+        "array": "repeat; comma-separated",
+    }
+    text = words.get(schema["type"], schema["type"])
+    bounds = [("minimum", "≥"), ("exclusiveMinimum", ">"), ("maximum", "≤")]
+    limits = ", ".join(f"{sign} {schema[key]:g}" for key, sign in bounds if key in schema)
+    return f"{text} {limits}".strip()
+
+
+def page(text: str) -> str:
+    """Return the page with its table replaced."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
