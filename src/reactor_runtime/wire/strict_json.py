@@ -15,10 +15,10 @@ from ..errors import MessageRejected
 from ..types import JsonObject
 
 
-def parse_object(payload: str | bytes) -> JsonObject:
+def parse_object(payload: str | bytes, *, max_bytes: int = limits.MESSAGE_MAX_BYTES) -> JsonObject:
     """Parse one JSON object. Raises MessageRejected for anything else, and for what the module says."""
-    if len(payload) > limits.MESSAGE_MAX_BYTES:
-        raise MessageRejected(f"a message may have {limits.MESSAGE_MAX_BYTES} bytes, got {len(payload)}")
+    if len(payload) > max_bytes:
+        raise MessageRejected(f"a message may have {max_bytes} bytes, got {len(payload)}")
     try:
         text = payload.decode() if isinstance(payload, bytes) else payload
         value = _DECODER.decode(text)

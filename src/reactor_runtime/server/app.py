@@ -1,0 +1,53 @@
+"""The HTTP application: routes over a `Service`, every error an answer, the guards around it.
+
+It keeps nothing of its own but the set of open event streams; made once per server, on its event loop.
+"""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from .. import __version__
+from ..config import Settings
+from . import replies, routes_files, routes_operator, routes_page, routes_sessions
+from .guards import BodyLimit, HostGuard, TokenGuard, is_loopback
+from .service import Service
+
+#: GETs that need no token: the page must load to ask for one, and probes have none.
+OPEN_PATHS = frozenset({"/health", "/health/live"})
+
+
+def create_app(service: Service, settings: Settings) -> FastAPI:
+    """Make the application for a server that listens on `settings.host`."""
+    app = FastAPI(
+        title="Reactor runtime", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    app.state.service = service
+    app.state.event_streams = set()
+    files = routes_page.page_files(routes_page.PAGE)
+    app.include_router(routes_sessions.router)
+    app.include_router(routes_files.router)
+    app.include_router(routes_operator.router)
+    routes_page.install(app, files)
+    replies.install(app)
+    # The last added is the outermost.
+    app.add_middleware(BodyLimit)
+    app.add_middleware(TokenGuard, token=settings.token, open_paths=OPEN_PATHS | files.keys())
+    app.add_middleware(HostGuard, names=_names(settings.host, settings.token))
+    # Browser clients of any origin: there are no cookies, so an origin gains nothing by being trusted.
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["Retry-After"],
+    )
+    return app
+
+
+def _names(host: str, token: str) -> frozenset[str] | None:
+    if token or not is_loopback(host):
+        return None
+    bound = f"[{host}]" if ":" in host and not host.startswith("[") else host
+    return frozenset({"localhost", "127.0.0.1", "[::1]", bound.lower()})

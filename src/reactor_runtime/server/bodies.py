@@ -1,0 +1,108 @@
+"""JSON request bodies: read whatever their Content-Type, parsed strictly, checked by a pydantic model.
+
+Clients differ in what they send where nothing is needed: `{}`, an empty body, no Content-Type. Unknown keys
+are ignored everywhere, because newer clients add some.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, Field, StrictBool, ValidationError
+
+from .. import limits
+from ..webrtc.peer import Candidate, IceServer, TrackMapping
+from ..wire.strict_json import parse_object
+from .replies import Malformed, problems
+from .service import Offer
+
+Body = TypeVar("Body", bound=BaseModel)
+
+
+class StartBody(BaseModel):
+    """`extra_args` and `generation` of the SDKs are ignored: nothing here has a stepped mode."""
+
+    session_id: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[0-9A-Za-z._~-]+$")
+
+
+class StopBody(BaseModel):
+    moderate: StrictBool = False
+    reason: str = Field("", max_length=64)
+
+
+class Credentials(BaseModel):
+    username: str = Field("", max_length=512)
+    password: str = Field("", max_length=512)
+
+
+class IceServerBody(BaseModel):
+    uris: list[str] = Field(max_length=8)
+    credentials: Credentials | None = None
+
+    def value(self) -> IceServer:
+        known = self.credentials or Credentials(username="", password="")
+        return IceServer(tuple(self.uris), known.username, known.password)
+
+
+class MappingBody(BaseModel):
+    mid: str = Field(max_length=64)
+    name: str = Field(max_length=128)
+
+
+class OfferBody(BaseModel):
+    sdp_offer: str
+    client_info: dict[str, Any] | None = None
+    track_mapping: list[MappingBody] = Field(default=[], max_length=limits.OFFER_MAX_SECTIONS)
+    ice_servers: list[IceServerBody] | None = Field(None, max_length=8)
+
+    def value(self) -> Offer:
+        info = self.client_info or {}
+        servers = None if self.ice_servers is None else tuple(server.value() for server in self.ice_servers)
+        return Offer(
+            sdp=self.sdp_offer,
+            mapping=tuple(TrackMapping(entry.mid, entry.name) for entry in self.track_mapping),
+            ice_servers=servers,
+            client=f"{info.get('sdk_type', '')} {info.get('sdk_version', '')}".strip()[:64],
+        )
+
+
+class CandidateBody(BaseModel):
+    candidate: str = Field(max_length=1024)
+    sdp_mid: str | None = Field(None, max_length=64)
+    sdp_mline_index: int | None = Field(None, ge=0, le=65535)
+
+    def value(self) -> Candidate:
+        return Candidate(self.candidate, self.sdp_mid, self.sdp_mline_index)
+
+
+class CandidatesBody(BaseModel):
+    candidates: list[CandidateBody] = Field(default=[], max_length=limits.OFFER_MAX_CANDIDATES)
+    is_final: bool = False
+
+
+class UploadBody(BaseModel):
+    name: str
+    size: int
+    mime_type: str
+    upload_id: str | None = None
+
+
+def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
+    """Make a FastAPI dependency that reads a body of this model; an empty body counts as `{}`."""
+
+    async def read(request: Request) -> Body:
+        raw = await request.body()
+        value = parse_object(raw, max_bytes=limits.HTTP_BODY_MAX_BYTES) if raw.strip() else {}
+        try:
+            return model.model_validate(value)
+        except ValidationError as error:
+            raise Malformed(problems(error.errors(include_url=False, include_context=False))) from None
+
+    return read
+
+
+def documented(model: type[BaseModel]) -> dict[str, Any]:
+    """Describe the body in the API's OpenAPI document, as FastAPI would for one that it parses itself."""
+    return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}

@@ -1,0 +1,143 @@
+"""Who may ask, and how much: plain ASGI middleware that runs before any route.
+
+    CORS ──▶ HostGuard ──▶ TokenGuard ──▶ BodyLimit ──▶ routes
+
+The token guard refuses by default: whatever is not on the short list of open paths needs the token, so an
+odd spelling of a path cannot slip by. Nothing here reads a body.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import ipaddress
+import re
+from typing import Final
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .. import limits
+from ..errors import LimitExceeded
+from .replies import refusal
+
+#: RFC 3986 host and port, as far as this server needs them.
+_HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::[0-9]{0,5})?")
+#: An upload's own URL carries its permission; the route compares the key. SDKs send no token with the bytes.
+_UPLOAD_PATH: Final = re.compile(r"/sessions/[^/]+/uploads/[^/]+/[^/]+")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address to listen on is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+class HostGuard:
+    """Refuse requests that name a foreign host, unless that cannot harm.
+
+    A web page can make its own name resolve to 127.0.0.1 (DNS rebinding) and then talk to a server on
+    loopback as if it were of the same origin. It knows no token, and a public address it can reach anyway, so
+    the check is for loopback without a token. `names` are the hosts to accept; None accepts all well-formed
+    ones.
+    """
+
+    def __init__(self, app: ASGIApp, *, names: frozenset[str] | None) -> None:
+        self._app = app
+        self._names = names
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            host = Headers(scope=scope).get("host")
+            # Absent only in HTTP/1.0, which no browser speaks.
+            if host is not None:
+                match = _HOST.fullmatch(host)
+                if match is None:
+                    await refusal(400, "malformed Host header")(scope, receive, send)
+                    return
+                if self._names is not None and match["name"].lower() not in self._names:
+                    text = (
+                        "this server answers to its local address only; set a token to serve other host names"
+                    )
+                    await refusal(421, text)(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
+
+
+class TokenGuard:
+    """Demand the token in `Authorization: Bearer` or `?token=`, except for GETs of `open_paths`.
+
+    Without a token configured everything passes: SDKs then send the word `local`, or nothing.
+    """
+
+    def __init__(self, app: ASGIApp, *, token: str, open_paths: frozenset[str]) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._open_paths = open_paths
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and self._token and not self._is_open(scope) and not self._presents(scope):
+            answer = refusal(401, "missing or wrong token", headers={"WWW-Authenticate": "Bearer"})
+            await answer(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _is_open(self, scope: Scope) -> bool:
+        if scope["method"] in ("GET", "HEAD"):
+            return scope["path"] in self._open_paths
+        return scope["method"] == "PUT" and _UPLOAD_PATH.fullmatch(scope["path"]) is not None
+
+    def _presents(self, scope: Scope) -> bool:
+        scheme, _, credential = Headers(scope=scope).get("authorization", "").partition(" ")
+        given = [credential.strip()] if scheme.lower() == "bearer" else []
+        # A query is bounded by the header limit, and parsed leniently: a refusal must not fail.
+        given += parse_qs(scope["query_string"].decode("latin-1")).get("token", [])[:1]
+        return any(hmac.compare_digest(text.encode("utf-8", "replace"), self._token) for text in given)
+
+
+class BodyLimit:
+    """Count a request body while it streams in, whatever its headers announce, and give it a deadline."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = (
+            limits.UPLOAD_MAX_BYTES if _UPLOAD_PATH.fullmatch(scope["path"]) else limits.HTTP_BODY_MAX_BYTES
+        )
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced[:20]) > limit:
+            await refusal(413, f"a body may have {limit} bytes")(scope, receive, send)
+            return
+        await self._app(scope, _counted(receive, limit), send)
+
+
+def _counted(receive: Receive, limit: int) -> Receive:
+    seen, complete = 0, False
+    deadline_s = asyncio.get_running_loop().time() + limits.HTTP_BODY_S
+
+    async def counted() -> Message:
+        nonlocal seen, complete
+        if complete:
+            return await receive()
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408, "the body took too long") from None
+        seen += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
+        if seen > limit:
+            raise LimitExceeded(f"a body may have {limit} bytes", limit="HTTP_BODY_MAX_BYTES")
+        return message
+
+    return counted
