@@ -1,0 +1,108 @@
+"""Signs of life of the threads that run an author's code, and when their absence is a hang.
+
+A pulse is one 64-bit word, `monotonic_ns << 3 | state`, in memory that the server process maps as well.
+A single store keeps time and state together, and a judge in another process sees it also while the
+model's process holds its GIL inside a C call (a watchdog thread of that process would not run then).
+
+There are two lanes: the model's thread, and the command thread while it runs a handler.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+MODEL_LANE: Final = 0
+COMMAND_LANE: Final = 1
+LANES: Final = 2
+PULSE_BYTES: Final = 8 * LANES
+
+
+class PulseState(IntEnum):
+    """What a lane is doing. Only the first three have a limit."""
+
+    LOADING = 0
+    WARMING = 1
+    """In a session that has not shown its first frame: it may be compiling."""
+    BUSY = 2
+    WAITING = 3
+    """In a wait of ours: for the playout, for room, for a command."""
+    IDLE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class PulseLimits:
+    """Seconds without a sign of life that are still life."""
+
+    load_s: float
+    first_frame_s: float
+    hang_s: float
+
+    def of(self, state: PulseState) -> float | None:
+        match state:
+            case PulseState.LOADING:
+                return self.load_s
+            case PulseState.WARMING:
+                return self.first_frame_s
+            case PulseState.BUSY:
+                return self.hang_s
+            case _:
+                return None
+
+    @property
+    def shortest_s(self) -> float:
+        return min(self.load_s, self.first_frame_s, self.hang_s)
+
+
+class Pulse:
+    """One lane, seen from the process that lives. Any thread of it may call."""
+
+    def __init__(self, words: memoryview, lane: int) -> None:
+        self._words = words
+        self._lane = lane
+        self._lock = threading.Lock()
+        self._waiting = 0
+        self._state = PulseState.IDLE
+        self.beat()
+
+    def enter(self, state: PulseState) -> None:
+        with self._lock:
+            self._state = state
+            self._write()
+
+    def beat(self) -> None:
+        with self._lock:
+            self._write()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Say that this lane waits for us. While one of its threads does, the lane is not judged."""
+        with self._lock:
+            self._waiting += 1
+            self._write()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
+                self._write()
+
+    def _write(self) -> None:
+        state = PulseState.WAITING if self._waiting else self._state
+        self._words[self._lane] = time.monotonic_ns() << 3 | state
+
+
+def words_of(memory: bytearray | memoryview) -> memoryview:
+    """Return the lanes' words in the first PULSE_BYTES of a memory."""
+    return memoryview(memory)[:PULSE_BYTES].cast("q")
+
+
+def deadline_s(word: int, limits: PulseLimits) -> float | None:
+    """Return the monotonic time from which this lane is hung, or None while it cannot be."""
+    limit_s = limits.of(PulseState(word & 7))
+    return None if limit_s is None else (word >> 3) / 1e9 + limit_s

@@ -1,0 +1,112 @@
+"""Frame memory: pixels cross between the processes without being copied through a pipe.
+
+    writer: acquire → copy in → tell the ticket ──pipe──▶ reader: view … release ──pipe──▶ writer: release
+
+The memory is anonymous (a memfd; where there is none, an unlinked temporary file) and reaches the child
+as an inherited descriptor, so there is no name that could leak or be guessed. It is as large as the limit
+and sparse: what was never used takes no memory. The lowest gap is used first, so that a model which is
+held back by the playout touches only the few frames in flight. Only the writer keeps the books.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import mmap
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..types import Pixels
+
+_PAGE = mmap.PAGESIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A stretch of frame memory, owned by a frame in flight. `ticket` is never used twice."""
+
+    ticket: int
+    offset: int
+    size_bytes: int
+
+
+class FrameBooks:
+    """Who owns which bytes: a first-fit allocator for a handful of frames. Any thread.
+
+    Frames of different sizes may be in flight at once. Policy when full: `acquire` returns None and the
+    caller decides (the model's emit waits, an inbound frame is dropped).
+    """
+
+    def __init__(self, *, size_bytes: int, frames_max: int) -> None:
+        self._size_bytes = size_bytes
+        self._frames_max = frames_max
+        self._lock = threading.Lock()
+        self._slots: list[Slot] = []
+        self._tickets = 0
+
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    def acquire(self, size_bytes: int) -> Slot | None:
+        """Take the lowest gap that is large enough, or None when it would be too many or too much."""
+        needed = -(-size_bytes // _PAGE) * _PAGE
+        with self._lock:
+            if len(self._slots) >= self._frames_max:
+                return None
+            offset = 0
+            for index, slot in enumerate(self._slots):
+                if slot.offset - offset >= needed:
+                    break
+                offset = slot.offset + slot.size_bytes
+            else:
+                index = len(self._slots)
+                if self._size_bytes - offset < needed:
+                    return None
+            self._tickets += 1
+            taken = Slot(self._tickets, offset, needed)
+            self._slots.insert(index, taken)
+            return taken
+
+    def release(self, ticket: int) -> None:
+        """Give a slot back. An unknown ticket, or the same one again, is ignored."""
+        with self._lock:
+            self._slots = [slot for slot in self._slots if slot.ticket != ticket]
+
+
+def create_memory(size_bytes: int) -> int:
+    """Return the descriptor of a new anonymous memory of this size; the caller closes it."""
+    if not hasattr(os, "memfd_create"):
+        with tempfile.TemporaryFile() as file:
+            file.truncate(size_bytes)
+            return os.dup(file.fileno())
+    fd = os.memfd_create("reactor-frames", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.ftruncate(fd, size_bytes)
+    # Shrunk by the other process, the mapping would kill this one with SIGBUS.
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return fd
+
+
+class FrameMemory:
+    """A mapping of frame memory. It goes away with the last frame that looks into it."""
+
+    def __init__(self, fd: int, size_bytes: int, *, writable: bool) -> None:
+        """Map a descriptor (-1: private to this process), which may be closed afterwards."""
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        flags = mmap.MAP_SHARED if fd >= 0 else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        self._map = mmap.mmap(fd, size_bytes, flags=flags, prot=protection)
+
+    def write(self, slot: Slot, pixels: Pixels) -> None:
+        """Copy a frame into its slot."""
+        np.copyto(np.ndarray(pixels.shape, np.uint8, buffer=self._map, offset=slot.offset), pixels)
+
+    def view(self, offset: int, height: int, width: int) -> Pixels:
+        """Return a read-only picture of what lies at an offset. Raises ValueError outside the memory."""
+        pixels: Pixels = np.ndarray((height, width, 3), np.uint8, buffer=self._map, offset=offset)
+        pixels.flags.writeable = False
+        return pixels
+
+    def words(self) -> memoryview:
+        return memoryview(self._map)
