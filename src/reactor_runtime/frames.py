@@ -6,10 +6,11 @@ One `FrameNormalizer` belongs to one session: it remembers the value range it de
 Floats become uint8 on the tensor's own device, and then are copied to the host once. A uint8 picture that is
 right already is passed through without a copy, so what is returned may share memory with what was given.
 
-Layouts: (H, W) is grey; otherwise one axis has 1, 3 or 4 channels (the fourth is dropped), last or before (H, W), and
-what stands before a picture is time or batch: N frames. (C, T, H, W) and (B, C, T, H, W), as video decoders return them,
-work too. Where a shape can be read in two ways, a picture of at least 16 by 16 pixels wins over a smaller one, then 3
-channels over 4 over 1, then numpy's habit of channels last and torch's of channels first.
+Layouts: (H, W) is grey; otherwise one axis has 1, 3 or 4 channels (the fourth is dropped), last or before
+(H, W), and what stands before a picture is time or batch: N frames. (C, T, H, W) and (B, C, T, H, W), as video
+decoders return them, work too. Where a shape can be read in two ways, a picture of at least 16 by 16 pixels
+wins over a smaller one, then 3 channels over 4 over 1, then numpy's habit of channels last and torch's of
+channels first.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -29,8 +30,8 @@ from .types import Pixels
 log = logging.getLogger(__name__)
 
 ACCEPTED = (
-    "accepted are numpy arrays, torch tensors and PIL images: (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels, "
-    "with leading axes for several frames, uint8 or float in [0, 1] or [-1, 1]"
+    "accepted are numpy arrays, torch tensors and PIL images: (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 "
+    "channels, with leading axes for several frames, uint8 or float in [0, 1] or [-1, 1]"
 )
 #: Size of a black frame before any other frame was emitted.
 _FIRST_SIZE = (480, 640)
@@ -88,7 +89,8 @@ class FrameNormalizer:
         if _is_torch(frame):
             block = self._from_torch(frame)
         elif _is_pil(frame):
-            block = np.asarray(frame.convert("RGB"))[None]  # type: ignore[attr-defined]
+            _check_size(frame.height, frame.width, "a PIL image")
+            block = np.asarray(frame.convert("RGB"))[None]
         elif isinstance(frame, np.ndarray) or hasattr(frame, "__array__"):
             block = self._from_numpy(np.asarray(frame))
         else:
@@ -133,21 +135,17 @@ class FrameNormalizer:
         with torch.no_grad():
             tensor = tensor.detach()
             if tensor.is_floating_point():
-                low, high = torch.stack(torch.aminmax(tensor)).tolist()
+                values = tensor.to(torch.float32, copy=True)
+                low, high = torch.stack(torch.aminmax(values)).tolist()
                 scale, shift = self._scale(low, high, got)
-                scaled = tensor.to(torch.float32, copy=True)
-                tensor = scaled.mul_(scale).add_(shift + 0.5).clamp_(0, 255).to(torch.uint8)
+                tensor = values.mul_(scale).add_(shift + 0.5).clamp_(0, 255).to(torch.uint8)
             elif tensor.dtype != torch.uint8:
                 raise FrameRejected(f"got {got}; {ACCEPTED}")
             if layout.channel_axis:
                 tensor = tensor.movedim(-layout.channel_axis, -1)[..., :3]
+                layout = replace(layout, channel_axis=1, channels=min(layout.channels, 3))
             array: Pixels = tensor.contiguous().cpu().numpy()
-        return _pictures(
-            array,
-            _Layout(1, min(layout.channels, 3), layout.height, layout.width)
-            if layout.channel_axis
-            else layout,
-        )
+        return _pictures(array, layout)
 
     def _scale(self, low: float, high: float, got: str) -> tuple[float, float]:
         """Return (factor, offset) to 0..255, deciding on the range if nobody has."""
@@ -176,12 +174,12 @@ def _decide(low: float, high: float, got: str) -> tuple[float, float]:
     return (-1.0, 1.0) if low < _NEGATIVE else (0.0, 1.0)
 
 
-def _is_torch(frame: object) -> bool:
+def _is_torch(frame: object) -> TypeGuard[Any]:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(frame, torch.Tensor)
 
 
-def _is_pil(frame: object) -> bool:
+def _is_pil(frame: object) -> TypeGuard[Any]:
     pil = sys.modules.get("PIL.Image")
     return pil is not None and isinstance(frame, pil.Image)
 
@@ -189,7 +187,7 @@ def _is_pil(frame: object) -> bool:
 def _check_size(height: int, width: int, got: str) -> None:
     if not (0 < height <= limits.FRAME_MAX_SIDE and 0 < width <= limits.FRAME_MAX_SIDE):
         raise FrameRejected(
-            f"got {got}, a picture of {width}x{height} pixels; each side may have 1 to {limits.FRAME_MAX_SIDE}"
+            f"got {got}, a picture of {width}x{height} pixels; a side has 1 to {limits.FRAME_MAX_SIDE}"
         )
 
 

@@ -1,8 +1,9 @@
 """Pictures inside commands: base64 text or an upload → a PIL picture, with limits before decoding.
 
-`Image` is a parameter type: the handler gets an RGB `PIL.Image.Image`. Size, format, number of frames and the end of the
-file are read from the bytes here, before Pillow sees them; then Pillow decodes with the one plugin of that format. EXIF
-orientation is applied and all metadata dropped. Runs in the model process, on the thread of the handler.
+`Image` is a parameter type: the handler gets an RGB `PIL.Image.Image`. Size, format, number of frames and the
+end of the file are read from the bytes here, before Pillow sees them; then Pillow decodes with the one plugin
+of that format. EXIF orientation is applied and all metadata dropped. Runs in the model process, on the thread
+of the handler.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import binascii
 import io
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Annotated, Any, TypeAlias
 
 import PIL.Image
@@ -21,12 +23,12 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from . import limits
+from .arguments import UPLOADS
 from .documents import UPLOAD_REFERENCE
 from .errors import CommandRejected
-from .schema import UPLOADS
 from .types import UploadedFile
 
-_PLUGINS = {
+_PLUGINS: dict[str, Callable[[io.BytesIO], PIL.Image.Image]] = {
     "PNG": PngImagePlugin.PngImageFile,
     "JPEG": JpegImagePlugin.JpegImageFile,
     "WEBP": WebPImagePlugin.WebPImageFile,
@@ -34,6 +36,8 @@ _PLUGINS = {
 _BASE64_MAX = limits.UPLOAD_MAX_BYTES * 4 // 3 + 4
 _NOT_AN_IMAGE = f"not a {', '.join(limits.IMAGE_FORMATS[:-1])} or {limits.IMAGE_FORMATS[-1]} picture"
 _TRUNCATED = "the picture is truncated"
+#: Chunks or segments that are walked to find the end; honest files have a few thousand at most.
+_PARTS_MAX = 20_000
 
 
 def decode_base64_image(text: str) -> PIL.Image.Image:
@@ -65,7 +69,9 @@ def decode(data: bytes) -> PIL.Image.Image:
 
 
 def _plain_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
-    upright = ImageOps.exif_transpose(picture)
+    upright = picture
+    with suppress(Exception):  # unreadable EXIF says nothing
+        upright = ImageOps.exif_transpose(picture)
     if upright.mode.startswith("I"):  # 16 bit grey, which Pillow would clip instead of scale
         upright = upright.convert("I").point(lambda value: value / 256).convert("L")
     if upright.has_transparency_data:
@@ -108,7 +114,9 @@ def _measure_png(data: bytes) -> tuple[int, int, int]:
         raise ValueError(_NOT_AN_IMAGE)
     width, height = struct.unpack_from(">II", data, 16)
     at = 8
-    while at < len(data):
+    for _ in range(_PARTS_MAX):
+        if at >= len(data):
+            break
         (length,) = struct.unpack_from(">I", data, at)
         kind = data[at + 4 : at + 8]
         at += 12 + length
@@ -128,13 +136,13 @@ def _measure_jpeg(data: bytes) -> tuple[int, int, int]:
     """Walk the segments (ITU-T T.81 annex B): the frame header has the size, EOI is the end."""
     at = 2
     size: tuple[int, int] | None = None
-    while True:
+    for _ in range(_PARTS_MAX):
         found = _JPEG_MARKER.search(data, at)
         if found is None:
-            raise ValueError(_TRUNCATED)
+            break
         marker, at = data[found.end() - 1], found.end()
         if marker == 0xD9:
-            break
+            return *_size_at_end(size, data, at), at
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 3)
             if size not in (None, (width, height)):
@@ -142,12 +150,16 @@ def _measure_jpeg(data: bytes) -> tuple[int, int, int]:
             size = (width, height)
         if marker != 0x01:
             at += struct.unpack_from(">H", data, at)[0]
+    raise ValueError(_TRUNCATED)
+
+
+def _size_at_end(size: tuple[int, int] | None, data: bytes, end: int) -> tuple[int, int]:
     if size is None:
         raise ValueError(_NOT_AN_IMAGE)
     # Phones append a gain map or a thumbnail as a second JPEG. It is cut off, and anything else refused.
-    if data[at : at + 3] != b"\xff\xd8\xff":
-        _refuse_trailing(data, at)
-    return *size, at
+    if data[end : end + 3] != b"\xff\xd8\xff":
+        _refuse_trailing(data, end)
+    return size
 
 
 def _measure_webp(data: bytes) -> tuple[int, int, int]:

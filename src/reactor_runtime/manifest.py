@@ -27,6 +27,7 @@ from .errors import ManifestError, ModelDefinitionError, WeightsMissing
 from .model import VideoModel
 from .schema import describe
 from .types import JsonObject, ModelInfo
+from .weights import names
 
 FILE_NAME = "manifest.json"
 
@@ -47,8 +48,8 @@ class _Keys(BaseModel):
 
 #: What to write, per key: the fix that a wrong value is answered with.
 _EXAMPLES = {
-    "reactor-runtime": '"reactor-runtime": "0.1.0" asks for that version or a later one; ">=0.1,<1" works too',
-    "class": '"class": "model_longlive:LongLiveVideoModel" names a module in the manifest\'s folder and a class in it',
+    "reactor-runtime": '"reactor-runtime": "0.1.0" asks for that version or later; ">=0.1,<1" works too',
+    "class": '"class": "model_longlive:LongLiveVideoModel" names a module in this folder and a class in it',
     "model_name": '"model_name": "longlive"',
     "model_version": '"model_version": "1.0.0"',
     "args": '"args": {"fps": 30, "size": [480, 640]} is what the constructor gets',
@@ -59,9 +60,9 @@ _EXAMPLES = {
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest that was read and found right. `path` is the file; `args` go to the constructor."""
+    """A manifest that was read and found right. `args` go to the constructor."""
 
-    path: Path
+    file: Path
     class_path: str
     name: str
     version: str
@@ -71,7 +72,7 @@ class Manifest:
 
     @property
     def folder(self) -> Path:
-        return self.path.parent
+        return self.file.parent
 
     @classmethod
     def read(cls, path: str | Path) -> Manifest:
@@ -82,11 +83,11 @@ class Manifest:
         _check_runtime(file, keys.runtime)
         for name in keys.weights:
             try:
-                weights_source.parse(name)
+                names.parse(name)
             except WeightsMissing as error:
                 raise ManifestError(str(error), file=str(file), key="weights") from None
         return cls(
-            path=file,
+            file=file,
             class_path=keys.class_path,
             name=keys.model_name,
             version=keys.model_version,
@@ -220,7 +221,7 @@ class Manifest:
             self._refuse(
                 f"{where} imports {error.name!r}, which is not installed",
                 key="class",
-                fix=f"install it into this Python, as in `pip install {package}`, or put it into {self.folder}",
+                fix=f"install it, as in `pip install {package}`, or put it into {self.folder}",
                 cause=error,
             )
         if isinstance(error, SyntaxError):
@@ -238,7 +239,7 @@ class Manifest:
         )
 
     def _refuse(self, problem: str, *, key: str, fix: str, cause: BaseException | None = None) -> NoReturn:
-        raise ManifestError(problem, file=str(self.path), key=key, fix=fix) from cause
+        raise ManifestError(problem, file=str(self.file), key=key, fix=fix) from cause
 
 
 # Reading the file -------------------------------------------------------------------------------------

@@ -4,7 +4,8 @@ A `VideoModel` is constructed once per model process and serves one session afte
 calls it from the model process's main thread; commands come between two yields of a generator on that
 same thread, or, when `start_session` is a blocking loop, on one command thread beside it.
 
-`VideoModel` is a plain class without a constructor or state of its own: a subclass need not call `super().__init__`.
+`VideoModel` is a plain class without a constructor or state of its own: a subclass need not call
+`super().__init__`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ class VideoModel:
     fps: float | None = None
     """The playout rate. None: follow the rate at which the model really emits."""
 
+    value_range: tuple[float, float] | None = None
+    """What floats in frames mean, as (black, white). None: the first float frame of a session decides."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for attribute in ("start_session", "reset", "on_frame"):
@@ -41,7 +45,7 @@ class VideoModel:
         needed = [name for name in inspect.signature(cls.reset).parameters if name != "self"]
         if needed:
             raise ModelDefinitionError(
-                f"{cls.__name__}.reset takes {', '.join(needed)}, but the runtime calls reset() between users.\n"
+                f"{cls.__name__}.reset takes {', '.join(needed)}; the runtime calls reset() between users.\n"
                 '  Fix: give the method another name, as in @command("reset") def reset_command(self, ...).'
             )
         setattr(cls, COMMANDS, collect(cls, _namespace_of_the_class_statement()))

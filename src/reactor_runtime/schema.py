@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import inspect
 import json
-import logging
-import math
 import typing
 import warnings
 from collections.abc import Callable, Mapping
@@ -24,30 +22,25 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, PydanticJsonSchemaWarning
-from pydantic_core import CoreSchema, ErrorDetails, core_schema
+from pydantic_core import core_schema
 
-from . import limits
+from . import arguments, limits
 from .documents import capabilities, openapi, snake_case
-from .errors import CommandRejected, ModelDefinitionError
-from .types import MAIN_VIDEO, WEBCAM, CommandCall, CommandSpec, JsonObject, ModelInfo, Track, UploadedFile
+from .errors import ModelDefinitionError
+from .types import MAIN_VIDEO, WEBCAM, CommandCall, CommandSpec, JsonObject, ModelInfo, Track
 
 __all__ = [
     "CommandDefinition",
     "capabilities",
     "commands_of",
     "describe",
-    "find_command",
     "openapi",
     "reply_of",
 ]
 
-log = logging.getLogger(__name__)
-
 #: Where `@command` leaves its mark on a function, and a class its commands.
 MARK = "__reactor_command__"
 COMMANDS = "__reactor_commands__"
-#: Key of the validation context under which uploads are found by their id.
-UPLOADS = "uploads"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +53,11 @@ class CommandMark:
 
 @dataclass(frozen=True, slots=True)
 class CommandDefinition:
-    """One command of one model class. `method` is the function of the class, to be bound to the model."""
+    """One command of one model class. `method` names the attribute of the model to call."""
 
     name: str
     description: str
-    method: Callable[..., Any]
+    method: str
     parameters: JsonObject
     reply: JsonObject | None
     is_async: bool
@@ -75,20 +68,7 @@ class CommandDefinition:
 
         Raises CommandRejected with the first offending field, also where an author's own validator raised.
         """
-        given, uploads = _with_uploads(call, self.parameters["properties"])
-        given = _as_json(given, ())
-        _refuse_bool_for_number(given, self.parameters, self.parameters.get("$defs", {}))
-        try:
-            checked = self._model.model_validate_json(
-                json.dumps(given), strict=True, extra="forbid", context={UPLOADS: uploads}
-            )
-        except ValidationError as error:
-            raise _rejection(error, given) from None
-        except CommandRejected:
-            raise
-        except Exception:
-            log.exception("Checking the arguments of command %r failed", self.name)
-            raise CommandRejected("the arguments could not be checked", code="internal_error") from None
+        checked = arguments.check(call, self._model, self.parameters)
         return {name: getattr(checked, _PREFIX + name) for name in self.parameters["properties"]}
 
     @property
@@ -100,14 +80,6 @@ def commands_of(model_class: type) -> dict[str, CommandDefinition]:
     """Return the commands of this class by name, its bases' included, as overridden."""
     found: dict[str, CommandDefinition] = getattr(model_class, COMMANDS)
     return dict(found)
-
-
-def find_command(commands: Mapping[str, CommandDefinition], name: str) -> CommandDefinition:
-    """Return the command of this name. Raises CommandRejected."""
-    try:
-        return commands[name]
-    except KeyError:
-        raise CommandRejected("unknown command") from None
 
 
 def describe(
@@ -129,31 +101,30 @@ def describe(
     )
 
 
-def reply_of(value: object, *, command: str) -> tuple[str, JsonObject | None]:
+def reply_of(value: object, *, type: str = "") -> tuple[str, JsonObject | None]:
     """Turn what a handler returned into the (type, data) of its reply; ("", None) acknowledges.
 
-    A pydantic model replies with its class name in snake case, a dict with the command's name. Raises
-    TypeError for anything else: the mistake is in the handler, and not the client's.
+    A dict replies under `type`, a pydantic model under its class name in snake case. Raises TypeError for
+    anything else: the mistake is the handler's, and not the client's.
     """
     if value is None:
         return "", None
     if isinstance(value, BaseModel):
-        kind, data = snake_case(type(value).__name__), value.model_dump(mode="json")
+        type, data = snake_case(value.__class__.__name__), value.model_dump(mode="json")
     elif isinstance(value, dict):
-        kind, data = command, value
+        data = value
     else:
         raise TypeError(
-            f"command {command!r} returned {type(value).__name__}; return None, a dict or a pydantic model"
+            f"got {value.__class__.__name__} as a message; return None, a dict or a pydantic model"
         )
     try:
         text = json.dumps(data, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        raise TypeError(f"the reply of command {command!r} is not JSON: {error}") from None
+        raise TypeError(f"a message is JSON with finite numbers, and this is not: {error}") from None
     if len(text) > limits.MODEL_MESSAGE_MAX_BYTES:
-        raise TypeError(
-            f"the reply of command {command!r} has {len(text)} bytes, more than fit into a message"
-        )
-    return kind, json.loads(text)
+        raise TypeError(f"a message has at most {limits.MODEL_MESSAGE_MAX_BYTES} bytes, got {len(text)}")
+    plain: JsonObject = json.loads(text)
+    return type, plain
 
 
 # From a class to its commands ------------------------------------------------------------------------
@@ -165,27 +136,30 @@ _PREFIX = "arg_"
 def collect(model_class: type, namespace: Mapping[str, Any]) -> dict[str, CommandDefinition]:
     """Make the definitions of a class that is being created. Raises ModelDefinitionError.
 
-    A method is a command if it, or the method it overrides, is marked; the one that would run is the one
-    that is described. `namespace` are names that annotations written as text may use.
+    A method is a command if it, or a method it overrides, is marked. The method that would run is the one
+    that is described. `namespace` has the names that annotations written as text in this class may use.
     """
     definitions: dict[str, CommandDefinition] = {}
-    attributes = dict.fromkeys(name for base in reversed(model_class.__mro__) for name in vars(base))
-    for attribute in attributes:
+    for attribute in dict.fromkeys(name for base in reversed(model_class.__mro__) for name in vars(base)):
         mark = _mark_of(model_class, attribute)
         method = getattr(model_class, attribute, None)
         if mark is None or method is None:
             continue
         if not inspect.isfunction(method):
             raise ModelDefinitionError(
-                f"{model_class.__name__}.{attribute} overrides a command with something that is not a method.\n"
+                f"{model_class.__name__}.{attribute} overrides a command with what is not a method.\n"
                 "  Fix: override it with a method, or with None to take the command away."
             )
-        definition = _define(model_class, attribute, method, mark, namespace)
-        clash = definitions.get(definition.name)
-        if clash is not None:
+        definition = _inherited(model_class, attribute) or _define(
+            f"{model_class.__name__}.{attribute}",
+            method,
+            mark=mark,
+            namespace=namespace if attribute in vars(model_class) else {},
+        )
+        if clash := definitions.get(definition.name):
             raise ModelDefinitionError(
                 f"{model_class.__name__} has two commands named {definition.name!r}: "
-                f"{clash.method.__qualname__} and {method.__qualname__}.\n  Fix: give one of them another name."
+                f"the methods {clash.method} and {attribute}.\n  Fix: give one of them another name."
             )
         definitions[definition.name] = definition
     return definitions
@@ -199,14 +173,17 @@ def _mark_of(model_class: type, attribute: str) -> CommandMark | None:
     return None
 
 
+def _inherited(model_class: type, attribute: str) -> CommandDefinition | None:
+    """Return the definition that a base made of this very method, where its annotations have a meaning."""
+    owner = next(base for base in model_class.__mro__ if attribute in vars(base))
+    definitions: Mapping[str, CommandDefinition] = vars(owner).get(COMMANDS, {})
+    return next((found for found in definitions.values() if found.method == attribute), None)
+
+
 def _define(
-    model_class: type,
-    attribute: str,
-    method: Callable[..., Any],
-    mark: CommandMark,
-    namespace: Mapping[str, Any],
+    where: str, method: Callable[..., Any], *, mark: CommandMark, namespace: Mapping[str, Any]
 ) -> CommandDefinition:
-    where = f"{model_class.__name__}.{attribute}"
+    attribute = where.rpartition(".")[2]
     name = mark.name or attribute
     if not name.isprintable() or len(name) > limits.COMMAND_NAME_MAX or "/" in name:
         raise ModelDefinitionError(
@@ -228,17 +205,17 @@ def _define(
         _PREFIX + parameter.name: _field(where, parameter, hints)
         for parameter in list(inspect.signature(method).parameters.values())[1:]
     }
-    arguments, parameters = _compile(where, name, fields)
+    checked_by, parameters = _compile(where, name, fields)
     parameters.pop("title", None)
     reply = hints.get("return")
     return CommandDefinition(
         name=name,
         description=mark.description or _first_line(method),
-        method=method,
+        method=attribute,
         parameters=parameters,
         reply=_reply_schema(reply) if inspect.isclass(reply) and issubclass(reply, BaseModel) else None,
         is_async=inspect.iscoroutinefunction(method),
-        _model=arguments,
+        _model=checked_by,
     )
 
 
@@ -272,28 +249,28 @@ def _compile(where: str, name: str, fields: Mapping[str, Any]) -> tuple[type[Bas
             except Exception as cause:
                 reason = str(cause).partition("\n\nFor further information")[0]
                 raise ModelDefinitionError(
-                    f"{where}: the parameter {field.removeprefix(_PREFIX)!r} cannot be described to clients: {reason}\n"
-                    "  Fix: use JSON types, Literal, Enum, pydantic models, Image, or lists, dicts and Optional of them."
+                    f"{where}: the parameter {field.removeprefix(_PREFIX)!r} cannot be described to clients: "
+                    f"{reason}\n  Fix: use JSON types, Literal, Enum, pydantic models, Image, and lists, "
+                    "dicts or Optional of them."
                 ) from cause
         raise ModelDefinitionError(f"{where}: {error}") from error
 
 
 def _compile_all(name: str, fields: Mapping[str, Any]) -> tuple[type[BaseModel], JsonObject]:
     config = ConfigDict(extra="forbid", strict=True, defer_build=False)
-    arguments = create_model(name, __config__=config, **fields)
-    for field in arguments.model_fields.values():
+    model: type[BaseModel] = create_model(name, __config__=config, **fields)
+    for field in model.model_fields.values():
         _check_default(field)
     with warnings.catch_warnings():
         warnings.simplefilter("error", PydanticJsonSchemaWarning)
-        return arguments, arguments.model_json_schema(schema_generator=_ParameterSchema)
+        return model, model.model_json_schema(schema_generator=_ParameterSchema)
 
 
 def _check_default(field: FieldInfo) -> None:
     if field.is_required():
         return
-    only = create_model(
-        "Default", __config__=ConfigDict(validate_default=True), value=(field.annotation, field)
-    )
+    annotation: typing.Any = field.annotation
+    only = create_model("Default", __config__=ConfigDict(validate_default=True), value=(annotation, field))
     try:
         only()
     except ValidationError as error:
@@ -335,156 +312,3 @@ def _reply_schema(reply: type[BaseModel]) -> JsonObject:
 def _first_line(described: object) -> str:
     text = (inspect.cleandoc(described.__doc__) if described.__doc__ else "").strip()
     return text.split("\n", 1)[0].strip()
-
-
-# From a call to its arguments ------------------------------------------------------------------------
-
-
-def _with_uploads(
-    call: CommandCall, properties: Mapping[str, Any]
-) -> tuple[JsonObject, dict[str, UploadedFile]]:
-    """Put a reference where an upload was named beside the arguments, which is how clients send them.
-
-    An upload that is referred to from inside the arguments comes under its own id.
-    """
-    arguments = dict(call.arguments)
-    uploads = {file.upload_id: file for file in call.uploads.values()}
-    for name, file in call.uploads.items():
-        if name in properties:
-            arguments[name] = {
-                "upload_id": file.upload_id,
-                "name": file.name,
-                "mime_type": file.mime_type,
-                "size": len(file.data),
-            }
-        elif name != file.upload_id:
-            raise CommandRejected(f"{_short(name)}: unexpected argument", field=_printable(name))
-    return arguments, uploads
-
-
-def _as_json(value: Any, path: tuple[str | int, ...]) -> Any:
-    """Return the value with integral numbers as integers. Raises CommandRejected for what is not JSON."""
-    if value is None or isinstance(value, bool):
-        return value
-    if isinstance(value, str):
-        if not value.isascii():
-            _refuse_surrogates(value, path)
-        return value
-    if isinstance(value, int | float):
-        return _number(value, path)
-    if not isinstance(value, list | tuple | dict):
-        raise _rejected(path, f"{type(value).__name__} is not a JSON value")
-    if len(path) >= limits.MESSAGE_MAX_DEPTH:
-        raise _rejected(path[:4], f"nested deeper than {limits.MESSAGE_MAX_DEPTH} levels")
-    if not isinstance(value, dict):
-        return [_as_json(item, (*path, index)) for index, item in enumerate(value)]
-    for key in value:
-        if not isinstance(key, str):
-            raise _rejected(path, f"{type(key).__name__} is not a key of a JSON object")
-        _refuse_surrogates(key, path)
-    return {key: _as_json(item, (*path, key)) for key, item in value.items()}
-
-
-def _number(value: int | float, path: tuple[str | int, ...]) -> int | float:
-    try:
-        as_double = float(value)
-    except OverflowError:
-        as_double = math.inf
-    if not math.isfinite(as_double):
-        raise _rejected(path, "not a finite number that fits a double")
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-def _refuse_surrogates(text: str, path: tuple[str | int, ...]) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise _rejected(path, "text with half a surrogate pair") from None
-
-
-def _refuse_bool_for_number(given: JsonObject, schema: JsonObject, definitions: JsonObject) -> None:
-    """Pydantic compares the choices of an Enum or a Literal with ==, which takes true for 1."""
-    path = _misplaced_bool(given, schema, definitions)
-    if path is not None:
-        raise _rejected(path, "a boolean is not one of the choices")
-
-
-def _misplaced_bool(value: Any, schema: Any, definitions: JsonObject) -> tuple[str | int, ...] | None:
-    if not isinstance(schema, dict):
-        return None
-    if "$ref" in schema:
-        return _misplaced_bool(value, definitions.get(schema["$ref"].rsplit("/", 1)[-1]), definitions)
-    for choices in (schema.get("anyOf"), schema.get("oneOf")):
-        if choices:
-            found = [_misplaced_bool(value, choice, definitions) for choice in choices]
-            return None if None in found else found[0]
-    if isinstance(value, bool):
-        allowed = any(choice is value for choice in schema.get("enum", (value,)))
-        return None if allowed else ()
-    children: list[tuple[str | int, Any, Any]] = []
-    if isinstance(value, dict):
-        rest = schema.get("additionalProperties")
-        known = schema.get("properties", {})
-        children = [(key, item, known.get(key, rest)) for key, item in value.items()]
-    elif isinstance(value, list):
-        first = schema.get("prefixItems", [])
-        children = [
-            (i, item, first[i] if i < len(first) else schema.get("items")) for i, item in enumerate(value)
-        ]
-    for key, item, described in children:
-        inner = _misplaced_bool(item, described, definitions)
-        if inner is not None:
-            return (key, *inner)
-    return None
-
-
-# From a failed check to words --------------------------------------------------------------------------
-
-
-def _rejection(error: ValidationError, given: JsonObject) -> CommandRejected:
-    """Pick the error that got furthest into the arguments: in a union the other branches are noise."""
-    located = [
-        (_path_in(detail, given), detail) for detail in error.errors(include_url=False, include_context=True)
-    ]
-    path, detail = max(located, key=lambda item: len(item[0]))
-    kind = detail["type"]
-    if kind == "missing":
-        return _rejected(path, "missing argument")
-    if kind in ("extra_forbidden", "unexpected_keyword_argument"):
-        return _rejected(path, "unexpected argument")
-    cause = detail.get("ctx", {}).get("error")
-    reason = str(cause) if kind == "value_error" else detail["msg"].removeprefix("Input should be ")
-    expected = "" if reason == detail["msg"] or kind == "value_error" else "should be "
-    got = "" if isinstance(detail["input"], dict | list) else f", got {_short(detail['input'])}"
-    return _rejected(path, f"{expected}{reason}{got}")
-
-
-def _path_in(detail: ErrorDetails, given: JsonObject) -> tuple[str | int, ...]:
-    """Keep of pydantic's location what is a path into the arguments: it names union branches too."""
-    path: list[str | int] = []
-    here: Any = given
-    location = detail["loc"]
-    for position, step in enumerate(location):
-        if isinstance(here, dict) and step in here and isinstance(step, str):
-            here = here[step]
-        elif isinstance(here, list) and isinstance(step, int) and step < len(here):
-            here = here[step]
-        elif not (detail["type"] == "missing" and position == len(location) - 1):
-            continue
-        path.append(step)
-    return tuple(path)
-
-
-def _rejected(path: tuple[str | int, ...], reason: str) -> CommandRejected:
-    field = _printable(".".join(map(str, path)))
-    return CommandRejected(f"{field}: {reason}" if field else reason, field=field)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _printable(text: str) -> str:
-    """Cut and escape a client's text, so that it can go into a log line and back over the wire."""
-    return text[:200].encode("utf-8", "backslashreplace").decode()
