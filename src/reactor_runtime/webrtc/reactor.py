@@ -1,0 +1,457 @@
+"""libwebrtc through `reactor-webrtc`: the primary engine.
+
+One factory per process (the library allows no more) owns libwebrtc's three threads and outlives every peer.
+Callbacks come on those threads, take the GIL and only post to the event loop, except inbound pictures.
+
+The library has no call that closes a connection: it closes when the last reference to its objects goes. So a
+peer owns all of them, and `close` lets go of them on a worker thread, because libwebrtc waits there for its
+own threads, which may be waiting for the GIL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+import reactor_webrtc as rw
+
+from .. import limits
+from ..errors import OfferRejected, PeerFailed
+from ..types import Codec, EncodedFrame, Track
+from . import trailer
+from .candidate import usable
+from .offer import Plan, complete_answer, plan_offer
+from .peer import Candidate, IceServer, PeerCaps, PeerEvents, PeerState, TrackMapping
+from .reactor_outlet import Outlet
+
+log = logging.getLogger(__name__)
+
+CAPS = PeerCaps(encoded_codecs=("h264", "vp8"), playout_delay=True, rate_feedback=True, frame_metadata=True)
+#: What the wheel decodes on Linux, most preferred first.
+DECODES = ("vp8", "vp9")
+
+#: Congestion control starts at START and moves between the others. It starts high, because the estimate
+#: grows slowly while a stream needs less, and every keyframe above it would queue in the pacer.
+MIN_BITS_PER_S = 150_000
+START_BITS_PER_S = 4_000_000
+MAX_BITS_PER_S = 30_000_000
+#: A call into the engine that takes longer means that it is stuck.
+ENGINE_S = 5.0
+#: No further host candidate for this long means that there are no more.
+QUIET_S = 0.01
+#: How long an encoder may take to appear once a peer is connected.
+BIND_S = 2.0
+
+_STATES = {
+    str(rw.PeerConnectionState.New): PeerState.NEW,
+    str(rw.PeerConnectionState.Connecting): PeerState.CONNECTING,
+    str(rw.PeerConnectionState.Connected): PeerState.CONNECTED,
+    str(rw.PeerConnectionState.Disconnected): PeerState.DISCONNECTED,
+    str(rw.PeerConnectionState.Failed): PeerState.FAILED,
+    str(rw.PeerConnectionState.Closed): PeerState.CLOSED,
+}
+
+
+class ReactorEngine:
+    """Makes peers over one libwebrtc factory. Made and used on the event loop."""
+
+    def __init__(self) -> None:
+        builder = rw.PeerConnectionFactoryBuilder()
+        builder.with_send_playout_delay(0, 0)
+        builder.with_receive_playout_delay(0, 0)
+        builder.with_dc_callbacks_on_network_thread(True)
+        builder.with_sctp_tuning(low_latency=True)
+        self._factory: rw.PeerConnectionFactory | None = builder.build()
+        self._slots = asyncio.Lock()
+        self._peers: set[ReactorPeer] = set()
+        # libwebrtc's threads abort the process when they call into an interpreter that is going away.
+        atexit.register(self._let_go)
+
+    @property
+    def caps(self) -> PeerCaps:
+        return CAPS
+
+    @property
+    def factory(self) -> rw.PeerConnectionFactory:
+        """The process's only factory, for a test client in the same process."""
+        if self._factory is None:
+            raise PeerFailed("the WebRTC engine is closed")
+        return self._factory
+
+    @property
+    def slots(self) -> asyncio.Lock:
+        """Held while a track of the factory has no encoder yet; see Outlet.bind."""
+        return self._slots
+
+    def create(
+        self,
+        events: PeerEvents,
+        tracks: Sequence[Track],
+        *,
+        codecs: Sequence[Codec],
+        ice_servers: Sequence[IceServer] = (),
+    ) -> ReactorPeer:
+        peer = ReactorPeer(self, events, tracks, codecs=codecs, ice_servers=ice_servers)
+        self._peers.add(peer)
+        return peer
+
+    def forget(self, peer: ReactorPeer) -> None:
+        self._peers.discard(peer)
+
+    async def close(self) -> None:
+        for peer in list(self._peers):
+            await peer.close()
+        atexit.unregister(self._let_go)
+        await asyncio.to_thread(self._let_go)
+
+    def _let_go(self) -> None:
+        for peer in list(self._peers):
+            peer.let_go()
+        self._factory = None
+
+
+class ReactorPeer:
+    """One viewer's libwebrtc connection."""
+
+    def __init__(
+        self,
+        engine: ReactorEngine,
+        events: PeerEvents,
+        tracks: Sequence[Track],
+        *,
+        codecs: Sequence[Codec],
+        ice_servers: Sequence[IceServer],
+    ) -> None:
+        self._engine = engine
+        self._events = events
+        self._model_tracks = tuple(tracks)
+        self._codecs = tuple(codec for codec in codecs if codec in CAPS.encoded_codecs)
+        self._ice_servers = tuple(ice_servers)
+        self._loop = asyncio.get_running_loop()
+        self._state = PeerState.NEW
+        self._closed = False
+        self._plan: Plan | None = None
+        self._pc: rw.PeerConnection | None = None
+        self._observer: rw.PeerConnectionObserver | None = None
+        self._transceivers: dict[str, rw.Transceiver] = {}
+        self._remote_tracks: list[rw.Track] = []
+        self._inbound: list[str | None] = []
+        self._channels: dict[str, rw.DataChannel] = {}
+        self._outlets: dict[str, Outlet] = {}
+        self._gathered = asyncio.Event()
+        self._local_candidates: list[str] = []
+        self._early: list[Candidate] | None = []
+        self._candidates = 0
+        self._binding: asyncio.Task[None] | None = None
+        self.oversize_messages = 0
+
+    @property
+    def caps(self) -> PeerCaps:
+        return CAPS
+
+    @property
+    def codec(self) -> Codec | None:
+        return self._plan.codec if self._plan else None
+
+    # Signalling ------------------------------------------------------------------------------------
+
+    async def answer(self, offer_sdp: str, mapping: Sequence[TrackMapping]) -> str:
+        if self._plan is not None or self._closed:
+            raise OfferRejected("this connection has already had its offer; open another connection")
+        plan = plan_offer(offer_sdp, mapping, self._model_tracks, codecs=self._codecs, decodes=DECODES)
+        self._plan = plan
+        self._candidates = plan.offer_sdp.count("a=candidate:")
+        try:
+            async with asyncio.timeout(ENGINE_S):
+                answer = await self._negotiate(plan)
+        except TimeoutError:
+            raise PeerFailed(f"the WebRTC engine did not answer within {ENGINE_S:g} s") from None
+        await self._gather()
+        return complete_answer(answer, self._local_candidates)
+
+    async def _negotiate(self, plan: Plan) -> str:
+        offered = rw.SessionDescription("offer", plan.offer_sdp)
+        self._inbound = _inbound_tracks(plan)
+        with_trailer = trailer.ATTRIBUTE in plan.offer_sdp.split("\r\n")
+        # H.264 is negotiated only while the factory has a track with an encoder of its own. This one keeps
+        # the place, and is gone before anyone binds an encoder to the oldest track without one.
+        async with self._engine.slots:
+            factory = self._engine.factory
+            placeholder = factory.create_video_track_with_options("placeholder", pre_encoded=(16, 16))
+            try:
+                pc = self._connect(factory)
+                try:
+                    await pc.set_remote_description(offered)
+                    for transceiver in await pc.transceivers():
+                        await self._direct(plan, transceiver, with_trailer)
+                    answer = await pc.create_answer()
+                    await pc.set_local_description(answer)
+                except RuntimeError as error:
+                    raise OfferRejected(f"the offer cannot be applied: {error}") from error
+            finally:
+                del placeholder
+        await pc.set_bitrate(MIN_BITS_PER_S, START_BITS_PER_S, MAX_BITS_PER_S)
+        early, self._early = self._early or [], None
+        for candidate in early:
+            await self._add(pc, candidate)
+        return answer.sdp
+
+    def _connect(self, factory: rw.PeerConnectionFactory) -> rw.PeerConnection:
+        observer = rw.PeerConnectionObserver()
+        observer.on_connection_state_change = lambda state: self._post(self._state_changed, str(state))
+        observer.on_ice_candidate = lambda candidate: self._post(self._local_candidate, candidate.candidate)
+        observer.on_ice_gathering_change = lambda state: self._post(self._gathering, str(state))
+        observer.on_data_channel = self._data_channel
+        observer.on_track = self._remote_track
+        config = rw.RtcConfiguration(
+            ice_servers=[
+                rw.IceServer(list(server.urls), server.username, server.password)
+                for server in self._ice_servers
+            ],
+            bundle_policy=rw.BundlePolicy.MaxBundle,
+        )
+        try:
+            pc = factory.create_peer_connection(config, observer)
+        except (RuntimeError, ValueError) as error:
+            raise PeerFailed(f"the WebRTC engine made no connection: {error}") from error
+        self._observer, self._pc = observer, pc
+        return pc
+
+    async def _direct(self, plan: Plan, transceiver: rw.Transceiver, with_trailer: bool) -> None:
+        """Answer one section: send, receive, or nothing for one that carries no track of the model."""
+        mid = transceiver.mid() or ""
+        track = plan.tracks.get(mid)
+        if track is None or track.kind != "video":
+            await transceiver.set_direction(rw.TransceiverDirection.Inactive)
+            return
+        if track.direction == "in":
+            await transceiver.set_direction(rw.TransceiverDirection.RecvOnly)
+            return
+        await transceiver.set_direction(rw.TransceiverDirection.SendOnly)
+        name = track.name
+        outlet = Outlet(
+            with_trailer=with_trailer,
+            on_keyframe=lambda: self._post(self._events.keyframe_wanted, name),
+            on_rate=lambda rate: self._post(self._events.bitrate_changed, name, rate),
+            on_report=lambda frame_id, rtp: self._post(self._events.frame_sent, name, frame_id, rtp),
+        )
+        outlet.tap(transceiver)
+        self._outlets[name] = outlet
+        self._transceivers[name] = transceiver
+
+    async def _gather(self) -> None:
+        """Wait for our candidates. Host ones come within milliseconds, an unreachable STUN server never ends.
+
+        Without servers the end of gathering is not waited for either: libwebrtc reports it after it has
+        tried TCP, 0.1 s later.
+        """
+        give_up = self._loop.time() + limits.GATHER_S
+        while not self._gathered.is_set() and (left := give_up - self._loop.time()) > 0:
+            known = len(self._local_candidates)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._gathered.wait(), min(left, QUIET_S))
+            if not self._ice_servers and known and known == len(self._local_candidates):
+                return
+
+    async def add_candidate(self, candidate: Candidate) -> None:
+        if self._closed or not usable(candidate.candidate):
+            return
+        self._candidates += 1
+        if self._candidates > limits.OFFER_MAX_CANDIDATES:
+            raise OfferRejected(f"more than {limits.OFFER_MAX_CANDIDATES} candidates on one connection")
+        if self._early is not None:
+            self._early.append(candidate)
+        elif self._pc is not None:
+            await self._add(self._pc, candidate)
+
+    async def _add(self, pc: rw.PeerConnection, candidate: Candidate) -> None:
+        try:
+            await pc.add_ice_candidate(
+                rw.IceCandidate(
+                    candidate.candidate.removeprefix("a="), candidate.sdp_mid, candidate.sdp_mline_index
+                )
+            )
+        except RuntimeError as error:
+            raise OfferRejected(f"the candidate cannot be used: {error}") from error
+
+    def _local_candidate(self, candidate: str) -> None:
+        if candidate and " tcp " not in candidate and candidate not in self._local_candidates:
+            self._local_candidates.append(candidate)
+
+    def _gathering(self, state: str) -> None:
+        if state == str(rw.IceGatheringState.Complete):
+            self._gathered.set()
+
+    # State -----------------------------------------------------------------------------------------
+
+    def _state_changed(self, name: str) -> None:
+        state = _STATES[name]
+        if state is PeerState.CONNECTED and self._outlets and self._binding is None:
+            self._binding = self._loop.create_task(self._bind())
+        elif state is not PeerState.CONNECTED or self._binding is None or self._binding.done():
+            self._enter(state)
+
+    async def _bind(self) -> None:
+        """Give each outbound track its encoder, and only then say that the peer is connected."""
+        for name, outlet in self._outlets.items():
+            transceiver = self._transceivers[name]
+            await transceiver.set_send_bitrate(MIN_BITS_PER_S, MAX_BITS_PER_S)
+            async with self._engine.slots:
+                bound = await outlet.bind(self._engine.factory, name, transceiver, deadline_s=BIND_S)
+            if not bound:
+                log.error("the WebRTC engine made no encoder for %s within %g s", name, BIND_S)
+                self._enter(PeerState.FAILED)
+                return
+        self._enter(PeerState.CONNECTED)
+
+    def _enter(self, state: PeerState) -> None:
+        if not self._closed and state is not self._state:
+            self._state = state
+            self._events.peer_state(state)
+
+    def _post(self, call: Callable[..., None], *arguments: object) -> None:
+        """Continue on the event loop, from any thread; after close nothing is left to say."""
+        if not self._closed and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._if_open, call, arguments)
+
+    def _if_open(self, call: Callable[..., None], arguments: tuple[object, ...]) -> None:
+        if not self._closed:
+            call(*arguments)
+
+    # Media -----------------------------------------------------------------------------------------
+
+    def send_frame(self, track: str, frame: EncodedFrame, *, report: bool = False) -> None:
+        outlet = self._outlets.get(track)
+        if outlet is not None and self._state is PeerState.CONNECTED:
+            outlet.send(frame, report=report)
+
+    def _remote_track(self, kind: rw.MediaKind, track: rw.Track) -> None:
+        """Engine thread, in the order of the client's sending sections."""
+        if str(kind) != str(rw.MediaKind.Video) or not self._inbound:
+            return
+        name = self._inbound.pop(0)
+        if name is None:
+            return
+        self._remote_tracks.append(track)
+
+        def deliver(bgra: bytes, width: int, height: int, _: rw.FrameMetadata | None = None) -> None:
+            if not self._closed:
+                pixels = np.frombuffer(bgra, np.uint8).reshape(height, width, 4)
+                rgb = np.empty((height, width, 3), np.uint8)
+                cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB, dst=rgb)
+                self._events.input_frame(name, rgb)
+
+        track.on_video_frame(deliver)
+
+    # Data channels ---------------------------------------------------------------------------------
+
+    def _data_channel(self, channel: rw.DataChannel) -> None:
+        """Engine thread. Whatever is not `control` counts as `data`; the first of each stays."""
+        label = "control" if channel.label() == "control" else "data"
+        if label in self._channels:
+            channel.close(0)
+            return
+        self._channels[label] = channel
+        channel.on_message(lambda data, binary: self._message(label, data, binary))
+        if str(channel.state()) == str(rw.DataChannelState.Open):
+            self._post(self._events.channel_open, label)
+        else:
+            channel.on_open(lambda: self._post(self._events.channel_open, label))
+
+    def _message(self, label: str, data: bytes, binary: bool) -> None:
+        """Engine thread."""
+        if len(data) > limits.MESSAGE_MAX_BYTES:
+            self.oversize_messages += 1
+            return
+        if binary:
+            self._post(self._events.channel_message, label, data)
+            return
+        try:
+            self._post(self._events.channel_message, label, data.decode())
+        except UnicodeDecodeError:
+            self._post(self._events.channel_message, label, data)
+
+    def send(self, label: str, data: str | bytes) -> bool:
+        channel = self._channels.get(label)
+        if channel is None or self._closed:
+            return False
+        payload = data.encode() if isinstance(data, str) else data
+        try:
+            if channel.buffered_amount() + len(payload) > limits.CHANNEL_BUFFER_MAX_BYTES:
+                return False
+            channel.send(payload, isinstance(data, bytes))
+        except RuntimeError:
+            return False
+        return True
+
+    # Numbers and the end ---------------------------------------------------------------------------
+
+    async def stats(self) -> dict[str, float]:
+        if self._pc is None or self._closed:
+            return {}
+        report = await self._pc.get_stats()
+        numbers: dict[str, float] = {
+            "framesDropped": sum(outlet.dropped for outlet in self._outlets.values())
+        }
+        for pair in report.candidate_pairs:
+            if pair.nominated:
+                numbers["currentRoundTripTime"] = pair.current_round_trip_time_s
+                numbers["availableOutgoingBitrate"] = pair.available_outgoing_bitrate_bps
+        for stream in report.outbound_rtp:
+            numbers["bytesSent"] = numbers.get("bytesSent", 0) + stream.bytes_sent
+            numbers["packetsSent"] = numbers.get("packetsSent", 0) + stream.packets_sent
+            numbers["packetsLost"] = numbers.get("packetsLost", 0) + stream.packets_lost
+            numbers["framesSent"] = numbers.get("framesSent", 0) + stream.frames_sent
+            numbers["nackCount"] = numbers.get("nackCount", 0) + stream.nack_count
+            numbers["pliCount"] = numbers.get("pliCount", 0) + stream.pli_count
+            numbers["totalPacketSendDelay"] = (
+                numbers.get("totalPacketSendDelay", 0) + stream.total_packet_send_delay_s
+            )
+        return numbers
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._state = PeerState.CLOSED
+        if self._binding is not None:
+            self._binding.cancel()
+            await asyncio.wait([self._binding])
+        await asyncio.to_thread(self.let_go)
+        self._engine.forget(self)
+
+    def let_go(self) -> None:
+        """Drop every object of the engine; the connection closes with the last of them."""
+        self._closed = True
+        for outlet in self._outlets.values():
+            outlet.close()
+        for channel in self._channels.values():
+            channel.close(0)
+        if self._observer is not None:
+            self._observer.on_connection_state_change = None
+            self._observer.on_ice_candidate = None
+            self._observer.on_ice_gathering_change = None
+            self._observer.on_data_channel = None
+            self._observer.on_track = None
+        self._channels.clear()
+        self._remote_tracks.clear()
+        self._transceivers.clear()
+        self._observer = None
+        self._pc = None
+        self._outlets.clear()
+
+
+def _inbound_tracks(plan: Plan) -> list[str | None]:
+    """Name the track of each video section on which the client sends, in order; None for an unwanted one."""
+    from . import sdp
+
+    return [
+        plan.tracks[section.mid].name if section.mid in plan.tracks else None
+        for section in sdp.parse(plan.offer_sdp).sections
+        if section.kind == "video" and section.direction in ("sendonly", "sendrecv") and not section.rejected
+    ]
