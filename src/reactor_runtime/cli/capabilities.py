@@ -35,7 +35,12 @@ def capabilities(
         manifest = Manifest.read(path)
         info = manifest.info(manifest.load_class())
         document = describe(info) | {
-            "manifest": {"file": str(manifest.file), "weights": list(manifest.weights)}
+            "manifest": {
+                "file": str(manifest.file),
+                "class": manifest.class_path,
+                "args": manifest.args,
+                "weights": list(manifest.weights),
+            }
         }
     json.dump(document, results, indent=2, ensure_ascii=False)
     results.write("\n")

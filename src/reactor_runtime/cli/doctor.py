@@ -26,6 +26,7 @@ _ENCODERS = {
     "libvpx": "VP8 on the CPU",
     "h264_nvenc": "H.264 on an NVIDIA GPU",
 }
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ def doctor(
     """Check this machine: Python, WebRTC, encoders, shared memory, port, GPU."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     checks: dict[str, Callable[[], Finding]] = {
         "Python": check_python,
@@ -56,14 +58,18 @@ def doctor(
         "GPU": check_gpu,
         "PyTorch": check_torch,
     }
-    styles = {"ok": "green", "warn": "yellow", "fail": "red"}
+    console = Console()
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     failed = False
     for name, check in checks.items():
         finding = check()
         failed = failed or finding.state == "fail"
-        table.add_row(f"[{styles[finding.state]}]{finding.state}[/]", name, finding.text)
-    Console().print(table)
+        if console.is_terminal:
+            table.add_row(Text(finding.state, style=_STYLES[finding.state]), name, Text(finding.text))
+        else:
+            typer.echo(f"{finding.state:5} {name:16} {finding.text}")
+    if console.is_terminal:
+        console.print(table)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -97,7 +103,7 @@ def check_aiortc() -> Finding:
     try:
         return Finding("ok", f"aiortc {version('aiortc')}")
     except PackageNotFoundError:
-        return Finding("warn", "aiortc is not installed: pip install 'reactor-runtime\\[aiortc]'")
+        return Finding("warn", "aiortc is not installed: pip install 'reactor-runtime[aiortc]'")
 
 
 def check_encoders() -> Finding:

@@ -5,7 +5,6 @@ The flags are those of `config.Settings`, which checks their values; a test keep
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -115,6 +114,7 @@ def parse_args(texts: Sequence[str]) -> dict[str, JsonValue]:
 def require_token(settings: Settings) -> None:
     """Refuse to listen beyond this machine without a token, unless told to."""
     from ..errors import SettingError
+    from ..server.guards import is_loopback
 
     if settings.token or settings.allow_public or is_loopback(settings.host):
         return
@@ -123,13 +123,3 @@ def require_token(settings: Settings) -> None:
         "  Fix: set a token, as in REACTOR_TOKEN=$(openssl rand -hex 16) reactor run …, "
         "or accept it with --allow-public."
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine reaches `host`. Unknown names count as reachable from outside."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

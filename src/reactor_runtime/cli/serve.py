@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import signal
+import socket
 import time
 from collections.abc import Coroutine
 from pathlib import Path
@@ -107,6 +108,11 @@ async def live(server: Server, screen: Screen, settings: Settings, failed: async
 
 def bind_refused(error: OSError, settings: Settings) -> Exception:
     """Say in words why the port could not be bound; errors of another kind are returned as they are."""
+    where = f"{settings.host}:{settings.port}"
+    if isinstance(error, socket.gaierror):
+        return SettingError(
+            f"cannot listen on {where}: no such host.\n  Fix: use --host 127.0.0.1 or 0.0.0.0."
+        )
     fixes = {
         errno.EADDRINUSE: f"stop the program that holds it, or use another: --port {settings.port + 1}",
         errno.EACCES: "ports below 1024 need privileges; use --port 8080",
@@ -114,7 +120,6 @@ def bind_refused(error: OSError, settings: Settings) -> Exception:
     }
     if error.errno not in fixes:
         return error
-    where = f"{settings.host}:{settings.port}"
     return SettingError(f"cannot listen on {where}: {error.strerror or error}.\n  Fix: {fixes[error.errno]}.")
 
 

@@ -48,24 +48,25 @@ class Ribbons(VideoModel):
     def light(self, time: float) -> npt.NDArray[np.float32]:
         u = self.x + 0.5 * np.sin(2.1 * self.y + 0.8 * time)
         v = self.y + 0.4 * np.cos(1.7 * u - 0.5 * time)
+        wave: npt.NDArray[np.float32]
         if self.shape == "ribbons":
             wave = np.sin(4 * v + np.sin(3 * u + time))
         elif self.shape == "rings":
             wave = np.sin(8 * np.hypot(u, v) - 3 * time)
         else:
             wave = np.cos(3 * u + time) * np.cos(4 * v) * np.sin(2 * u * v)
-        return (1 - np.abs(wave)) ** 2  # bright where the wave crosses zero
+        return (1 - abs(wave)) ** 2  # bright where the wave crosses zero
 
     @command("set_prompt", description="Colours: name an ocean, a fire, a forest, a night; or anything else")
     def set_prompt(self, prompt: str = Field(..., min_length=1, max_length=200)) -> None:
         self.colours = palette(prompt)
 
     @command("set_speed", description="How fast it moves; 0 holds the picture")
-    def set_speed(self, speed: float = Field(..., ge=0, le=4)) -> None:
+    def set_speed(self, speed: float = Field(1.0, ge=0, le=4)) -> None:
         self.speed = speed
 
     @command("set_shape", description="What the light draws")
-    def set_shape(self, shape: Literal["ribbons", "rings", "web"]) -> None:
+    def set_shape(self, shape: Literal["ribbons", "rings", "web"] = "ribbons") -> None:
         self.shape = shape
 
     @command("reset", description="Back to the start")

@@ -1,0 +1,92 @@
+"""What the documents say is so: code blocks run, links lead somewhere, tables match the code."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import re
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from reactor_runtime.cli import app
+from reactor_runtime.frames import FrameNormalizer
+from reactor_runtime.manifest import Manifest
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+#: `<!-- test: NAME -->` above a fenced block: the block is the file NAME.
+BLOCK = re.compile(r"<!-- test: (?P<name>\S+) -->\n```\w+\n(?P<text>.*?)```\n", re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:|mailto:|#)(?P<target>[^)#\s]+)")
+#: Made when the project is complete; everything else has to be there.
+PENDING = {"docs/images/page.png"}
+
+
+def settings_table() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("settings_table", ROOT / "tools" / "settings_table.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_model_in_the_readme_runs_as_printed(tmp_path: Path) -> None:
+    blocks = {match["name"]: match["text"] for match in BLOCK.finditer((ROOT / "README.md").read_text())}
+    assert set(blocks) == {"model.py", "manifest.json"}
+    for name, text in blocks.items():
+        (tmp_path / name).write_text(text)
+
+    manifest = Manifest.read(tmp_path)
+    model_class = manifest.load_class()
+    (command,) = manifest.info(model_class).commands
+    assert command.name == "set_speed"
+    assert command.parameters["properties"]["speed"]["maximum"] == 5
+
+    model = manifest.construct(model_class)
+    session = model.start_session()
+    assert session is not None
+    first, second = itertools.islice(session, 2)
+    assert (first != second).any()
+    assert float(np.min(first)) >= -1
+    (picture,) = FrameNormalizer().normalize(first)
+    assert picture.shape == (360, 640, 3)
+
+
+def test_the_readme_model_is_as_short_as_it_says() -> None:
+    blocks = {match["name"]: match["text"] for match in BLOCK.finditer((ROOT / "README.md").read_text())}
+    assert len([line for line in blocks["model.py"].splitlines() if line.strip()]) <= 20
+
+
+def test_the_readme_lists_every_command() -> None:
+    readme = (ROOT / "README.md").read_text()
+    commands = [each.name or each.callback.__name__ for each in app.registered_commands if each.callback]
+    assert commands
+    for name in commands:
+        assert f"| `reactor {name}" in readme
+
+
+def test_the_settings_table_matches_the_settings() -> None:
+    module = settings_table()
+    text = module.PAGE.read_text(encoding="utf-8")
+    assert text.count(module.BEGIN) == text.count(module.END) == 1
+    assert module.page(text) == text, "run tools/settings_table.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    for match in LINK.finditer(page.read_text(encoding="utf-8")):
+        target = (page.parent / match["target"]).resolve()
+        if target.relative_to(ROOT).as_posix() not in PENDING:
+            assert target.exists(), f"{page.name}: {match['target']}"
+
+
+def test_the_files_that_the_architecture_names_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[a-z_0-9]+/)*[a-z_0-9]+\.(?:py|js))`", text))
+    assert len(named) > 20
+    package = ROOT / "src" / "reactor_runtime"
+    missing = [name for name in sorted(named) if not (package / name).exists() and not (ROOT / name).exists()]
+    assert not missing
