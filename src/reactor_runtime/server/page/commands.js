@@ -1,0 +1,189 @@
+/**
+ * The panel of commands: a card for each, and under it what became of the last one sent.
+ *
+ * A command with one slider, choice or switch applies while it is moved, at most twenty times a second and always the
+ * newest value. One without arguments is a button. One with single-letter choices is a keypad. All others have a form.
+ */
+
+import { LatestWins } from "./coalesce.js";
+import { makeControl, passOn } from "./controls.js";
+import { el, icon } from "./dom.js";
+import { Keypad } from "./keypad.js";
+import { padsOf } from "./keys.js";
+import { Upload } from "./picture.js";
+import { FieldProblem } from "./problem.js";
+
+const LIVE_KINDS = new Set(["slider", "choice", "toggle"]);
+const LIVE_INTERVAL_MS = 50;
+
+export class Commands {
+  /** `send(name, args, uploads)` resolves to a request id, or rejects with words. */
+  constructor(root, { send, announce }) {
+    this.root = root;
+    this.send = send;
+    this.announce = announce;
+    this.cards = new Map();
+    this.requests = new Map();
+    this.keypads = [];
+  }
+
+  render(commands) {
+    this.cards.clear();
+    const cards = commands.map((command) => new Card(command, this));
+    for (const card of cards) this.cards.set(card.command.name, card);
+    this.keypads = cards.map((card) => card.keypad).filter(Boolean);
+    const plain = cards.filter((card) => card.command.fields.length === 0);
+    const actions = plain.length > 0 && el("section", { class: "card actions", "aria-label": "Actions" }, plain.map((card) => card.element));
+    this.root.replaceChildren(...cards.filter((card) => !plain.includes(card)).map((card) => card.element), ...(actions ? [actions] : []));
+    if (commands.length === 0) this.root.append(el("p", { class: "empty" }, "This model has no commands. Lean back and watch."));
+    this.root.setAttribute("aria-busy", "false");
+  }
+
+  setConnected(connected) {
+    this.root.classList.toggle("offline", !connected);
+    for (const card of this.cards.values()) card.setConnected(connected);
+    if (!connected) this.requests.clear();
+  }
+
+  /** A picture from the clipboard: to the card with the focus, else to the first that takes one. */
+  paste(blob) {
+    const taking = [...this.cards.values()].flatMap((card) => card.controls.filter((control) => control.accepts));
+    const control = taking.find(({ element }) => element.contains(document.activeElement)) ?? taking[0];
+    control?.accepts(blob);
+    return control !== undefined;
+  }
+
+  receipt(receipt) {
+    this.requests.get(receipt.request_id)?.receipt(receipt);
+    if (!receipt.accepted) this.requests.delete(receipt.request_id);
+  }
+
+  shown({ requestId, delayMs, exact }) {
+    this.requests.get(requestId)?.shown(requestId, delayMs, exact);
+    this.requests.delete(requestId);
+  }
+}
+
+class Card {
+  constructor(command, panel) {
+    this.command = command;
+    this.panel = panel;
+    this.latest = null;
+    this.controls = [];
+    const pads = padsOf(command);
+    const fields = command.fields.filter((field) => !pads.some((pad) => pad.field === field.name));
+    this.live = pads.length === 0 && fields.length === 1 && LIVE_KINDS.has(fields[0].kind) && !fields[0].nullable;
+    this.throttle = this.live ? new LatestWins(() => this.submit(), { intervalMs: LIVE_INTERVAL_MS }) : null;
+    this.status = el("p", { class: "status", role: this.live ? undefined : "status", data: { testid: `status-${command.name}`, state: "" } });
+    this.element = command.fields.length === 0 ? this.plain() : this.form(fields, pads);
+  }
+
+  /** A command without arguments. */
+  plain() {
+    this.button = el("button", { type: "button", class: "action", title: this.command.description, data: { testid: `send-${this.command.name}` }, on: { click: () => this.submit() } }, this.command.label);
+    return el("div", { class: "action-cell", data: { testid: `command-${this.command.name}` } }, this.button, this.status);
+  }
+
+  form(fields, pads) {
+    const { command } = this;
+    const pictures = Math.max(1, fields.filter((field) => field.kind === "image").length);
+    const single = fields.length === 1 && pads.length === 0;
+    const options = { command: command.name, pictures, onInput: () => this.changed(), onEnter: single ? "plain" : "modified", plain: single };
+    this.controls = fields.map((field) => makeControl(field, options));
+    this.keypad = pads.length > 0 ? new Keypad(command, pads, () => this.submit()) : null;
+    const composer = single && ["text", "multiline"].includes(fields[0].kind);
+    this.button = this.live || this.keypad ? null : this.sendButton(composer);
+    const [first] = this.controls;
+    if (composer) first.body.append(this.button);
+    const form = el(
+      "form",
+      { class: `card${composer ? " composer" : ""}`, noValidate: true, autocomplete: "off", "aria-label": command.label, data: { testid: `command-${command.name}`, live: String(this.live) } },
+      el("header", { class: "card-head" }, el("h3", {}, command.label), single ? first.beside : null),
+      command.description ? el("p", { class: "about" }, command.description) : null,
+      this.keypad?.element,
+      this.controls.map((control) => control.element),
+      el("footer", { class: "card-foot" }, composer ? null : this.button, this.live || composer ? first.hint : null, this.status),
+    );
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.throttle?.push();
+      if (!this.live) this.submit();
+    });
+    return form;
+  }
+
+  sendButton(composer) {
+    const data = { testid: `send-${this.command.name}` };
+    if (composer) return el("button", { type: "submit", class: "send round", "aria-label": `Send: ${this.command.label}`, title: "Send (Enter)", data }, icon("up"));
+    return el("button", { type: "submit", class: "send", data }, "Send");
+  }
+
+  changed() {
+    if (this.live) this.throttle.push();
+    else if (this.status.dataset.state === "refused") this.say("", "");
+  }
+
+  setConnected(connected) {
+    if (this.button) this.button.disabled = !connected;
+    this.throttle?.cancel();
+    this.keypad?.setEnabled(connected);
+    if (!connected) this.say("", "");
+  }
+
+  async submit() {
+    const { name } = this.command;
+    try {
+      const { args, uploads } = this.collect();
+      if (uploads.length > 0) this.say("sending", "Uploading…");
+      const requestId = await this.panel.send(name, args, uploads, (id) => {
+        this.latest = id;
+        this.panel.requests.set(id, this);
+      });
+      if (this.latest === requestId && !this.live && this.status.dataset.state !== "accepted") this.say("sending", "Sent");
+    } catch (error) {
+      this.refused(error.message, error instanceof FieldProblem ? error.path : "");
+    }
+  }
+
+  /** Arguments by name; uploads are taken out, each with the place it was in. */
+  collect() {
+    const args = { ...this.keypad?.held.choices() };
+    for (const control of this.controls) {
+      control.clear();
+      const value = control.read();
+      if (value !== undefined) args[control.field.name] = value;
+    }
+    const uploads = [];
+    const seek = (holder, key, path) => {
+      const value = holder[key];
+      if (value instanceof Upload) uploads.push({ upload: value, holder, key, path });
+      else if (typeof value === "object" && value !== null) for (const inner of Object.keys(value)) seek(value, inner, `${path}.${inner}`);
+    };
+    for (const key of Object.keys(args)) seek(args, key, key);
+    return { args, uploads };
+  }
+
+  receipt({ request_id: requestId, accepted, message, code, field }) {
+    if (!accepted) {
+      this.refused(message || code || "The model refused this.", field ?? "");
+    } else if (requestId === this.latest) {
+      this.say("accepted", "Accepted");
+    }
+  }
+
+  shown(requestId, delayMs, exact) {
+    if (requestId === this.latest) this.say("shown", exact ? `Visible after ${Math.round(delayMs)} ms` : `Sent to you after ${Math.round(delayMs)} ms`);
+  }
+
+  refused(message, path) {
+    const taken = path && passOn(this.controls, message, path);
+    this.say("refused", taken ? "Not accepted" : message);
+    if (taken || this.live) this.panel.announce(`${this.command.label}: ${message}`);
+  }
+
+  say(state, text) {
+    this.status.dataset.state = state;
+    const mark = { accepted: "check", shown: "eye", refused: "alert" }[state];
+    this.status.replaceChildren(...(mark ? [icon(mark)] : []), text);
+  }
+}

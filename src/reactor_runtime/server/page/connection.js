@@ -1,0 +1,205 @@
+/**
+ * One WebRTC connection: signalling, tracks, the two data channels, and the notice that it was lost.
+ *
+ * It lives from `open()` to `close()` and is never reused; coming back after a loss is a new one. Callbacks:
+ *   stream(mediaStream)   a track of the model arrived
+ *   message(decoded)      a frame of the data channel, decoded
+ *   lost(why)             the connection failed on its own; never after close()
+ */
+
+import { decodeControl, decodeData, encodeNotification, encodeRequest, encodeRuntime } from "./wire.js";
+
+const CANDIDATE_BATCH_MS = 25;
+const PING_MS = 5_000;
+/** ICE often recovers from `disconnected` on its own; after this long it is taken for a loss. */
+const RECOVER_MS = 3_000;
+const CONNECT_MS = 15_000;
+const REQUEST_MS = 10_000;
+
+export class Connection {
+  constructor(server, session, callbacks) {
+    this.server = server;
+    this.session = session;
+    this.callbacks = callbacks;
+    this.peer = null;
+    this.stream = new MediaStream();
+    this.senders = new Map();
+    this.requests = new Map();
+    this.requestCount = 0;
+    this.abort = new AbortController();
+    this.closed = false;
+    this.opened = false;
+    this.timers = new Set();
+  }
+
+  /** Negotiate. Resolves when messages can be sent; rejects with words. `again` comes back to a running session. */
+  async open({ again = false } = {}) {
+    const sessionId = this.session.session_id;
+    const [iceServers, connectionId] = await Promise.all([this.server.iceServers(sessionId), this.server.register(sessionId)]);
+    if (this.closed) throw new Error("closed");
+    this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    const tracks = this.addTracks();
+    this.data = this.channel("data", (text) => this.callbacks.message(decodeData(text)));
+    this.control = this.channel("control", (text) => this.settle(decodeControl(text)));
+    const ready = this.ready();
+    ready.catch(() => {}); // awaited below, but it may fail while signalling is still under way
+    const trickle = this.trickle(sessionId, connectionId);
+
+    await this.peer.setLocalDescription(await this.peer.createOffer());
+    const mapping = tracks.map(({ transceiver, track }) => ({ mid: transceiver.mid, ...track }));
+    await this.server.offer(sessionId, connectionId, { sdp: this.peer.localDescription.sdp, mapping, again });
+    trickle.start();
+    const sdp = await this.server.answer(sessionId, connectionId, { signal: this.abort.signal });
+    await this.peer.setRemoteDescription({ type: "answer", sdp });
+    await ready;
+    this.timers.add(setInterval(() => this.ping(), PING_MS));
+  }
+
+  /** Put text on the data channel; false when it cannot be sent now. */
+  send(text) {
+    if (this.data?.readyState !== "open") return false;
+    this.data.send(text);
+    return true;
+  }
+
+  ping() {
+    this.send(encodeRuntime("ping"));
+  }
+
+  /** Ask on the control channel and wait for the answer; rejects with the server's words. */
+  request(method, data) {
+    this.requestCount += 1;
+    const requestId = `ctrl_${this.requestCount}`;
+    return new Promise((resolve, reject) => {
+      if (this.control?.readyState !== "open") {
+        reject(new Error("There is no connection to the model."));
+        return;
+      }
+      const timer = setTimeout(() => this.settle({ requestId, error: { message: "The server did not answer." } }), REQUEST_MS);
+      this.requests.set(requestId, { resolve, reject, timer });
+      this.control.send(encodeRequest(method, requestId, data));
+    });
+  }
+
+  notify(event, name) {
+    if (this.control?.readyState === "open") this.control.send(encodeNotification(event, { name }));
+  }
+
+  /** Close for good. May be called twice. */
+  close() {
+    if (this.closed) return;
+    this.closed = true;
+    this.abort.abort();
+    for (const timer of this.timers) clearTimeout(timer);
+    for (const { reject, timer } of this.requests.values()) {
+      clearTimeout(timer);
+      reject(new Error("The connection was closed."));
+    }
+    this.requests.clear();
+    this.peer?.close();
+  }
+
+  addTracks() {
+    const tracks = this.session.capabilities?.tracks ?? [];
+    return tracks.map(({ name, kind, direction }) => {
+      const transceiver = this.peer.addTransceiver(kind, { direction });
+      if (direction === "sendonly") this.senders.set(name, transceiver.sender);
+      else showAtOnce(transceiver.receiver);
+      return { transceiver, track: { name, kind, direction } };
+    });
+  }
+
+  channel(label, receive) {
+    const channel = this.peer.createDataChannel(label, { ordered: true });
+    channel.onmessage = ({ data }) => receive(data);
+    channel.onclose = () => this.lose("the server closed the connection");
+    return channel;
+  }
+
+  /** Wait until the peer is connected and both channels are open. */
+  ready() {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error("The video connection could not be made. A firewall may block it, or the server has no address that this browser can reach.")), CONNECT_MS);
+      this.timers.add(timer);
+      const check = () => {
+        if (this.opened || this.data.readyState !== "open" || this.control.readyState !== "open") return;
+        this.opened = true;
+        clearTimeout(timer);
+        for (const { name, direction } of this.session.capabilities?.tracks ?? []) {
+          if (direction === "recvonly") this.notify("resume_track", name);
+        }
+        resolve();
+      };
+      this.data.onopen = check;
+      this.control.onopen = check;
+      this.peer.ontrack = ({ track }) => {
+        this.stream.addTrack(track);
+        this.callbacks.stream(this.stream);
+      };
+      this.peer.onconnectionstatechange = () => {
+        const state = this.peer.connectionState;
+        if (state === "failed") {
+          if (!this.opened) reject(new Error("The video connection could not be made. A firewall may block it."));
+          this.lose("the network connection failed");
+        } else if (state === "disconnected") {
+          this.timers.add(setTimeout(() => this.peer.connectionState === "disconnected" && this.lose("the network connection was interrupted"), RECOVER_MS));
+        }
+      };
+    });
+  }
+
+  /** Collect candidates and post them in batches once the offer is there; the last batch is marked. */
+  trickle(sessionId, connectionId) {
+    let batch = [];
+    let final = false;
+    let started = false;
+    let timer = null;
+    const post = () => {
+      timer = null;
+      if (this.closed || (batch.length === 0 && !final)) return;
+      const [candidates, isFinal] = [batch, final];
+      batch = [];
+      final = false;
+      // A lost batch is not an error: the answer carries the server's own candidates.
+      this.server.candidates(sessionId, connectionId, candidates, isFinal).catch(() => {});
+    };
+    const plan = () => {
+      if (started && timer === null) timer = setTimeout(post, CANDIDATE_BATCH_MS);
+    };
+    this.peer.onicecandidate = ({ candidate }) => {
+      if (candidate?.candidate) {
+        batch.push({ candidate: candidate.candidate, sdp_mid: candidate.sdpMid ?? undefined, sdp_mline_index: candidate.sdpMLineIndex ?? undefined });
+      } else if (candidate === null) {
+        final = true;
+      }
+      plan();
+    };
+    return {
+      start: () => {
+        started = true;
+        plan();
+      },
+    };
+  }
+
+  settle(response) {
+    const waiting = response && this.requests.get(response.requestId);
+    if (!waiting) return;
+    this.requests.delete(response.requestId);
+    clearTimeout(waiting.timer);
+    if (response.error) waiting.reject(new Error(response.error.message));
+    else waiting.resolve(response.data);
+  }
+
+  lose(why) {
+    if (this.closed || !this.opened) return;
+    this.close();
+    this.callbacks.lost(why);
+  }
+}
+
+/** Ask the browser to show each frame as soon as it is decoded, instead of smoothing the network's jitter. */
+function showAtOnce(receiver) {
+  if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
+  else if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = 0;
+}

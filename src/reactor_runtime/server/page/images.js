@@ -1,0 +1,71 @@
+/**
+ * Pictures for commands: any file the browser can read → one that fits a message, scaled down only as far as needed.
+ */
+
+const MAX_SIDE = 1536;
+const MIN_SIDE = 64;
+const QUALITIES = [0.92, 0.85, 0.75, 0.6];
+/** What the server decodes; everything else the browser can read is encoded again. */
+const ACCEPTED = new Set(["image/png", "image/jpeg", "image/webp"]);
+
+/**
+ * Return `{blob, width, height}` with `blob.size` at most `maxBytes` and sides at most `maxSide`.
+ * Throws an Error with words when the file is not a picture.
+ */
+export async function fitPicture(file, { maxBytes, maxSide = MAX_SIDE }) {
+  const bitmap = await decode(file);
+  try {
+    const { width, height } = bitmap;
+    if (ACCEPTED.has(file.type) && file.size <= maxBytes && Math.max(width, height) <= maxSide) {
+      return { blob: file, width, height };
+    }
+    for (let side = Math.min(maxSide, Math.max(width, height)); side >= MIN_SIDE; side = Math.floor(side * 0.8)) {
+      const scale = side / Math.max(width, height);
+      const canvas = draw(bitmap, Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
+      for (const quality of QUALITIES) {
+        const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
+        if (blob && blob.size <= maxBytes) return { blob, width: canvas.width, height: canvas.height };
+      }
+    }
+  } finally {
+    bitmap.close();
+  }
+  throw new Error("This picture could not be made small enough.");
+}
+
+/** The base64 text of a blob, without the `data:` prefix. */
+export async function toBase64(blob) {
+  const address = await new Promise((done, fail) => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result);
+    reader.onerror = () => fail(new Error("The file could not be read."));
+    reader.readAsDataURL(blob);
+  });
+  return address.slice(address.indexOf(",") + 1);
+}
+
+/** "84 kB", "1.2 MB". */
+export function sizeText(bytes) {
+  return bytes < 1_000_000 ? `${Math.max(1, Math.round(bytes / 1000))} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+}
+
+async function decode(file) {
+  try {
+    return await createImageBitmap(file, { imageOrientation: "from-image" });
+  } catch {
+    throw new Error(`${file.name ? `“${file.name}”` : "This"} is not a picture that this browser can read. Try PNG, JPEG or WebP.`);
+  }
+}
+
+/** JPEG has no transparency: what is clear becomes white. */
+function draw(bitmap, width, height) {
+  const canvas = document.createElement("canvas");
+  canvas.width = width;
+  canvas.height = height;
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, width, height);
+  context.imageSmoothingQuality = "high";
+  context.drawImage(bitmap, 0, 0, width, height);
+  return canvas;
+}

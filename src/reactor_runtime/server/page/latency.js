@@ -1,0 +1,132 @@
+/**
+ * From a command's send time to the displayed frame that carries it. Pure: times come in as milliseconds.
+ *
+ * The server names the RTP timestamp of the first frame that saw a command (`commandShown`); the browser names
+ * the RTP timestamp of every frame it displays. Either may come first, so both wait for the other here.
+ */
+
+const HALF_RTP_RANGE = 2 ** 31;
+const FRAMES_KEPT = 600;
+const DELAYS_KEPT = 120;
+/** A command whose frame was never displayed within this time is given up. */
+const GIVE_UP_MS = 20_000;
+
+/** Whether RTP timestamp `a` is `b` or later, with wrap-around at 2^32 (RFC 1982 arithmetic). */
+export function rtpAtLeast(a, b) {
+  return (a - b) >>> 0 < HALF_RTP_RANGE;
+}
+
+/** The middle of `values`, or null when there are none. */
+export function median(values) {
+  if (values.length === 0) return null;
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+}
+
+/**
+ * The displayed frames of one connection: `{rtp, displayMs, receivedMs}`, newest last, bounded; oldest dropped.
+ */
+export class DisplayedFrames {
+  constructor() {
+    this.frames = [];
+    this.total = 0;
+  }
+
+  add(frame) {
+    this.total += 1;
+    this.frames.push(frame);
+    if (this.frames.length > FRAMES_KEPT) this.frames.splice(0, this.frames.length - FRAMES_KEPT);
+  }
+
+  /** Forget everything: RTP timestamps of another connection do not compare. */
+  clear() {
+    this.frames.length = 0;
+  }
+
+  /** The first displayed frame at or after `rtp` that was displayed no earlier than `sinceMs`. */
+  firstAtLeast(rtp, sinceMs) {
+    return this.frames.find((frame) => frame.displayMs >= sinceMs && frame.rtp !== null && rtpAtLeast(frame.rtp, rtp));
+  }
+
+  /** Frames displayed per second over the `windowMs` before `nowMs`. */
+  rate(nowMs, windowMs = 1000) {
+    const count = this.frames.filter((frame) => frame.displayMs > nowMs - windowMs).length;
+    return (count * 1000) / windowMs;
+  }
+
+  /** The longest pause between two displayed frames within the last `windowMs`. */
+  longestGapMs(nowMs, windowMs = 10_000) {
+    const recent = this.frames.filter((frame) => frame.displayMs > nowMs - windowMs);
+    let longest = 0;
+    for (let i = 1; i < recent.length; i += 1) {
+      longest = Math.max(longest, recent[i].displayMs - recent[i - 1].displayMs);
+    }
+    return longest;
+  }
+}
+
+/**
+ * Match commands with the frames that show them. `onDelay({requestId, command, delayMs, exact})` is called once
+ * per command; `exact` is false when the frame could not be identified and the notice's arrival stands in for it.
+ */
+export class DelayTracker {
+  constructor(frames, onDelay) {
+    this.frames = frames;
+    this.onDelay = onDelay;
+    this.pending = new Map();
+    this.delays = [];
+  }
+
+  sent(requestId, command, nowMs) {
+    this.forget(nowMs);
+    this.pending.set(requestId, { command, sentMs: nowMs, rtp: null });
+  }
+
+  /** The command was refused, so nothing will show it. */
+  drop(requestId) {
+    this.pending.delete(requestId);
+  }
+
+  /** `commandShown` arrived. */
+  shown(requestId, rtp, nowMs) {
+    const entry = this.pending.get(requestId);
+    if (!entry) return;
+    const comparable = typeof rtp === "number" && this.frames.frames.at(-1)?.rtp != null;
+    if (!comparable) {
+      this.finish(requestId, nowMs, false);
+      return;
+    }
+    entry.rtp = rtp >>> 0;
+    const frame = this.frames.firstAtLeast(entry.rtp, entry.sentMs);
+    if (frame) this.finish(requestId, frame.displayMs, true);
+  }
+
+  /** A frame was displayed (already added to the frames). */
+  frame(frame) {
+    if (frame.rtp === null) return;
+    for (const [requestId, entry] of this.pending) {
+      if (entry.rtp !== null && rtpAtLeast(frame.rtp, entry.rtp)) this.finish(requestId, frame.displayMs, true);
+    }
+  }
+
+  /** The connection went: nothing sent on it will be seen. */
+  clear() {
+    this.pending.clear();
+  }
+
+  finish(requestId, displayMs, exact) {
+    const { command, sentMs } = this.pending.get(requestId);
+    this.pending.delete(requestId);
+    const delayMs = Math.max(0, displayMs - sentMs);
+    this.delays.push(delayMs);
+    if (this.delays.length > DELAYS_KEPT) this.delays.shift();
+    this.onDelay({ requestId, command, delayMs, exact });
+  }
+
+  forget(nowMs) {
+    for (const [requestId, entry] of this.pending) {
+      if (nowMs - entry.sentMs > GIVE_UP_MS) this.pending.delete(requestId);
+    }
+  }
+}

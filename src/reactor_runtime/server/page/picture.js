@@ -1,0 +1,101 @@
+/** The control of a picture or file parameter: drop, choose or paste; shows what will be sent. */
+
+import { el, icon } from "./dom.js";
+import { fitPicture, sizeText, toBase64 } from "./images.js";
+import { FieldProblem } from "./problem.js";
+import { MESSAGE_MAX_BYTES } from "./wire.js";
+
+/** Room for the rest of a command in the message that carries a picture. */
+const ENVELOPE_BYTES = 8 * 1024;
+const UPLOAD_MAX_BYTES = 16 * 1024 * 1024;
+const UPLOAD_MAX_SIDE = 4096;
+
+/** A file that goes to the server before the command that names it. */
+export class Upload {
+  constructor(blob, name) {
+    this.blob = blob;
+    this.name = name;
+  }
+}
+
+/** `pictures` is how many pictures share one message. */
+export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
+  const picture = field.kind === "image";
+  const upload = field.encoding === "upload";
+  const maxBytes = upload ? UPLOAD_MAX_BYTES : Math.floor(((MESSAGE_MAX_BYTES - ENVELOPE_BYTES) / pictures) * 0.75);
+  const file = el("input", { id, type: "file", accept: picture ? "image/*" : "", data: { testid: `file-${command}.${field.path}` } });
+  const preview = el("img", { alt: "", hidden: true });
+  const caption = el("span", { class: "drop-text" }, picture ? "Drop, paste or choose a picture" : "Drop or choose a file");
+  const remove = el("button", { type: "button", class: "quiet", hidden: true, "aria-label": `Remove ${field.label}` }, icon("close"));
+  const element = el("div", { class: "drop" }, file, preview, el("div", { class: "drop-words" }, picture ? icon("image") : icon("file"), caption), remove);
+  let held = null;
+  let problem = "";
+
+  const show = (text, address = "") => {
+    if (preview.src.startsWith("blob:")) URL.revokeObjectURL(preview.src);
+    preview.hidden = !address;
+    if (address) preview.src = address;
+    else preview.removeAttribute("src");
+    caption.textContent = text;
+    remove.hidden = held === null;
+    element.classList.toggle("filled", held !== null);
+  };
+  const clear = () => {
+    held = null;
+    problem = "";
+    file.value = "";
+    show(picture ? "Drop, paste or choose a picture" : "Drop or choose a file");
+  };
+  const take = async (blob) => {
+    if (!blob) return;
+    problem = "";
+    caption.textContent = "Reading…";
+    try {
+      if (picture) {
+        const fitted = await fitPicture(blob, { maxBytes, maxSide: upload ? UPLOAD_MAX_SIDE : undefined });
+        held = { blob: fitted.blob, name: blob.name || "picture", text: upload ? "" : await toBase64(fitted.blob) };
+        show(`${fitted.width} × ${fitted.height}, ${sizeText(fitted.blob.size)}`, URL.createObjectURL(fitted.blob));
+      } else if (blob.size > maxBytes) {
+        throw new Error(`This file is too large: ${sizeText(blob.size)}; up to ${sizeText(maxBytes)} fits.`);
+      } else {
+        held = { blob, name: blob.name || "file", text: "" };
+        show(`${held.name}, ${sizeText(blob.size)}`);
+      }
+    } catch (error) {
+      clear();
+      problem = error.message;
+      caption.textContent = error.message;
+    }
+    element.dispatchEvent(new Event("input", { bubbles: true }));
+    onInput();
+  };
+  file.addEventListener("change", () => take(file.files[0]));
+  remove.addEventListener("click", () => {
+    clear();
+    file.focus();
+    onInput();
+  });
+  for (const type of ["dragenter", "dragover"]) {
+    element.addEventListener(type, (event) => {
+      event.preventDefault();
+      element.classList.add("over");
+    });
+  }
+  for (const type of ["dragleave", "drop"]) element.addEventListener(type, () => element.classList.remove("over"));
+  element.addEventListener("drop", (event) => {
+    event.preventDefault();
+    take(event.dataTransfer.files[0]);
+  });
+  return {
+    element,
+    targets: [file],
+    accepts: picture ? take : undefined,
+    read: () => {
+      if (held !== null) return upload ? new Upload(held.blob, held.name) : held.text;
+      if (problem) throw new FieldProblem(field.path, problem);
+      if (!field.required) return undefined;
+      throw new FieldProblem(field.path, picture ? "Choose a picture first." : "Choose a file first.");
+    },
+    write: () => {},
+  };
+}

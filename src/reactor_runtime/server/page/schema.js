@@ -1,0 +1,228 @@
+/**
+ * The model's OpenAPI document → commands with typed fields. Pure: JSON in, plain values out.
+ *
+ * A field: {name, path, label, description, kind, required, nullable, hasDefault, default, ...constraints}
+ *   kind       text · multiline · color · number · slider · toggle · choice · image · file · list · group · json
+ *   number     min, max, step, integer        (slider is a number with both ends)
+ *   choice     choices: [{value, label}], style: "pills" | "menu"
+ *   image      encoding: "base64" | "upload"
+ *   list       item: field, minItems, maxItems;   group   fields: [field]
+ * What has no control of its own (maps, unions, recursion) is `json`: a text box for JSON.
+ */
+
+const DEPTH_MAX = 6;
+const PILLS_MAX = 6;
+const PILL_TEXT_MAX = 44;
+const LONG_TEXT = 120;
+const IMAGE_NAME = /(^|_)(image|img|picture|photo|base64)(_|$)/i;
+const TEXT_NAME = /(^|_)(prompt|text|caption|story|script|lyrics|instructions?)(_|$)/i;
+const UPLOAD = "reactor-upload-reference";
+
+/** "set_prompt" → "Set prompt". */
+export function words(name) {
+  const text = name.replace(/([a-z0-9])([A-Z])/g, "$1 $2").replace(/[_\-.]+/g, " ").trim().toLowerCase();
+  return text ? text[0].toUpperCase() + text.slice(1) : name;
+}
+
+/** Title, version, tracks and commands of the document; empty ones for `{}`, which is what comes before the load. */
+export function readSchema(document) {
+  const info = document?.info ?? {};
+  const commands = [];
+  for (const [path, item] of Object.entries(document?.paths ?? {})) {
+    if (!path.startsWith("/events/") || !item?.post) continue;
+    commands.push(readCommand(path.slice("/events/".length), item.post, document));
+  }
+  return {
+    title: typeof info.title === "string" ? info.title : "",
+    version: typeof info.version === "string" ? info.version : "",
+    description: typeof info.description === "string" ? info.description : "",
+    tracks: Array.isArray(document?.["x-reactor"]?.tracks) ? document["x-reactor"].tracks : [],
+    commands,
+  };
+}
+
+function readCommand(pathName, operation, document) {
+  const name = operation.operationId ?? pathName;
+  const schema = resolve(operation.requestBody?.content?.["application/json"]?.schema ?? {}, { document, root: {} });
+  const context = { document, root: schema };
+  return {
+    name,
+    label: words(name),
+    description: operation.description ?? operation.summary ?? "",
+    fields: readFields(schema, context, "", 0),
+  };
+}
+
+function readFields(schema, context, path, depth) {
+  const required = new Set(schema.required ?? []);
+  return Object.entries(schema.properties ?? {}).map(([name, part]) =>
+    readField(part, context, { name, path: path ? `${path}.${name}` : name, required: required.has(name), depth }),
+  );
+}
+
+/** One parameter. `$ref`s are looked up in the command's own `$defs` first, then in the document. */
+function readField(part, context, { name, path, required, depth }) {
+  const { schema, nullable } = withoutNull(resolve(part, context), context);
+  const field = {
+    name,
+    path,
+    label: typeof schema.title === "string" && schema.title.length <= 40 && !isGenerated(schema) ? words(schema.title) : words(name),
+    description: part.description ?? schema.description ?? "",
+    required,
+    nullable,
+    hasDefault: "default" in part || "default" in schema,
+    default: "default" in part ? part.default : schema.default,
+  };
+  if (depth > DEPTH_MAX) return { ...field, kind: "json" };
+  return { ...field, ...shape(schema, context, { name, path, depth, required }) };
+}
+
+/** Object schemas carry their class name as title, which says less than the parameter's name. */
+function isGenerated(schema) {
+  return schema.type === "object" || Boolean(schema.enum);
+}
+
+function shape(schema, context, { name, path, depth }) {
+  const image = pictureShape(schema, context, name);
+  if (image) return image;
+  const values = choiceValues(schema, context);
+  if (values) return choiceShape(values);
+  switch (schema.type) {
+    case "boolean":
+      return { kind: "toggle" };
+    case "integer":
+    case "number":
+      return numberShape(schema);
+    case "string":
+      return textShape(schema, name);
+    case "array":
+      return listShape(schema, context, { path, depth });
+    case "object":
+      if (schema.properties) return { kind: "group", fields: readFields(schema, context, path, depth + 1) };
+      return { kind: "json" };
+    default:
+      return { kind: "json" };
+  }
+}
+
+function pictureShape(schema, context, name) {
+  const options = (schema.anyOf ?? schema.oneOf ?? [schema]).map((option) => resolve(option, context));
+  const upload = options.find((option) => option.format === UPLOAD);
+  const text = options.find((option) => option.type === "string");
+  const encoded = text && (text.contentEncoding === "base64" || /base64|byte|binary|image/.test(text.format ?? "") || /^image\//.test(text.contentMediaType ?? ""));
+  if (upload && !text) {
+    const picture = IMAGE_NAME.test(name) || /^image\//.test(schema.contentMediaType ?? schema["x-media-type"] ?? "");
+    return { kind: picture ? "image" : "file", encoding: "upload" };
+  }
+  if (upload || encoded) return { kind: "image", encoding: "base64" };
+  // An identifier of a picture (`image_id`) or its address is text, not a picture.
+  const named = IMAGE_NAME.test(name) && !/_(id|ids|name|url|path|count|size)$/i.test(name);
+  return options.length === 1 && text && !text.enum && named ? { kind: "image", encoding: "base64" } : null;
+}
+
+function choiceValues(schema, context) {
+  if (Array.isArray(schema.enum)) return schema.enum;
+  if ("const" in schema) return [schema.const];
+  const options = schema.anyOf ?? schema.oneOf;
+  if (!options) return null;
+  const values = options.map((option) => choiceValues(resolve(option, context), context));
+  return values.every(Boolean) ? values.flat() : null;
+}
+
+function choiceShape(values) {
+  const choices = values.map((value) => ({ value, label: typeof value === "string" ? value : JSON.stringify(value) }));
+  const length = choices.reduce((sum, choice) => sum + choice.label.length + 2, 0);
+  return { kind: "choice", choices, style: choices.length <= PILLS_MAX && length <= PILL_TEXT_MAX ? "pills" : "menu" };
+}
+
+function numberShape(schema) {
+  const integer = schema.type === "integer";
+  const given = typeof schema.multipleOf === "number" ? schema.multipleOf : null;
+  const low = schema.minimum ?? schema.exclusiveMinimum;
+  const high = schema.maximum ?? schema.exclusiveMaximum;
+  const bounded = typeof low === "number" && typeof high === "number" && high > low;
+  const step = given ?? (integer ? 1 : bounded ? niceStep((high - low) / 200) : null);
+  const min = schema.minimum ?? (typeof schema.exclusiveMinimum === "number" ? tidy(schema.exclusiveMinimum + (step ?? 0)) : null);
+  const max = schema.maximum ?? (typeof schema.exclusiveMaximum === "number" ? tidy(schema.exclusiveMaximum - (step ?? 0)) : null);
+  return { kind: bounded ? "slider" : "number", integer, min, max, step };
+}
+
+function textShape(schema, name) {
+  const limits = { minLength: schema.minLength ?? null, maxLength: schema.maxLength ?? null, pattern: schema.pattern ?? null };
+  if (schema.format === "color") return { kind: "color", ...limits };
+  const long = TEXT_NAME.test(name) || (schema.maxLength ?? 0) > LONG_TEXT || schema.format === "multiline";
+  return { kind: long ? "multiline" : "text", ...limits };
+}
+
+function listShape(schema, context, { path, depth }) {
+  const tuple = Array.isArray(schema.prefixItems) ? schema.prefixItems : null;
+  const items = tuple ?? (schema.items ? [schema.items] : null);
+  if (!items) return { kind: "json" };
+  const read = (part, index) => readField(part, context, { name: "item", path: `${path}.${index}`, required: true, depth: depth + 1 });
+  if (tuple) {
+    return { kind: "list", items: tuple.map(read), item: null, minItems: tuple.length, maxItems: tuple.length };
+  }
+  return { kind: "list", items: [], item: read(items[0], 0), minItems: schema.minItems ?? 0, maxItems: schema.maxItems ?? null };
+}
+
+/** Follow `$ref`s; what stands beside a reference wins over what it points to. */
+export function resolve(part, context) {
+  let schema = part ?? {};
+  for (let hops = 0; hops < 16; hops += 1) {
+    if (typeof schema.$ref === "string") {
+      const { $ref, ...beside } = schema;
+      schema = { ...lookUp($ref, context), ...beside };
+    } else if (Array.isArray(schema.allOf) && schema.allOf.length === 1) {
+      const { allOf, ...beside } = schema;
+      schema = { ...allOf[0], ...beside };
+    } else {
+      return schema;
+    }
+  }
+  return {};
+}
+
+function lookUp(reference, { document, root }) {
+  const steps = reference.replace(/^#\//, "").split("/").map((step) => step.replace(/~1/g, "/").replace(/~0/g, "~"));
+  for (const start of [root, document]) {
+    let at = start;
+    for (const step of steps) at = Object.hasOwn(Object(at), step) ? at[step] : undefined;
+    if (typeof at === "object" && at !== null) return at;
+  }
+  return {};
+}
+
+/** Take `null` out of a schema: `anyOf: [X, null]`, `type: [X, "null"]` and enums with null. */
+function withoutNull(schema, context) {
+  if (Array.isArray(schema.type)) {
+    const types = schema.type.filter((type) => type !== "null");
+    return { schema: { ...schema, type: types.length === 1 ? types[0] : undefined }, nullable: types.length < schema.type.length };
+  }
+  const key = schema.anyOf ? "anyOf" : "oneOf";
+  if (Array.isArray(schema[key])) {
+    const options = schema[key].map((option) => resolve(option, context)).filter((option) => option.type !== "null");
+    const nullable = options.length < schema[key].length;
+    const { [key]: _, ...beside } = schema;
+    if (options.length === 1) return { schema: { ...options[0], ...beside }, nullable };
+    if (options.every((option) => option.type === "integer" || option.type === "number")) {
+      return { schema: { ...options[0], ...beside, type: "number" }, nullable };
+    }
+    return { schema: { ...beside, anyOf: options }, nullable };
+  }
+  if (Array.isArray(schema.enum) && schema.enum.includes(null)) {
+    return { schema: { ...schema, enum: schema.enum.filter((value) => value !== null) }, nullable: true };
+  }
+  return { schema, nullable: false };
+}
+
+/** The 1, 2 or 5 times a power of ten at or below `value`. */
+export function niceStep(value) {
+  const power = 10 ** Math.floor(Math.log10(value));
+  const digit = value / power;
+  return tidy((digit >= 5 ? 5 : digit >= 2 ? 2 : 1) * power);
+}
+
+/** Take off the binary dust of decimal arithmetic. */
+export function tidy(value) {
+  return Number(value.toPrecision(12));
+}

@@ -1,0 +1,176 @@
+/**
+ * The runtime's HTTP surface, relative to the address of the page, so that it also works behind a path prefix.
+ * Every call has a deadline, and every failure becomes a `ServerError` with words for people.
+ */
+
+const CALL_MS = 8_000;
+/** The server holds the answer open for up to five seconds. */
+const ANSWER_MS = 7_000;
+const ANSWER_ATTEMPTS = 6;
+const UPLOAD_MS = 60_000;
+const TOKEN_KEY = "reactor.token";
+const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
+
+/** `status` is the HTTP status, or 0 when nothing answered. */
+export class ServerError extends Error {
+  constructor(message, { status = 0, retryAfterS = null } = {}) {
+    super(message);
+    this.status = status;
+    this.retryAfterS = retryAfterS;
+  }
+}
+
+export class Server {
+  constructor(base = new URL(".", location.href)) {
+    this.base = base;
+    this.token = takeToken();
+  }
+
+  /** Keep a token for this tab. */
+  setToken(token) {
+    this.token = token;
+    remember(token);
+  }
+
+  /** `{ok, state, detail}`; an unhealthy server answers too, with ok = false. */
+  async health() {
+    const response = await this.call("GET", "health", { accept: [503] });
+    const body = await json(response);
+    return { ok: response.ok && body.status !== "unhealthy", state: String(body.state ?? ""), detail: body.detail ?? "" };
+  }
+
+  async schema() {
+    return json(await this.call("GET", "schema"));
+  }
+
+  async session() {
+    return json(await this.call("GET", "session"));
+  }
+
+  async startSession() {
+    return json(await this.call("POST", "start_session", { body: {} }));
+  }
+
+  async stopSession() {
+    await this.call("POST", "stop_session", { body: {}, accept: [409] });
+  }
+
+  async iceServers(sessionId) {
+    const body = await json(await this.call("GET", `${transport(sessionId)}/ice_servers`));
+    return (body.ice_servers ?? []).map(({ uris, credentials }) => ({ urls: uris, ...credentials && { username: credentials.username, credential: credentials.password } }));
+  }
+
+  async register(sessionId) {
+    const body = await json(await this.call("POST", `${transport(sessionId)}/connections`, { body: {} }));
+    return body.connection_id;
+  }
+
+  /** Hand over the offer: POST for a first connection, PUT to come back. */
+  async offer(sessionId, connectionId, { sdp, mapping, again }) {
+    const body = { sdp_offer: sdp, client_info: CLIENT, track_mapping: mapping };
+    await this.call(again ? "PUT" : "POST", `${transport(sessionId)}/connections/${connectionId}/sdp_params`, { body });
+  }
+
+  async answer(sessionId, connectionId, { signal } = {}) {
+    for (let attempt = 0; attempt < ANSWER_ATTEMPTS; attempt += 1) {
+      const startedMs = performance.now();
+      const path = `${transport(sessionId)}/connections/${connectionId}/sdp_params`;
+      const response = await this.call("GET", path, { timeoutMs: ANSWER_MS, signal });
+      if (response.status === 200) return (await json(response)).sdp_answer;
+      // A server that does not hold the request open is asked again after a while.
+      const spentMs = performance.now() - startedMs;
+      await new Promise((done) => setTimeout(done, Math.max(0, 100 * 2 ** attempt - spentMs)));
+    }
+    throw new ServerError("The server did not answer the video offer in time.", { status: 504 });
+  }
+
+  async candidates(sessionId, connectionId, candidates, isFinal) {
+    const body = { candidates, is_final: isFinal, client_info: CLIENT };
+    await this.call("POST", `${transport(sessionId)}/connections/${connectionId}/ice_candidates`, { body });
+  }
+
+  /** Upload a file and return the reference that a command carries. */
+  async upload(sessionId, blob, name) {
+    const mimeType = blob.type || "application/octet-stream";
+    const body = { name, size: blob.size, mime_type: mimeType };
+    const slot = await json(await this.call("POST", `sessions/${encodeURIComponent(sessionId)}/uploads`, { body }));
+    // The address names the host the server believes it has; only its path is sure to be ours.
+    const address = new URL(slot.presigned_url, this.base);
+    const put = await this.call("PUT", `${address.pathname.replace(/^\//, "")}${address.search}`, {
+      raw: blob, timeoutMs: UPLOAD_MS, root: address.origin === this.base.origin ? new URL("/", this.base) : this.base,
+    });
+    await put.body?.cancel();
+    return { upload_id: slot.presigned_id, name, mime_type: mimeType, size: blob.size };
+  }
+
+  /** One request. Throws ServerError for a status that is neither 2xx nor in `accept`. */
+  async call(method, path, { body, raw, accept = [], timeoutMs = CALL_MS, signal, root = this.base } = {}) {
+    const headers = { "Reactor-API-Version": "1", "Reactor-API-Accept-Version": "1", "Reactor-WebRTC-Version": "1.0" };
+    if (this.token) headers.Authorization = `Bearer ${this.token}`;
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    const deadline = AbortSignal.timeout(timeoutMs);
+    let response;
+    try {
+      response = await fetch(new URL(path, root), {
+        method, headers, cache: "no-store", credentials: "same-origin",
+        body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
+        signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
+      });
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw new ServerError("The server does not answer.");
+    }
+    if (response.ok || accept.includes(response.status)) return response;
+    const retryAfterS = Number(response.headers.get("Retry-After")) || null;
+    throw new ServerError(await reason(response), { status: response.status, retryAfterS });
+  }
+}
+
+const transport = (sessionId) => `sessions/${encodeURIComponent(sessionId)}/transport/webrtc`;
+
+async function json(response) {
+  try {
+    const value = await response.json();
+    return typeof value === "object" && value !== null ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+async function reason(response) {
+  const { detail } = await json(response);
+  if (typeof detail === "string" && detail) return detail;
+  if (Array.isArray(detail) && detail.length > 0) return detail.map((entry) => entry?.msg ?? String(entry)).join("; ");
+  return `The server answered ${response.status} ${response.statusText}`.trim();
+}
+
+/** A token comes once in the address (`#token=…` or `?token=…`), is kept for the tab, and leaves the address bar. */
+function takeToken() {
+  const address = new URL(location.href);
+  const hash = new URLSearchParams(address.hash.slice(1));
+  const given = hash.get("token") ?? address.searchParams.get("token");
+  if (given === null) return recall();
+  hash.delete("token");
+  address.searchParams.delete("token");
+  address.hash = hash.toString();
+  history.replaceState(null, "", address);
+  remember(given);
+  return given;
+}
+
+// Storage is refused in some privacy modes; then the token lives as long as the page.
+function recall() {
+  try {
+    return sessionStorage.getItem(TOKEN_KEY) ?? "";
+  } catch {
+    return "";
+  }
+}
+
+function remember(token) {
+  try {
+    sessionStorage.setItem(TOKEN_KEY, token);
+  } catch {
+    // Nothing to do: see above.
+  }
+}

@@ -1,0 +1,80 @@
+/** The picture: showing the stream, noticing each displayed frame, the glow around it, capture and full screen. */
+
+import { DisplayedFrames } from "./latency.js";
+
+const GLOW_MS = 250;
+const GLOW_SHARE = 0.2;
+
+export class Stage {
+  /** `onFrame(frame)` is called once per displayed frame, after it was added to `frames`. */
+  constructor({ root, video, glow, onFrame }) {
+    this.root = root;
+    this.video = video;
+    this.glow = glow.getContext("2d");
+    this.frames = new DisplayedFrames();
+    this.onFrame = onFrame;
+    this.glowMs = 0;
+    this.generation = 0;
+    this.calm = matchMedia("(prefers-reduced-motion: reduce)");
+    video.addEventListener("resize", () => root.style.setProperty("--ratio", video.videoHeight > 0 ? String(video.videoWidth / video.videoHeight) : "1.7778"));
+  }
+
+  /** Show a stream; a stream that is already shown stays. */
+  show(stream) {
+    if (this.video.srcObject === stream) return;
+    this.frames.clear();
+    this.video.srcObject = stream;
+    // Refused only where even muted playback needs a touch; the play button of the cover is one.
+    this.video.play().catch(() => {});
+    this.generation += 1;
+    this.watch(this.generation);
+  }
+
+  watch(generation) {
+    if (!("requestVideoFrameCallback" in HTMLVideoElement.prototype)) {
+      this.video.addEventListener("timeupdate", () => this.displayed(performance.now(), {}), { once: true });
+      return;
+    }
+    const next = (nowMs, metadata) => {
+      if (generation !== this.generation) return;
+      this.displayed(nowMs, metadata);
+      this.video.requestVideoFrameCallback(next);
+    };
+    this.video.requestVideoFrameCallback(next);
+  }
+
+  displayed(nowMs, { rtpTimestamp, expectedDisplayTime, receiveTime, presentedFrames }) {
+    const frame = { rtp: rtpTimestamp ?? null, displayMs: expectedDisplayTime ?? nowMs, receivedMs: receiveTime ?? null, presented: presentedFrames ?? null };
+    this.frames.add(frame);
+    this.onFrame(frame);
+    this.shine(nowMs);
+  }
+
+  /** Blend the frame into a tiny picture that the browser stretches behind the video. */
+  shine(nowMs) {
+    if (this.calm.matches || nowMs - this.glowMs < GLOW_MS) return;
+    const first = this.glowMs === 0;
+    this.glowMs = nowMs;
+    const { canvas } = this.glow;
+    this.glow.globalAlpha = first ? 1 : GLOW_SHARE;
+    this.glow.drawImage(this.video, 0, 0, canvas.width, canvas.height);
+  }
+
+  /** The current frame as a PNG, or null when there is none. */
+  async capture() {
+    const { videoWidth: width, videoHeight: height } = this.video;
+    if (width === 0) return null;
+    const canvas = document.createElement("canvas");
+    canvas.width = width;
+    canvas.height = height;
+    canvas.getContext("2d").drawImage(this.video, 0, 0);
+    return new Promise((done) => canvas.toBlob(done, "image/png"));
+  }
+
+  async toggleFullScreen() {
+    if (document.fullscreenElement) await document.exitFullscreen();
+    // iPhones have full screen for videos only.
+    else if (this.root.requestFullscreen) await this.root.requestFullscreen();
+    else this.video.webkitEnterFullscreen?.();
+  }
+}

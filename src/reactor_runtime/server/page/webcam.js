@@ -1,0 +1,110 @@
+/** Sending pictures to the model: the camera, or a video file that plays in a loop. */
+
+const CAMERA = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, facingMode: "user" };
+
+const CAMERA_ERRORS = {
+  NotAllowedError: "The browser may not use the camera. Allow it in the address bar, then try again.",
+  NotFoundError: "No camera was found. You can send a video file instead.",
+  NotReadableError: "The camera is in use by another program.",
+  OverconstrainedError: "This camera cannot deliver a suitable picture.",
+};
+
+export class Webcam {
+  /** `onChange({stream, from})` is called when sharing begins (from "camera" or "file") and with null when it ends. */
+  constructor({ trackName, onChange, onProblem }) {
+    this.trackName = trackName;
+    this.onChange = onChange;
+    this.onProblem = onProblem;
+    this.connection = null;
+    this.stream = null;
+    this.from = "";
+    this.player = null;
+  }
+
+  get sharing() {
+    return this.stream !== null;
+  }
+
+  /** A connection is there: go on sharing on it. */
+  async attach(connection) {
+    this.connection = connection;
+    if (this.sharing) await this.publish();
+  }
+
+  detach() {
+    this.connection = null;
+  }
+
+  async shareCamera() {
+    if (!navigator.mediaDevices?.getUserMedia) {
+      this.onProblem("The camera works on https and on localhost only. Open this page there, for instance through an SSH tunnel.");
+      return;
+    }
+    try {
+      await this.share(await navigator.mediaDevices.getUserMedia({ video: CAMERA }), "camera");
+    } catch (error) {
+      this.onProblem(CAMERA_ERRORS[error.name] ?? `The camera could not be opened: ${error.message}`);
+    }
+  }
+
+  async shareFile(file) {
+    const player = document.createElement("video");
+    Object.assign(player, { muted: true, loop: true, playsInline: true, src: URL.createObjectURL(file) });
+    try {
+      await player.play();
+      const capture = player.captureStream ?? player.mozCaptureStream;
+      if (!capture) throw new Error("this browser cannot send a video file");
+      const stream = capture.call(player);
+      stream.getAudioTracks().forEach((track) => stream.removeTrack(track));
+      await this.share(stream, "file", player);
+    } catch (error) {
+      URL.revokeObjectURL(player.src);
+      this.onProblem(`This video cannot be played: ${error.message}.`);
+    }
+  }
+
+  async share(stream, from, player = null) {
+    this.release();
+    this.stream = stream;
+    this.from = from;
+    this.player = player;
+    const [track] = stream.getVideoTracks();
+    track.contentHint = "motion";
+    track.addEventListener("ended", () => this.stream === stream && this.stop());
+    this.onChange({ stream, from });
+    await this.publish();
+  }
+
+  /** Claim the model's input, then let the frames flow on the line that was negotiated with the connection. */
+  async publish() {
+    const sender = this.connection?.senders.get(this.trackName);
+    if (!sender) return;
+    const [track] = this.stream.getVideoTracks();
+    try {
+      await this.connection.request("publish_track", { name: this.trackName });
+      await sender.replaceTrack(track);
+    } catch (error) {
+      this.stop();
+      this.onProblem(`The model does not take your video now: ${error.message}`);
+    }
+  }
+
+  stop() {
+    const sender = this.connection?.senders.get(this.trackName);
+    sender?.replaceTrack(null).catch(() => {});
+    this.connection?.notify("unpublish_track", this.trackName);
+    this.release();
+    this.onChange(null);
+  }
+
+  release() {
+    this.stream?.getTracks().forEach((track) => track.stop());
+    if (this.player) {
+      this.player.pause();
+      URL.revokeObjectURL(this.player.src);
+    }
+    this.stream = null;
+    this.player = null;
+    this.from = "";
+  }
+}
