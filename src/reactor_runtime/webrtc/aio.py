@@ -1,0 +1,354 @@
+"""aiortc: the fallback engine, whose transport is pure Python and runs anywhere.
+
+It takes our encoder's pictures as packets and never encodes itself: its own x264 preset halves the frame
+rate. It cannot send the playout-delay extension and has no pacer. Everything runs on the event loop, except
+the conversion of inbound pictures. What it does not offer as API is reached in `aio_private`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection, RTCRtpSender, RTCSessionDescription
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
+from aiortc.sdp import candidate_from_sdp
+
+from .. import limits
+from ..errors import OfferRejected, PeerFailed
+from ..types import Codec, EncodedFrame, Track
+from .aio_private import bound_gathering, bound_reassembly, rtp_timestamp, watch_rtcp
+from .candidate import usable
+from .offer import Plan, complete_answer, plan_offer
+from .peer import Candidate, IceServer, PeerCaps, PeerEvents, PeerState, TrackMapping
+
+log = logging.getLogger(__name__)
+
+CAPS = PeerCaps(encoded_codecs=("h264", "vp8"), playout_delay=False, rate_feedback=True, frame_metadata=False)
+DECODES = ("vp8", "h264")
+#: Pictures waiting for the transport. More: all are dropped and a keyframe is asked for.
+QUEUE_MAX = 8
+#: A call into the engine that takes longer means that it is stuck; also for closing.
+ENGINE_S = 5.0
+#: aioice gives up when it knows no address to check, although a browser that hides its own behind mDNS
+#: will send checks itself. So it gets the address that RFC 7600 sets aside for nothing to answer at.
+_NOWHERE = "candidate:0 1 udp 1 192.0.0.8 9 typ host"
+
+
+class AiortcEngine:
+    """Makes aiortc peers. Made and used on the event loop; owns no threads."""
+
+    def __init__(self) -> None:
+        self._peers: set[AiortcPeer] = set()
+
+    @property
+    def caps(self) -> PeerCaps:
+        return CAPS
+
+    def create(
+        self,
+        events: PeerEvents,
+        tracks: Sequence[Track],
+        *,
+        codecs: Sequence[Codec],
+        ice_servers: Sequence[IceServer] = (),
+    ) -> AiortcPeer:
+        peer = AiortcPeer(self, events, tracks, codecs=codecs, ice_servers=ice_servers)
+        self._peers.add(peer)
+        return peer
+
+    def forget(self, peer: AiortcPeer) -> None:
+        self._peers.discard(peer)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(peer.close() for peer in list(self._peers)))
+
+
+class _PacketTrack(MediaStreamTrack):
+    """Hands our encoder's pictures to aiortc's sender, oldest first, in a queue that cannot grow."""
+
+    kind = "video"
+
+    def __init__(self, on_keyframe: Callable[[], None], on_sent: Callable[[EncodedFrame], None]) -> None:
+        super().__init__()
+        self._on_keyframe = on_keyframe
+        self._on_sent = on_sent
+        self._queue: deque[tuple[EncodedFrame, bool]] = deque()
+        self._filled = asyncio.Event()
+        self._sent: EncodedFrame | None = None
+        self.dropped = 0
+
+    def put(self, frame: EncodedFrame, report: bool) -> None:
+        if len(self._queue) >= QUEUE_MAX:
+            self.dropped += len(self._queue)
+            self._queue.clear()
+            if not frame.keyframe:
+                self.dropped += 1
+                self._on_keyframe()
+                return
+        self._queue.append((frame, report))
+        self._filled.set()
+
+    async def recv(self) -> av.Packet[Any]:
+        if self._sent is not None:  # being asked again means that the last one has left
+            self._on_sent(self._sent)
+            self._sent = None
+        while not self._queue:
+            self._filled.clear()
+            await self._filled.wait()
+        frame, report = self._queue.popleft()
+        self._sent = frame if report else None
+        packet = av.Packet(frame.data)
+        packet.pts = frame.rtp_timestamp
+        packet.time_base = Fraction(1, 90_000)
+        return packet
+
+
+class AiortcPeer:
+    """One viewer's aiortc connection."""
+
+    def __init__(
+        self,
+        engine: AiortcEngine,
+        events: PeerEvents,
+        tracks: Sequence[Track],
+        *,
+        codecs: Sequence[Codec],
+        ice_servers: Sequence[IceServer],
+    ) -> None:
+        self._engine = engine
+        self._events = events
+        self._model_tracks = tuple(tracks)
+        self._codecs = tuple(codec for codec in codecs if codec in CAPS.encoded_codecs)
+        self._ice_servers = tuple(ice_servers)
+        self._loop = asyncio.get_running_loop()
+        self._state = PeerState.NEW
+        self._closed = False
+        self._plan: Plan | None = None
+        self._pc: RTCPeerConnection | None = None
+        self._outbound: dict[str, _PacketTrack] = {}
+        self._channels: dict[str, Any] = {}
+        self._receiving: list[asyncio.Task[None]] = []
+        self._early: list[Candidate] | None = []
+        self._candidates = 0
+        self.oversize_messages = 0
+
+    @property
+    def caps(self) -> PeerCaps:
+        return CAPS
+
+    @property
+    def codec(self) -> Codec | None:
+        return self._plan.codec if self._plan else None
+
+    # Signalling ------------------------------------------------------------------------------------
+
+    async def answer(self, offer_sdp: str, mapping: Sequence[TrackMapping]) -> str:
+        if self._plan is not None or self._closed:
+            raise OfferRejected("this connection has already had its offer; open another connection")
+        plan = plan_offer(offer_sdp, mapping, self._model_tracks, codecs=self._codecs, decodes=DECODES)
+        self._plan = plan
+        self._candidates = plan.offer_sdp.count("a=candidate:")
+        try:
+            servers = [RTCIceServer(list(s.urls), s.username, s.password) for s in self._ice_servers]
+            pc = self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        except Exception as error:
+            raise PeerFailed(f"the WebRTC engine made no connection: {error}") from error
+        pc.on("connectionstatechange", lambda: self._state_changed(pc.connectionState))
+        pc.on("datachannel", self._data_channel)
+        pc.on("track", self._remote_track)
+        try:
+            async with asyncio.timeout(ENGINE_S):
+                await self._negotiate(pc, plan)
+        except OfferRejected:
+            raise
+        except TimeoutError:
+            raise PeerFailed(f"the WebRTC engine did not answer within {ENGINE_S:g} s") from None
+        except Exception as error:  # aiortc's parser raises seven builtin types for bad input
+            raise OfferRejected(f"the offer cannot be applied: {type(error).__name__}") from error
+        return complete_answer(pc.localDescription.sdp, ())
+
+    async def _negotiate(self, pc: RTCPeerConnection, plan: Plan) -> None:
+        await pc.setRemoteDescription(RTCSessionDescription(plan.offer_sdp, "offer"))
+        for transceiver in pc.getTransceivers():
+            track = plan.tracks.get(transceiver.mid or "")
+            if track is None or track.kind != "video":
+                transceiver.direction = "inactive"
+            elif track.direction == "in":
+                transceiver.direction = "recvonly"
+            else:
+                transceiver.direction = "sendonly"
+                transceiver.sender.replaceTrack(self._open_track(track.name, transceiver.sender))
+            bound_gathering(transceiver.receiver.transport)
+        if pc.sctp is not None:
+            bound_gathering(pc.sctp.transport)
+            bound_reassembly(pc.sctp, lambda: self._fail("an unfinished message holds too much memory"))
+        await pc.setLocalDescription(await pc.createAnswer())
+        early, self._early = self._early or [], None
+        for candidate in [Candidate(_NOWHERE, "0", 0), *early]:
+            await self._add(pc, candidate)
+
+    def _open_track(self, name: str, sender: RTCRtpSender) -> _PacketTrack:
+        def keyframe() -> None:
+            if not self._closed:
+                self._events.keyframe_wanted(name)
+
+        def rate(bits_per_s: int) -> None:
+            if not self._closed:
+                self._events.bitrate_changed(name, bits_per_s)
+
+        def sent(frame: EncodedFrame) -> None:
+            if not self._closed:
+                self._events.frame_sent(name, frame.frame_id, rtp_timestamp(sender))
+
+        watch_rtcp(sender, keyframe, rate)
+        track = self._outbound[name] = _PacketTrack(keyframe, sent)
+        return track
+
+    async def add_candidate(self, candidate: Candidate) -> None:
+        if self._closed or not usable(candidate.candidate):
+            return
+        self._candidates += 1
+        if self._candidates > limits.OFFER_MAX_CANDIDATES:
+            raise OfferRejected(f"more than {limits.OFFER_MAX_CANDIDATES} candidates on one connection")
+        if self._early is not None:
+            self._early.append(candidate)
+        elif self._pc is not None:
+            await self._add(self._pc, candidate)
+
+    async def _add(self, pc: RTCPeerConnection, candidate: Candidate) -> None:
+        try:
+            parsed = candidate_from_sdp(candidate.candidate.removeprefix("a=").removeprefix("candidate:"))
+            # Everything is bundled, so the transport of the first section is the transport of all.
+            parsed.sdpMid, parsed.sdpMLineIndex = self._carrier(), None
+            await pc.addIceCandidate(parsed)
+        except Exception as error:
+            raise OfferRejected(f"the candidate cannot be used: {type(error).__name__}") from error
+
+    def _carrier(self) -> str:
+        from . import sdp
+
+        assert self._plan is not None
+        return sdp.parse(self._plan.offer_sdp).bundled()[0]
+
+    # State -----------------------------------------------------------------------------------------
+
+    def _state_changed(self, name: str) -> None:
+        self._enter(PeerState(name))
+
+    def _fail(self, reason: str) -> None:
+        log.warning("closing a peer: %s", reason)
+        self._enter(PeerState.FAILED)
+
+    def _enter(self, state: PeerState) -> None:
+        if not self._closed and state is not self._state and self._state is not PeerState.FAILED:
+            self._state = state
+            self._events.peer_state(state)
+
+    # Media -----------------------------------------------------------------------------------------
+
+    def send_frame(self, track: str, frame: EncodedFrame, *, report: bool = False) -> None:
+        outbound = self._outbound.get(track)
+        if outbound is not None and self._state is PeerState.CONNECTED and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(outbound.put, frame, report)
+
+    def _remote_track(self, remote: MediaStreamTrack) -> None:
+        assert self._plan is not None
+        assert self._pc is not None
+        transceiver = next(t for t in self._pc.getTransceivers() if t.receiver.track is remote)
+        track = self._plan.tracks.get(transceiver.mid or "")
+        if track is not None and track.kind == "video" and track.direction == "in":
+            self._receiving.append(self._loop.create_task(self._receive(track.name, remote)))
+
+    async def _receive(self, name: str, remote: MediaStreamTrack) -> None:
+        while not self._closed:
+            try:
+                frame = await remote.recv()
+            except MediaStreamError:
+                return
+            if isinstance(frame, av.VideoFrame):
+                await asyncio.to_thread(self._deliver, name, frame)
+
+    def _deliver(self, name: str, frame: av.VideoFrame) -> None:
+        rgb = np.empty((frame.height, frame.width, 3), np.uint8)
+        cv2.cvtColor(frame.to_ndarray(format="yuv420p"), cv2.COLOR_YUV2RGB_I420, dst=rgb)
+        if not self._closed:
+            self._events.input_frame(name, rgb)
+
+    # Data channels ---------------------------------------------------------------------------------
+
+    def _data_channel(self, channel: Any) -> None:
+        """Whatever is not `control` counts as `data`; the first of each stays."""
+        label = "control" if channel.label == "control" else "data"
+        if label in self._channels:
+            channel.close()
+            return
+        self._channels[label] = channel
+        channel.on("message", functools.partial(self._message, label))
+        self._events.channel_open(label)
+
+    def _message(self, label: str, data: str | bytes) -> None:
+        if self._closed:
+            return
+        size = len(data.encode()) if isinstance(data, str) else len(data)
+        if size > limits.MESSAGE_MAX_BYTES:
+            self.oversize_messages += 1
+            return
+        self._events.channel_message(label, data)
+
+    def send(self, label: str, data: str | bytes) -> bool:
+        channel = self._channels.get(label)
+        if channel is None or self._closed or channel.readyState != "open":
+            return False
+        if channel.bufferedAmount + len(data) > limits.CHANNEL_BUFFER_MAX_BYTES:
+            return False
+        try:
+            channel.send(data)
+        except Exception:  # too large for the other side, or closing
+            return False
+        return True
+
+    # Numbers and the end ---------------------------------------------------------------------------
+
+    async def stats(self) -> dict[str, float]:
+        if self._pc is None or self._closed:
+            return {}
+        numbers: dict[str, float] = {"framesDropped": sum(t.dropped for t in self._outbound.values())}
+        for entry in (await self._pc.getStats()).values():
+            if entry.type == "outbound-rtp":
+                numbers["bytesSent"] = numbers.get("bytesSent", 0) + entry.bytesSent
+                numbers["packetsSent"] = numbers.get("packetsSent", 0) + entry.packetsSent
+            elif entry.type == "remote-inbound-rtp":
+                numbers["packetsLost"] = numbers.get("packetsLost", 0) + entry.packetsLost
+                if entry.roundTripTime is not None:
+                    numbers["currentRoundTripTime"] = entry.roundTripTime
+        return numbers
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._state = PeerState.CLOSED
+        for task in self._receiving:
+            task.cancel()
+        if self._receiving:
+            await asyncio.wait(self._receiving)
+        if self._pc is not None:
+            try:
+                async with asyncio.timeout(ENGINE_S):
+                    await self._pc.close()
+            except Exception as error:  # its close() raises after some failed negotiations
+                log.debug("aiortc did not close cleanly: %r", error)
+            self._pc.remove_all_listeners()
+        self._channels.clear()
+        self._outbound.clear()
+        self._pc = None
+        self._engine.forget(self)
