@@ -1,0 +1,1 @@
+"""The pipeline's parts: inference.py steers, networks.py holds the weights."""
