@@ -103,7 +103,7 @@ def check_aiortc() -> Finding:
     try:
         return Finding("ok", f"aiortc {version('aiortc')}")
     except PackageNotFoundError:
-        return Finding("warn", "aiortc is not installed: pip install 'reactor-runtime[aiortc]'")
+        return Finding("warn", "aiortc is not installed: pip install aiortc")
 
 
 def check_encoders() -> Finding:

@@ -17,8 +17,8 @@ from typing import Self
 import typer
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bars
+from rich.progress import Progress as Spinner
+from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from ..errors import ReactorError, Refused
@@ -57,39 +57,34 @@ class Screen:
     def __init__(self, *, verbose: bool) -> None:
         self.err = Console(stderr=True)
         self.out = Console()
-        self._bars = Bars(
+        self._spinner = Spinner(
             SpinnerColumn(),
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=24),
             TimeElapsedColumn(),
             console=self.err,
             transient=True,
             disable=not self.err.is_interactive,
         )
-        self._task = self._bars.add_task("Starting", total=None)
+        self._task = self._spinner.add_task("Starting", total=None)
         self._loading = True
         self._last = ""
         self._log = _log_to(self.err, verbose=verbose)
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        self._spinner.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bars.stop()
+        self._spinner.stop()
         logging.getLogger().removeHandler(self._log)
 
     def show(self, progress: Progress) -> None:
         """Show one step. Repeats of a text, as a download reports them, are one line in a log."""
         if self._loading and self.err.is_interactive:
-            self._bars.update(
-                self._task,
-                description=progress.text,
-                total=None if progress.fraction is None else 1.0,
-                completed=progress.fraction or 0.0,
-            )
+            share = "" if progress.fraction is None else f" {progress.fraction:.0%}"
+            self._spinner.update(self._task, description=progress.text + share)
         elif (key := f"{progress.stage} {progress.text if progress.fraction is None else ''}") != self._last:
             self._last = key
             self.say(progress.text)
@@ -97,7 +92,7 @@ class Screen:
     def ready(self, url: str, *, took_s: float) -> None:
         """Print the address: a panel on a terminal, else a line that a script can wait for."""
         self._loading = False
-        self._bars.stop()
+        self._spinner.stop()
         if self.out.is_terminal:
             body = Text.assemble(
                 ("Open ", ""),
@@ -119,7 +114,7 @@ def _log_to(console: Console, *, verbose: bool) -> logging.Handler:
     if console.is_terminal:
         from rich.logging import RichHandler
 
-        handler = RichHandler(console=console, show_path=verbose, rich_tracebacks=False)
+        handler = RichHandler(console=console, show_path=verbose, log_time_format="%H:%M:%S")
     else:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
