@@ -9,7 +9,6 @@ raises SessionStopped. Any thread of the process may use it; emits of several th
 
 from __future__ import annotations
 
-import json
 import math
 import threading
 import time
@@ -18,12 +17,11 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel
 
-from . import limits
-from .documents import snake_case
-from .errors import LimitExceeded, SessionStopped
+from .errors import SessionStopped
 from .frames import FrameNormalizer
 from .inbox import Inbox
 from .pulse import Pulse, PulseState
+from .schema import reply_of
 from .types import InputFrame, JsonObject, ModelMessage, Pixels
 from .worker.ring import FrameBooks, FrameMemory, Slot
 
@@ -133,26 +131,16 @@ class SessionContext:
         """Send a message to every viewer; its type is a pydantic model's class name in snake case,
         or "message", unless given.
 
-        Raises LimitExceeded beyond MODEL_MESSAGE_MAX_BYTES and TypeError or ValueError for what is not JSON.
+        Raises TypeError for what is not JSON, or larger than MODEL_MESSAGE_MAX_BYTES.
         """
         self._pulse().beat()
-        if isinstance(message, BaseModel):
-            kind, data = snake_case(message.__class__.__name__), message.model_dump(mode="json")
-        else:
-            kind, data = "message", message
-        # Through JSON and back: what the author changes in it from now on is not sent.
-        text = json.dumps(data, allow_nan=False)
-        size_bytes = len(text)
-        if size_bytes > limits.MODEL_MESSAGE_MAX_BYTES:
-            raise LimitExceeded(
-                f"a message to the viewers has {size_bytes} bytes of JSON, at most "
-                f"{limits.MODEL_MESSAGE_MAX_BYTES} are sent; send less, or emit pictures as frames",
-                limit="MODEL_MESSAGE_MAX_BYTES",
-            )
-        self._outlet.message(ModelMessage(type or kind, json.loads(text)))
+        kind, data = reply_of(message, type="message")
+        if data is None:
+            raise TypeError("send() takes a dict or a pydantic model, got None")
+        self._outlet.message(ModelMessage(type or kind, data))
 
     def report(self, **numbers: float) -> None:
-        """Publish named numbers, such as seconds per step, on /metrics and the page. The last value counts."""
+        """Publish named numbers, as seconds per step, on /metrics and the page; the last value counts."""
         self._pulse().beat()
         for name, value in numbers.items():
             if not isinstance(value, int | float) or not math.isfinite(value):
@@ -160,7 +148,7 @@ class SessionContext:
         self._outlet.metrics(dict(numbers))
 
     def input_frame(self) -> InputFrame | None:
-        """Return the newest frame of the user's camera, the same one again until there is a newer, or None."""
+        """Return the newest frame of the user's camera, the same again until there is a newer, or None."""
         self._pulse().beat()
         with self._inbox.changed:
             self._inbox.input_seen = True

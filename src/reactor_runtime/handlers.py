@@ -14,7 +14,7 @@ from typing import Any
 
 from .causes import CauseLog
 from .errors import CommandRejected, ModelFailed, ModelOutOfMemory, SessionStopped
-from .schema import commands_of, find_command, reply_of
+from .schema import commands_of, reply_of
 from .types import CommandCall, CommandOutcome, InputFrame, ModelMessage
 
 
@@ -47,11 +47,13 @@ class Handlers:
     def run(self, call: CommandCall) -> CommandOutcome:
         """Check the arguments, run the handler, return its reply or its refusal."""
         try:
-            definition = find_command(self._commands, call.name)
-            returned = definition.method(self._model, **definition.arguments(call))
+            definition = self._commands.get(call.name)
+            if definition is None:
+                raise CommandRejected("unknown command")
+            returned = getattr(self._model, definition.method)(**definition.arguments(call))
             if definition.is_async:
                 returned = self._await(returned)
-            reply_type, reply = reply_of(returned, command=call.name)
+            reply_type, reply = reply_of(returned, type=call.name)
         except CommandRejected as refused:
             return CommandOutcome(
                 call.command_id, code=refused.code, message=str(refused), field=refused.field

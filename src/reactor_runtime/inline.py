@@ -94,7 +94,8 @@ class InlineHost:
         return info
 
     def start_session(self, session_id: str) -> None:
-        assert self._state is HostState.IDLE and self._runner is not None
+        assert self._state is HostState.IDLE
+        assert self._runner is not None
         self._state = HostState.RUNNING
         self._settled.clear()
         self._runner.start(session_id)

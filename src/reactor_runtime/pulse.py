@@ -24,15 +24,15 @@ PULSE_BYTES: Final = 8 * LANES
 
 
 class PulseState(IntEnum):
-    """What a lane is doing. Only the first three have a limit."""
+    """What a lane is doing. A lane that nobody has used yet is idle: memory starts as zeros."""
 
-    LOADING = 0
-    WARMING = 1
-    """In a session that has not shown its first frame: it may be compiling."""
-    BUSY = 2
-    WAITING = 3
+    IDLE = 0
+    WAITING = 1
     """In a wait of ours: for the playout, for room, for a command."""
-    IDLE = 4
+    LOADING = 2
+    WARMING = 3
+    """In a session that has not shown its first frame: it may be compiling."""
+    BUSY = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import Field
@@ -131,8 +131,8 @@ class FaultyModel(VideoModel):
     @command("fault", description="Misbehave")
     def fault(
         self,
-        kind: Kind = Field(..., description="what goes wrong"),
-        amount: float = Field(1.0, ge=0, description="seconds, MiB, frames or MB/s, whichever fits"),
+        kind: Annotated[Kind, Field(description="what goes wrong")],
+        amount: Annotated[float, Field(ge=0, description="seconds, MiB, frames or MB/s, whichever fits")] = 1,
         where: Literal["loop", "handler"] = "loop",
     ) -> None:
         if where == "handler":
@@ -141,7 +141,7 @@ class FaultyModel(VideoModel):
             self._pending.append((kind, amount))
 
     @command("set_note", description="Keep a text for this session")
-    def set_note(self, note: str = Field(..., max_length=200)) -> dict[str, Any]:
+    def set_note(self, note: Annotated[str, Field(max_length=200)]) -> dict[str, Any]:
         self.note = note
         return {"note": note, "frames": self.frames}
 

@@ -16,12 +16,19 @@ import os
 import tempfile
 import threading
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
+from .. import limits
 from ..types import Pixels
 
-_PAGE = mmap.PAGESIZE
+_PAGE: Final = mmap.PAGESIZE
+#: The pulses' page, see `pulse`.
+PULSE_MEMORY_BYTES: Final = _PAGE
+#: Inbound frames: one that is being written, one on its way, one being copied.
+INPUT_SLOTS: Final = 3
+INPUT_MAX_BYTES: Final = INPUT_SLOTS * limits.FRAME_MAX_SIDE**2 * 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,19 +63,22 @@ class FrameBooks:
         with self._lock:
             if len(self._slots) >= self._frames_max:
                 return None
-            offset = 0
-            for index, slot in enumerate(self._slots):
-                if slot.offset - offset >= needed:
-                    break
-                offset = slot.offset + slot.size_bytes
-            else:
-                index = len(self._slots)
-                if self._size_bytes - offset < needed:
-                    return None
+            index, offset = self._lowest_gap(needed)
+            if self._size_bytes - offset < needed:
+                return None
             self._tickets += 1
             taken = Slot(self._tickets, offset, needed)
             self._slots.insert(index, taken)
             return taken
+
+    def _lowest_gap(self, needed: int) -> tuple[int, int]:
+        """Return the place in the list and the offset; behind the last slot when no gap is large enough."""
+        offset = 0
+        for index, slot in enumerate(self._slots):
+            if slot.offset - offset >= needed:
+                return index, offset
+            offset = slot.offset + slot.size_bytes
+        return len(self._slots), offset
 
     def release(self, ticket: int) -> None:
         """Give a slot back. An unknown ticket, or the same one again, is ignored."""
@@ -108,5 +118,5 @@ class FrameMemory:
         pixels.flags.writeable = False
         return pixels
 
-    def words(self) -> memoryview:
+    def buffer(self) -> memoryview:
         return memoryview(self._map)

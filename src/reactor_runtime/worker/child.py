@@ -1,0 +1,196 @@
+"""The model process: constructs the author's class, then serves sessions until it is told to close.
+
+    main thread   load → Runner.serve(): the author's __init__, start_session, reset, generator handlers
+    io thread     reads the pipe: start, stop, commands, demands, releases, inbound frames, end of file
+    command thread, while a blocking loop runs: handlers
+
+Run as `python -m reactor_runtime.worker.child CONTROL PULSE FRAMES INPUT PARENT`: four inherited
+descriptors and the server's process id. It listens on nothing, inherits nothing else, and dies with the
+server: by the kernel's parent-death signal where there is one, and at the end of the pipe.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import faulthandler
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+from typing import Any, Final
+
+from .. import limits
+from ..errors import ModelFailed, ReactorError
+from ..loading import load_model
+from ..pulse import MODEL_LANE, PULSE_BYTES, Pulse, PulseState, words_of
+from ..runner import Runner
+from ..types import CommandCall, CommandOutcome, Demand, InputFrame, JsonObject, ModelMessage
+from . import records
+from .failures import pack
+from .ring import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory, Slot
+
+#: prctl(2) PR_SET_PDEATHSIG, from <linux/prctl.h>.
+_PR_SET_PDEATHSIG: Final = 1
+#: Worker dies before the server does when the machine runs out of memory; proc(5), oom_score_adj.
+_OOM_SCORE: Final = "500"
+
+
+class ServerOutlet:
+    """The pipe, as the runner and the io thread write to it. Any thread; records keep their order."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._lock = threading.Lock()
+
+    def send(self, record: records.ToServer) -> None:
+        data = records.encode(record)
+        try:
+            with self._lock:
+                self._sock.sendall(data)
+        except OSError:
+            os._exit(0)  # the server is gone, and nothing is worth doing without it
+
+    def frame(
+        self,
+        frame_id: int,
+        slot: Slot,
+        size: tuple[int, int],
+        *,
+        emitted_s: float,
+        busy_s: float,
+        command_id: int,
+        emit_s: float,
+    ) -> None:
+        self.send(
+            records.Frame(slot.ticket, slot.offset, *size, frame_id, emitted_s, busy_s, command_id, emit_s)
+        )
+
+    def outcome(self, outcome: CommandOutcome) -> None:
+        self.send(outcome)
+
+    def message(self, message: ModelMessage) -> None:
+        self.send(message)
+
+    def metrics(self, values: JsonObject) -> None:
+        self.send(records.Metrics(values))
+
+    def session_ended(self, error: ModelFailed | None) -> None:
+        self.send(records.Ended(None if error is None else pack(error)))
+
+    def log(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class ServerReader:
+    """The io thread: hands what the server sends to the runner."""
+
+    def __init__(self, sock: socket.socket, outlet: ServerOutlet, input_memory: FrameMemory) -> None:
+        self._sock = sock
+        self._outlet = outlet
+        self._input_memory = input_memory
+        self._reader = records.RecordReader(records.TO_MODEL)
+        self._records = self._read()
+        self.runner: Runner | None = None
+
+    def first(self) -> records.Load:
+        """Return what is to be loaded. Before `run`, on the main thread."""
+        load = next(self._records)
+        assert isinstance(load, records.Load)
+        return load
+
+    def run(self) -> None:
+        for record in self._records:
+            # Before the model is loaded there is only Close, and for that the server kills.
+            if self.runner is not None:
+                self._hand_over(self.runner, record)
+        os._exit(0)
+
+    def _read(self) -> Any:
+        while data := self._sock.recv(limits.MIB):
+            yield from self._reader.feed(data)
+
+    def _hand_over(self, runner: Runner, record: records.ToModel) -> None:
+        match record:
+            case Demand():
+                runner.demand(record)
+            case records.Released(ticket):
+                runner.released(ticket)
+            case CommandCall():
+                runner.command(record)
+            case records.Input(ticket, offset, height, width, frame_id, arrived_s):
+                pixels = self._input_memory.view(offset, height, width).copy()
+                seen = runner.input(InputFrame(pixels, frame_id, arrived_s))
+                self._outlet.send(records.InputDone(ticket, unseen=not seen))
+            case records.Start(session_id):
+                runner.start(session_id)
+            case records.Stop():
+                runner.stop()
+            case records.Close():
+                runner.close()
+
+
+def main(argv: list[str]) -> None:
+    control_fd, pulse_fd, frames_fd, input_fd, parent_pid = map(int, argv)
+    for fd in (control_fd, pulse_fd, frames_fd, input_fd):
+        os.set_inheritable(fd, False)
+    _die_with(parent_pid)
+    _prepare()
+    pulse_memory = FrameMemory(pulse_fd, PULSE_MEMORY_BYTES, writable=True)
+    words = words_of(pulse_memory.buffer()[:PULSE_BYTES])
+    memory = FrameMemory(frames_fd, limits.RING_MAX_BYTES, writable=True)
+    input_memory = FrameMemory(input_fd, INPUT_MAX_BYTES, writable=False)
+    for fd in (pulse_fd, frames_fd, input_fd):
+        os.close(fd)
+    Pulse(words, MODEL_LANE).enter(PulseState.LOADING)
+
+    sock = socket.socket(fileno=control_fd)
+    outlet = ServerOutlet(sock)
+    reader = ServerReader(sock, outlet, input_memory)
+    load = reader.first()
+    threading.Thread(target=reader.run, name="reactor-io", daemon=True).start()
+    try:
+        model, info = load_model(Path(load.manifest_path), load.overrides, outlet.log)
+    except ReactorError as error:
+        outlet.send(records.LoadFailed(pack(error)))
+        return
+    runner = Runner(
+        model,
+        fps=info.fps if load.fps is None else load.fps,
+        outlet=outlet,
+        books=FrameBooks(size_bytes=limits.RING_MAX_BYTES, frames_max=limits.RING_MAX_FRAMES),
+        memory=memory,
+        words=words,
+    )
+    reader.runner = runner
+    outlet.send(records.Loaded(info))
+    runner.serve()
+
+
+def _die_with(parent_pid: int) -> None:
+    """Let the kernel kill this process when the server's dies, also while a C call holds the GIL."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent_pid:
+        os._exit(0)
+
+
+def _prepare() -> None:
+    faulthandler.enable()
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
+    # Ctrl-C and SIGTERM are for the server, which drains. A handler, not SIG_IGN: that would be inherited.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, frame: None)
+    # Writing the core of a process with a network in it takes longer than the restart.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

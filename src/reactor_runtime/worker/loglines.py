@@ -1,0 +1,73 @@
+"""A model's output as lines for the operator's log: cut, limited per second, and counted. Pure.
+
+Noise must cost next to nothing: beyond the limit lines are counted by their newlines and not looked at.
+"""
+
+from __future__ import annotations
+
+from .. import limits
+
+
+class LogLines:
+    """One stream of bytes → lines. Policy when there are too many: drop the newest, say how many."""
+
+    def __init__(
+        self, *, line_max: int = limits.LOG_LINE_MAX, lines_per_s: int = limits.LOG_LINES_PER_S
+    ) -> None:
+        self._line_max = line_max
+        self._lines_per_s = lines_per_s
+        self._rest = b""
+        self._cutting = False
+        self._window_s = float("-inf")
+        self._lines = 0
+        self._dropped_now = 0
+        self.dropped = 0
+
+    def feed(self, data: bytes, now_s: float) -> list[str]:
+        """Return the lines that are complete now and allowed."""
+        lines = self._new_window(now_s)
+        start = 0
+        while (end := data.find(b"\n", start)) >= 0:
+            if self._lines >= self._lines_per_s:
+                self._drop(data.count(b"\n", start))
+                start = data.rfind(b"\n") + 1
+                self._rest, self._cutting = b"", False
+                break
+            if not self._cutting:
+                lines.append(self._line(self._rest + data[start : min(end, start + self._line_max)]))
+            self._rest, self._cutting = b"", False
+            start = end + 1
+        self._keep(data[start : start + self._line_max])
+        # A line without an end is shown once it is too long to wait for.
+        if len(self._rest) >= self._line_max and self._lines < self._lines_per_s:
+            lines.append(self._line(self._rest))
+            self._rest, self._cutting = b"", True
+        return lines
+
+    def end(self) -> list[str]:
+        """Return what was left when the stream ended."""
+        lines = [self._line(self._rest)] if self._rest else []
+        self._rest = b""
+        return lines + self._report()
+
+    def _keep(self, data: bytes) -> None:
+        if not self._cutting:
+            self._rest = (self._rest + data)[: self._line_max]
+
+    def _line(self, line: bytes) -> str:
+        self._lines += 1
+        return line[: self._line_max].rstrip(b"\r").decode("utf-8", "replace")
+
+    def _drop(self, count: int) -> None:
+        self.dropped += count
+        self._dropped_now += count
+
+    def _new_window(self, now_s: float) -> list[str]:
+        if now_s - self._window_s < 1.0:
+            return []
+        self._window_s, self._lines = now_s, 0
+        return self._report()
+
+    def _report(self) -> list[str]:
+        count, self._dropped_now = self._dropped_now, 0
+        return [f"({count} more lines of the model's output were dropped)"] if count else []

@@ -1,0 +1,360 @@
+"""The server's side of the model process: a ModelHost whose model may crash, hang or run out of memory.
+
+    ProcessHost ── Channel ═════ records ═════▶ child          commands, demands, releases
+         │      ◀═════ records ══════════════                  frames, outcomes, messages
+         ├── FrameMemory  (mapped by both)                     pixels, both ways
+         ├── Watchdog     (reads the pulse, in memory mapped by both)
+         └── ModelProcess (start, output, exit, kill)
+
+Everything happens on the host's event loop, except `push_input` and a frame's `release`, which may be
+called from any thread. Whatever the child does, this ends in one of two ways: it goes on, or the process
+is gone, everything that belonged to it is released, and `failed` was told why.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, assert_never
+
+from .. import limits
+from ..config import Settings
+from ..errors import CommandRejected, ModelCrashed, ModelFailed, ModelHung, ReactorError
+from ..host import HostCounters, HostEvents, HostState
+from ..mailbox import Mailbox
+from ..pulse import MODEL_LANE, PULSE_BYTES, Pulse, PulseLimits, PulseState, words_of
+from ..types import CommandCall, CommandOutcome, Demand, EmittedFrame, ModelInfo, ModelMessage, Pixels
+from . import records
+from .channel import Channel
+from .failures import of_exit, out_of_memory_kills, unpack, unpack_failed
+from .process import ModelProcess
+from .ring import INPUT_MAX_BYTES, INPUT_SLOTS, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory, create_memory
+from .watchdog import Watchdog
+
+#: How long an idle model process may take to end by itself, with whatever its libraries do at exit.
+EXIT_S: Final = 1.0
+
+
+class ProcessHost:
+    """A ModelHost with a process of its own."""
+
+    def __init__(
+        self,
+        events: HostEvents,
+        manifest_path: Path,
+        args_overrides: Mapping[str, Any],
+        settings: Settings,
+    ) -> None:
+        self._events = events
+        self._load = records.Load(str(manifest_path), dict(args_overrides), settings.fps)
+        self._settings = settings
+        self._loop = asyncio.get_running_loop()
+        self._state = HostState.CREATED
+        self._mailbox = Mailbox()
+        self._loaded: asyncio.Future[ModelInfo] = self._loop.create_future()
+        self._process: ModelProcess | None = None
+        self._channel: Channel | None = None
+        self._watchdog: Watchdog | None = None
+        self._memory: FrameMemory | None = None
+        self._input = _InputSender()
+        self._oom_kills = 0
+        #: Why this side killed the process; None while it has not.
+        self._verdict: ReactorError | None = None
+        self._settled = asyncio.Event()
+        self._gone = asyncio.Event()
+        self._frames = 0
+        self._emit_s = 0.0
+
+    @property
+    def state(self) -> HostState:
+        return self._state
+
+    @property
+    def pid(self) -> int | None:
+        return self._process.pid if self._process is not None else None
+
+    async def load(self) -> ModelInfo:
+        assert self._state is HostState.CREATED
+        self._state = HostState.LOADING
+        self._oom_kills = out_of_memory_kills()
+        self._spawn()
+        assert self._channel is not None
+        self._channel.send(self._load)
+        try:
+            return await self._loaded
+        except BaseException:
+            # Also when this task is cancelled: nobody would get a model that was loaded then.
+            await self._end_process(0.0)
+            self._release_all()
+            raise
+
+    def start_session(self, session_id: str) -> None:
+        assert self._state is HostState.IDLE
+        self._state = HostState.RUNNING
+        self._settled.clear()
+        self._send(records.Start(session_id))
+
+    async def stop_session(self) -> None:
+        if self._state is not HostState.RUNNING:
+            return
+        self._send(records.Stop())
+        try:
+            await asyncio.wait_for(self._settled.wait(), self._settings.stop_s)
+        except TimeoutError:
+            self._kill(ModelHung(f"start_session did not end within {self._settings.stop_s:g} s of its stop"))
+            await self._settled.wait()
+
+    def send_command(self, call: CommandCall) -> None:
+        if self._state is not HostState.RUNNING:
+            raise CommandRejected("no session runs", code="session_ended")
+        self._mailbox.admit(call)
+        self._send(call)
+
+    def demand(self, demand: Demand) -> None:
+        if self._state is HostState.RUNNING:
+            self._send(demand)
+
+    def push_input(self, track: str, pixels: Pixels) -> None:
+        self._input.push(pixels)
+
+    def counters(self) -> HostCounters:
+        process = self._process
+        cpu_s, rss_bytes = process.usage() if process is not None else (0.0, 0)
+        return HostCounters(
+            frames=self._frames,
+            emit_s=self._emit_s,
+            log_lines_dropped=process.lines_dropped if process is not None else 0,
+            input_frames_dropped=self._input.dropped,
+            model_cpu_s=cpu_s,
+            model_rss_bytes=rss_bytes,
+        )
+
+    async def close(self) -> None:
+        if self._state is HostState.CLOSED:
+            await self._gone_if_started()
+            return
+        # While the author's constructor runs there is nobody in the process to ask.
+        patience_s = {HostState.IDLE: EXIT_S, HostState.RUNNING: self._settings.stop_s}.get(self._state, 0.0)
+        self._state = HostState.CLOSED
+        self._settle("session_ended", "the runtime is stopping")
+        self._settled.set()
+        await self._end_process(patience_s)
+        self._release_all()
+
+    # The process ------------------------------------------------------------------------------------
+
+    def _spawn(self) -> None:
+        ours, theirs = socket.socketpair()
+        sizes = (PULSE_MEMORY_BYTES, limits.RING_MAX_BYTES, INPUT_MAX_BYTES)
+        fds: list[int] = []
+        try:
+            for size_bytes in sizes:
+                fds.append(create_memory(size_bytes))
+            pulse_memory = FrameMemory(fds[0], sizes[0], writable=True)
+            self._memory = FrameMemory(fds[1], sizes[1], writable=False)
+            words = words_of(pulse_memory.buffer()[:PULSE_BYTES])
+            Pulse(words, MODEL_LANE).enter(PulseState.LOADING)
+            inherited = (theirs.fileno(), *fds)
+            self._process = ModelProcess(
+                (*inherited, os.getpid()),
+                pass_fds=inherited,
+                on_exit=self._on_exit,
+                on_line=self._events.log,
+            )
+            self._channel = Channel(ours, on_record=self._on_record, on_garbage=self._on_garbage)
+            self._input.open(FrameMemory(fds[2], sizes[2], writable=True), self._channel)
+            settings = self._settings
+            self._watchdog = Watchdog(
+                words,
+                PulseLimits(settings.load_s, settings.first_frame_s, settings.hang_s),
+                self._on_hang,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+            for fd in fds:
+                os.close(fd)
+
+    def _send(self, record: records.ToModel) -> None:
+        if self._channel is not None:
+            self._channel.send(record)
+
+    def _kill(self, verdict: ReactorError) -> None:
+        if self._process is not None and self._verdict is None:
+            self._verdict = verdict
+            self._process.kill(dump=True)
+
+    async def _end_process(self, patience_s: float) -> None:
+        """Ask the process to end, kill it after a while, and wait until it is gone."""
+        process = self._process
+        if process is None:
+            return
+        if self._verdict is None and patience_s > 0:
+            self._send(records.Close())
+            try:
+                await asyncio.wait_for(self._gone.wait(), patience_s)
+            except TimeoutError:
+                process.kill(dump=False)
+        else:
+            process.kill(dump=False)
+        await self._gone.wait()
+
+    async def _gone_if_started(self) -> None:
+        if self._process is not None:
+            await self._gone.wait()
+
+    def _release_all(self) -> None:
+        """Let go of everything that belonged to the process, which is gone."""
+        if self._watchdog is not None:
+            self._watchdog.close()
+        self._input.close()
+        if self._channel is not None:
+            self._channel.close()
+        if self._process is not None:
+            self._process.close()
+        # Frames that are still shown keep the mapping until they are released.
+        self._memory = None
+
+    def _on_exit(self, exit_code: int) -> None:
+        if self._channel is not None:
+            self._channel.drain()
+        self._gone.set()
+        error = self._verdict
+        if error is None:
+            oom = out_of_memory_kills() > self._oom_kills
+            error = of_exit(exit_code, out_of_memory=oom)
+        self._fail(error)
+
+    def _on_hang(self, state: PulseState, silent_s: float) -> None:
+        what = "loading the model" if state is PulseState.LOADING else "the model"
+        self._kill(ModelHung(f"{what} made no progress for {silent_s:.1f} s, its limit; it was killed"))
+
+    def _on_garbage(self, error: records.RecordError) -> None:
+        self._kill(ModelCrashed(f"the model process broke the protocol: {error}"))
+
+    def _fail(self, error: ReactorError) -> None:
+        """The process is gone, or the model could not be loaded."""
+        if self._state in (HostState.CLOSED, HostState.FAILED):
+            if not self._loaded.done():
+                self._loaded.set_exception(ModelFailed("the host was closed while the model was loading"))
+                self._loaded.exception()
+            return
+        was_loading = self._state is HostState.LOADING
+        self._state = HostState.FAILED
+        if was_loading:
+            if not self._loaded.done():
+                self._loaded.set_exception(error)
+            return
+        assert isinstance(error, ModelFailed)
+        self._settle(error.code, error.public())
+        self._release_all()
+        self._settled.set()
+        self._events.failed(error)
+
+    def _settle(self, code: str, message: str) -> None:
+        for outcome in self._mailbox.settle(code=code, message=message):
+            self._events.outcome(outcome)
+
+    # What the model process tells ---------------------------------------------------------------------
+
+    def _on_record(self, record: records.ToServer) -> None:
+        match record:
+            case records.Frame():
+                self._on_frame(record)
+            case CommandOutcome():
+                if self._mailbox.answer(record):
+                    self._events.outcome(record)
+            case ModelMessage():
+                self._events.message(record)
+            case records.Metrics(values):
+                self._events.metrics(values)
+            case records.InputDone(ticket, unseen):
+                self._input.done(ticket, unseen=unseen)
+            case records.Ended(failure):
+                self._on_ended(failure)
+            case records.Loaded(info):
+                if self._state is HostState.LOADING and not self._loaded.done():
+                    self._state = HostState.IDLE
+                    self._loaded.set_result(info)
+            case records.LoadFailed(failure):
+                if self._state is HostState.LOADING:
+                    self._fail(unpack(failure))
+            case _:
+                assert_never(record)
+
+    def _on_frame(self, frame: records.Frame) -> None:
+        memory, channel = self._memory, self._channel
+        if memory is None or channel is None or self._state is HostState.CLOSED:
+            return
+        if min(frame.offset, frame.height, frame.width) < 0:
+            raise records.RecordError("a frame lies outside the frame memory")
+        try:
+            pixels = memory.view(frame.offset, frame.height, frame.width)
+        except (ValueError, TypeError, OverflowError):
+            raise records.RecordError("a frame lies outside the frame memory") from None
+        self._frames += 1
+        self._emit_s += frame.emit_s
+        release = functools.partial(channel.send, records.Released(frame.ticket))
+        self._events.frame(
+            EmittedFrame(frame.frame_id, pixels, frame.emitted_s, frame.busy_s, frame.command_id, release)
+        )
+
+    def _on_ended(self, failure: records.Failure | None) -> None:
+        if self._state is not HostState.RUNNING:
+            return
+        self._settle("session_ended", "the session has ended")
+        self._state = HostState.IDLE
+        self._settled.set()
+        self._events.session_ended(None if failure is None else unpack_failed(failure))
+
+
+class _InputSender:
+    """Inbound frames on their way to the model. Any thread; policy when the model lags: drop and count.
+
+    A slot belongs to the model process from its Input record to its InputDone, so a frame is never
+    written while it is read, and nobody waits for anybody.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._books = FrameBooks(size_bytes=INPUT_MAX_BYTES, frames_max=INPUT_SLOTS)
+        self._memory: FrameMemory | None = None
+        self._channel: Channel | None = None
+        self._frame_id = 0
+        self.dropped = 0
+
+    def open(self, memory: FrameMemory, channel: Channel) -> None:
+        self._memory, self._channel = memory, channel
+
+    def push(self, pixels: Pixels) -> None:
+        with self._lock:
+            memory, channel = self._memory, self._channel
+            if memory is None or channel is None:
+                return
+            slot = self._books.acquire(pixels.nbytes)
+            if slot is None:
+                self.dropped += 1
+                return
+            memory.write(slot, pixels)
+            self._frame_id += 1
+            height, width, _ = pixels.shape
+            channel.send(
+                records.Input(slot.ticket, slot.offset, height, width, self._frame_id, time.monotonic())
+            )
+
+    def done(self, ticket: int, *, unseen: bool) -> None:
+        self._books.release(ticket)
+        with self._lock:
+            self.dropped += unseen
+
+    def close(self) -> None:
+        with self._lock:
+            self._memory = self._channel = None

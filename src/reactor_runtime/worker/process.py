@@ -1,0 +1,174 @@
+"""The operating system's side of a model process: start it, see it end, kill it, hear what it prints.
+
+Owned by a `ProcessHost`, on its event loop. One thread waits for the exit, because that works the same
+wherever Python runs; everything else is the loop's. The process leads a process group of its own, so
+that a Ctrl-C in a terminal does not reach it and that nothing the author started outlives it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from ..limits import MIB
+from .loglines import LogLines
+
+#: One read of the model's output. A full one is followed by a pause, so that 100 MB/s of noise take
+#: a few percent of the loop and what exceeds that waits in the model process.
+_READ_BYTES: Final = 512 * 1024
+_PAUSE_S: Final = 0.002
+#: How long the interpreter may take to write its stacks before it is killed.
+_DUMP_S: Final = 0.04
+#: Output that is still read after the exit: the stacks of a crash come last.
+_LAST_BYTES: Final = 4 * MIB
+
+
+class ModelProcess:
+    """A started child. `on_exit(exit_code)` and `on_line(line)` are called on the loop."""
+
+    def __init__(
+        self,
+        arguments: Sequence[int],
+        *,
+        pass_fds: Sequence[int],
+        on_exit: Callable[[int], None],
+        on_line: Callable[[str], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._on_exit = on_exit
+        self._on_line = on_line
+        self._lines = LogLines()
+        self._output, write_fd = os.pipe()
+        try:
+            os.set_blocking(self._output, False)
+            if hasattr(fcntl, "F_SETPIPE_SZ"):
+                # Room for a burst; an unprivileged process may be refused, and then has less.
+                with contextlib.suppress(OSError):
+                    fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, MIB)
+            self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+                # -P: the author's folder is put on the path by the manifest, the working directory is not.
+                [sys.executable, "-P", "-m", "reactor_runtime.worker.child", *map(str, arguments)],
+                stdin=subprocess.DEVNULL,
+                stdout=write_fd,
+                stderr=write_fd,
+                pass_fds=pass_fds,
+                start_new_session=True,
+                env={name: value for name, value in os.environ.items() if name != "REACTOR_TOKEN"},
+            )
+        except BaseException:
+            os.close(self._output)
+            raise
+        finally:
+            os.close(write_fd)
+        self._resume: asyncio.TimerHandle | None = None
+        self._loop.add_reader(self._output, self._read)
+        self.exit_code: int | None = None
+        self._killing = False
+        self._waiter = threading.Thread(target=self._wait, name="reactor-model-exit", daemon=True)
+        self._waiter.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def lines_dropped(self) -> int:
+        return self._lines.dropped
+
+    def kill(self, *, dump: bool) -> None:
+        """Kill it, after it has written its stacks if `dump`. Once is enough."""
+        if self._killing or self.exit_code is not None:
+            return
+        self._killing = True
+        if not dump:
+            self._kill_now()
+            return
+        self._signal(signal.SIGUSR1)
+        self._loop.call_later(_DUMP_S, self._kill_now)
+
+    def close(self) -> None:
+        """Forget it after its exit: the output is closed, the thread joined."""
+        if self._output >= 0:
+            self._loop.remove_reader(self._output)
+            if self._resume is not None:
+                self._resume.cancel()
+            os.close(self._output)
+            self._output = -1
+        self._waiter.join()
+
+    def usage(self) -> tuple[float, int]:
+        """Return CPU seconds and resident bytes; zeros where /proc does not tell."""
+        if self.exit_code is not None:
+            return 0.0, 0
+        try:
+            proc = Path("/proc") / str(self.pid)
+            # proc(5): the name in parentheses may hold anything; utime and stime are fields 14 and 15.
+            fields = (proc / "stat").read_bytes().rpartition(b")")[2].split()
+            resident = int((proc / "statm").read_bytes().split()[1])
+        except (OSError, IndexError, ValueError):
+            return 0.0, 0
+        ticks = int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK"), resident * os.sysconf("SC_PAGE_SIZE")
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def _kill_now(self) -> None:
+        if self.exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    # The exit -----------------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        """On the waiter thread. Until it is reaped its id cannot belong to anyone else."""
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        exit_code = self._process.wait()
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            self._loop.call_soon_threadsafe(self._exited, exit_code)
+
+    def _exited(self, exit_code: int) -> None:
+        self.exit_code = exit_code
+        left = _LAST_BYTES
+        while self._output >= 0 and left > 0 and (size := self._read_lines()) > 0:
+            left -= size
+        for line in self._lines.end():
+            self._on_line(line)
+        self._on_exit(exit_code)
+
+    # The output ---------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        size = self._read_lines()
+        if size == 0:
+            self._loop.remove_reader(self._output)
+        elif size == _READ_BYTES:
+            self._loop.remove_reader(self._output)
+            self._resume = self._loop.call_later(_PAUSE_S, self._read_on)
+
+    def _read_on(self) -> None:
+        self._resume = None
+        self._loop.add_reader(self._output, self._read)
+
+    def _read_lines(self) -> int:
+        """Read once; return the number of bytes, 0 at the end, -1 when there is nothing now."""
+        try:
+            data = os.read(self._output, _READ_BYTES)
+        except BlockingIOError:
+            return -1
+        for line in self._lines.feed(data, time.monotonic()):
+            self._on_line(line)
+        return len(data)
