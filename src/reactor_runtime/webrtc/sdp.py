@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
 from ..errors import OfferRejected
@@ -59,10 +60,9 @@ def parse(text: str) -> Description:
         if line[1:2] != "=" or any(character < " " for character in line):
             raise OfferRejected(f"not an SDP line: {line[:40]!r}")
     starts = [index for index, line in enumerate(lines) if line.startswith("m=")]
-    ends = [*starts[1:], len(lines)]
-    session = tuple(lines[: starts[0]] if starts else lines)
-    sections = tuple(_section(tuple(lines[a:b])) for a, b in zip(starts, ends, strict=True))
-    return Description(session, sections)
+    edges = [*starts, len(lines)]
+    sections = tuple(_section(tuple(lines[start:end])) for start, end in pairwise(edges))
+    return Description(tuple(lines[: edges[0]]), sections)
 
 
 def _section(lines: tuple[str, ...]) -> Section:
