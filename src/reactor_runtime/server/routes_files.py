@@ -6,13 +6,13 @@ An upload's URL holds a key, so that the PUT needs no token: SDKs send none with
 from __future__ import annotations
 
 import math
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
-from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from .bodies import UploadBody, documented, json_body
+from .replies import refusal
 from .routes_sessions import Running
 
 router: Final = APIRouter()
@@ -48,15 +48,15 @@ async def receive_upload(upload_id: str, key: str, request: Request, running: Ru
     return Response()
 
 
-@router.get("/clips")
-async def clips(start: float, end: float, session_id: str = "") -> NoReturn:
+@router.get("/clips", response_model=None)
+async def clips(start: float, end: float, session_id: str = "") -> Response:
     """The playlist of a clip. Nothing is recorded, so every clip is gone."""
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
-        raise HTTPException(400, "bad range: 0 <= start < end, in seconds")
-    raise HTTPException(410, "recorder disabled")
+        return refusal(400, "bad range: 0 <= start < end, in seconds")
+    return refusal(410, "recorder disabled")
 
 
-@router.get("/clips/chunks/{recording}/{file}")
-async def clip_chunk(recording: str, file: str) -> NoReturn:
+@router.get("/clips/chunks/{recording}/{file}", response_model=None)
+async def clip_chunk(recording: str, file: str) -> Response:
     """A segment of a recording. Nothing is recorded, so every recording is unknown."""
-    raise HTTPException(410, "recorder disabled")
+    return refusal(410, "recorder disabled")
