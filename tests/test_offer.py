@@ -250,6 +250,7 @@ def mutants(draw: st.DrawFn) -> str:
     return draw(st.sampled_from(("\r\n", "\n"))).join(lines)
 
 
+@pytest.mark.slow
 @given(mutants())
 @settings(max_examples=400, deadline=None)
 def test_a_mutated_offer_is_planned_or_refused_and_nothing_else(offer: str) -> None:
