@@ -13,7 +13,9 @@ import pytest
 
 from reactor_runtime.cli import app
 from reactor_runtime.frames import FrameNormalizer
+from reactor_runtime.host import HostCounters
 from reactor_runtime.manifest import Manifest
+from reactor_runtime.metrics import Snapshot, Totals, render
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -90,3 +92,11 @@ def test_the_files_that_the_architecture_names_exist() -> None:
     package = ROOT / "src" / "reactor_runtime"
     missing = [name for name in sorted(named) if not (package / name).exists() and not (ROOT / name).exists()]
     assert not missing
+
+
+def test_the_metrics_that_the_operators_page_names_exist() -> None:
+    text = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(reactor_\w+_total)`", text))
+    assert named
+    snapshot = Snapshot("ready", 0, restarts=0, host=HostCounters(), totals=Totals(), session={})
+    assert named <= set(re.findall(r"^(\w+) ", render(snapshot), re.MULTILINE))

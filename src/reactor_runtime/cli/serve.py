@@ -52,7 +52,8 @@ def serve(path: Path, args: dict[str, JsonValue], settings: Settings) -> int:
     with Screen(verbose=settings.verbose) as screen:
 
         def report(progress: Progress) -> None:
-            screen.show(progress)
+            if progress.stage != "draining":  # we asked for it, and have said so
+                screen.show(progress)
             if progress.stage == "failed":
                 failed.set()
 
