@@ -1,0 +1,243 @@
+"""Pictures in commands: what is taken, what is refused, and that nothing large is decoded to find out."""
+
+from __future__ import annotations
+
+import base64
+import io
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reactor_runtime import Image, VideoModel, command, decode_base64_image
+from reactor_runtime.errors import CommandRejected
+from reactor_runtime.images import decode
+from reactor_runtime.schema import commands_of
+from reactor_runtime.types import CommandCall, JsonObject, UploadedFile
+
+SIZE = (40, 30)
+
+
+class Painter(VideoModel):
+    @command("show")
+    def show(self, photo: Image, more: list[Image] | None = None) -> None: ...
+
+
+SHOW = commands_of(Painter)["show"]
+
+
+def file_of(kind: str, picture: PIL.Image.Image | None = None, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    (picture or PIL.Image.linear_gradient("L").resize(SIZE).convert("RGB")).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def text_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def refusal(arguments: JsonObject, **uploads: UploadedFile) -> CommandRejected:
+    with pytest.raises(CommandRejected) as caught:
+        SHOW.arguments(CommandCall(1, "show", arguments, uploads))
+    return caught.value
+
+
+KINDS = {
+    "png": lambda: file_of("PNG"),
+    "jpeg": lambda: file_of("JPEG"),
+    "progressive jpeg": lambda: file_of("JPEG", progressive=True),
+    "lossy webp": lambda: file_of("WEBP"),
+    "lossless webp": lambda: file_of("WEBP", lossless=True),
+    "webp with alpha": lambda: file_of("WEBP", PIL.Image.new("RGBA", SIZE, (1, 2, 3, 4)), exif=b"Exif\0\0"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("prefix", ["", "data:image/png;base64,", "data:;base64,"])
+def test_base64_text_becomes_an_rgb_picture(kind: str, prefix: str) -> None:
+    picture = decode_base64_image(prefix + text_of(KINDS[kind]()))
+    assert (picture.mode, picture.size, picture.info) == ("RGB", SIZE, {})
+
+
+def test_base64_may_be_broken_into_lines() -> None:
+    text = base64.encodebytes(KINDS["png"]()).decode()
+    assert decode_base64_image(text).size == SIZE
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_every_mode_becomes_rgb(mode: str) -> None:
+    source = PIL.Image.new("L", SIZE, 200)
+    if mode == "I;16":
+        source = PIL.Image.fromarray(np.full((SIZE[1], SIZE[0]), 200 * 257, np.uint16))
+    elif mode == "1":
+        source = PIL.Image.new("1", SIZE, 1)
+    else:
+        source = source.convert(mode)
+    picture = decode(file_of("PNG", source))
+    expected = 255 if mode == "1" else 200
+    assert picture.getpixel((3, 3)) == (expected,) * 3
+
+
+def test_cmyk_becomes_rgb() -> None:
+    assert decode(file_of("JPEG", PIL.Image.new("CMYK", SIZE))).getpixel((0, 0)) == (255, 255, 255)
+
+
+def test_what_is_transparent_shows_white() -> None:
+    assert decode(file_of("PNG", PIL.Image.new("RGBA", SIZE, (255, 0, 0, 0)))).getpixel((0, 0)) == (
+        255,
+        255,
+        255,
+    )
+
+
+def test_orientation_is_applied_and_metadata_dropped() -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    exif[0x010E] = "where I live"
+    picture = decode(file_of("JPEG", exif=exif, comment=b"secret"))
+    assert picture.size == SIZE[::-1]
+    assert not picture.info
+    assert not dict(picture.getexif())
+
+
+def test_broken_exif_is_ignored() -> None:
+    assert decode(file_of("JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff")).size == SIZE
+
+
+def test_the_second_picture_that_phones_append_is_cut_off() -> None:
+    assert decode(file_of("JPEG") + file_of("JPEG") + b"motion").size == SIZE
+
+
+def test_an_upload_is_the_argument_of_its_name() -> None:
+    file = UploadedFile("id-1", "../../x.png", "image/png", file_of("PNG"))
+    arguments = SHOW.arguments(CommandCall(1, "show", {}, {"photo": file}))
+    assert arguments["photo"].size == SIZE
+    assert arguments["more"] is None
+
+
+def test_a_reference_inside_the_arguments_finds_its_upload() -> None:
+    file = UploadedFile("id-1", "x.png", "image/png", file_of("PNG"))
+    reference = {"upload_id": "id-1", "name": "x.png", "mime_type": "image/png", "size": 9}
+    call = CommandCall(1, "show", {"photo": reference, "more": [reference]}, {"id-1": file})
+    assert [picture.size for picture in SHOW.arguments(call)["more"]] == [SIZE]
+
+
+def test_an_upload_that_no_parameter_takes_is_refused() -> None:
+    file = UploadedFile("id-1", "x.png", "image/png", file_of("PNG"))
+    error = refusal({"photo": text_of(file_of("PNG"))}, other=file)
+    assert (error.field, str(error)) == ("other", "other: unexpected argument")
+
+
+def test_an_unknown_upload_is_refused() -> None:
+    reference = {"upload_id": "nope", "name": "x", "mime_type": "image/png", "size": 1}
+    assert refusal({"photo": reference}).field == "photo"
+
+
+def bomb(side: int) -> bytes:
+    """A small PNG that claims to be huge, as an 81 KB base64 text can."""
+    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + png_chunk(b"IDAT", zlib.compress(b"\0" * 1000))
+        + png_chunk(b"IEND", b"")
+    )
+
+
+def icc_bomb() -> bytes:
+    profile = png_chunk(b"iCCP", b"x\0\0" + zlib.compress(bytes(64 << 20)))
+    png = file_of("PNG")
+    return png[:33] + profile + png[33:]
+
+
+def huge_jpeg() -> bytes:
+    data = bytearray(file_of("JPEG"))
+    at = data.index(b"\xff\xc0")
+    data[at + 5 : at + 9] = struct.pack(">HH", 60000, 60000)
+    return bytes(data)
+
+
+def huge_webp() -> bytes:
+    data = bytearray(file_of("WEBP", PIL.Image.new("RGBA", SIZE, (1, 2, 3, 4)), exif=b"Exif\0\0"))
+    assert data[12:16] == b"VP8X"
+    data[24:30] = (16382).to_bytes(3, "little") * 2
+    return bytes(data)
+
+
+def animation(kind: str) -> bytes:
+    frames = [PIL.Image.new("RGB", SIZE, colour) for colour in ("red", "blue")]
+    return file_of(kind, frames[0], save_all=True, append_images=frames[1:], duration=50)
+
+
+EVIL: dict[str, tuple[Callable[[], bytes], str]] = {
+    "8000 pixels": (lambda: bomb(8000), "8000x8000"),
+    "16000 pixels": (lambda: bomb(16_000), "16000x16000"),
+    "no pixels": (lambda: bomb(0), "0x0"),
+    "huge jpeg": (huge_jpeg, "60000x60000"),
+    "huge webp": (huge_webp, "16383x16383"),
+    "a header that lies": (lambda: bomb(4000), "cannot be decoded"),
+    "compressed profile": (icc_bomb, "cannot be decoded"),
+    "animated png": (lambda: animation("PNG"), "animated"),
+    "animated webp": (lambda: animation("WEBP"), "animated"),
+    "gif": (lambda: file_of("GIF"), "not a PNG, JPEG or WEBP"),
+    "svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a PNG"),
+    "tiff": (lambda: file_of("TIFF"), "not a PNG"),
+    "postscript": (lambda: b"%!PS-Adobe-3.0 EPSF-3.0\n", "not a PNG"),
+    "empty": (lambda: b"", "not a PNG"),
+    "png and zip": (lambda: file_of("PNG") + b"PK\3\4...", "something follows"),
+    "jpeg and html": (lambda: file_of("JPEG") + b"<script>", "something follows"),
+    "webp and zip": (lambda: file_of("WEBP") + b"PK\3\4...", "something follows"),
+    "truncated png": (lambda: file_of("PNG")[:-20], "truncated"),
+    "truncated jpeg": (lambda: file_of("JPEG")[:-20], "truncated"),
+    "truncated webp": (lambda: file_of("WEBP")[:-20], "truncated"),
+    "png of nothing but chunks": (
+        lambda: file_of("PNG")[:33] + png_chunk(b"tEXt", b"") * 30_000,
+        "truncated",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", EVIL)
+def test_an_evil_picture_is_refused_with_the_field_and_the_reason(what: str) -> None:
+    make, reason = EVIL[what]
+    text = text_of(make())
+    tracemalloc.start()
+    try:
+        error = refusal({"photo": text})
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert error.field == "photo"
+    assert error.code == "invalid_command"
+    assert reason in str(error)
+    assert peak < 8 * len(text) + 5_000_000
+    file = UploadedFile("id", "x", "image/png", make())
+    assert refusal({}, photo=file).field == "photo"
+
+
+@pytest.mark.parametrize("text", ["not base64!", "data:image/png,abc", "AAA", "\0", "ä"])
+def test_text_that_is_not_base64_is_refused(text: str) -> None:
+    with pytest.raises(CommandRejected, match="not base64"):
+        decode_base64_image(text)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(sorted(KINDS)), st.data())
+def test_mutated_pictures_are_decoded_or_refused_and_nothing_else(kind: str, data: st.DataObject) -> None:
+    original = bytearray(KINDS[kind]())
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(original) - 1))
+        original[at : at + data.draw(st.integers(1, 4))] = data.draw(st.binary(max_size=4))
+    with suppress(ValueError):
+        assert decode(bytes(original)).mode == "RGB"
