@@ -77,11 +77,15 @@ class Index(BaseModel):
             index = cls.model_validate_json(data)
             names.check_paths(entry.path for entry in index.files)
         except ValidationError as error:
-            raise WeightsCorrupt(f"{where} cannot be read: {_first(error)}.\n  Fix: publish the weights again.") from None
+            raise WeightsCorrupt(
+                f"{where} cannot be read: {_first(error)}.\n  Fix: publish the weights again."
+            ) from None
         except WeightsMissing as error:
             raise WeightsCorrupt(f"{where} cannot be used: {error}") from None
         if index.format != FORMAT:
-            raise WeightsCorrupt(f"{where} has format {index.format}; this version of the runtime reads {FORMAT}.")
+            raise WeightsCorrupt(
+                f"{where} has format {index.format}; this version of the runtime reads {FORMAT}."
+            )
         if (index.name, index.version) != (name, version):
             raise WeightsCorrupt(f"{where} says that it belongs to {index.name}@{index.version}.")
         if index.total_bytes != sum(entry.size for entry in index.files):

@@ -92,7 +92,9 @@ def check_path(text: str) -> str:
             "not ending with a '.', no '\\', ':' or '%'."
         )
     if parts[-1].lower() in RESERVED_FILES and len(parts) == 1:
-        raise WeightsMissing(f"{text!r} is a name that the registry keeps for itself.\n  Fix: rename the file.")
+        raise WeightsMissing(
+            f"{text!r} is a name that the registry keeps for itself.\n  Fix: rename the file."
+        )
     return text
 
 
@@ -103,7 +105,9 @@ def check_paths(paths: Iterable[str]) -> None:
     for path in paths:
         folded = check_path(path).lower()
         if folded in files:
-            raise WeightsMissing(f"{path!r} is there twice, or differs from another file only in upper and lower case.")
+            raise WeightsMissing(
+                f"{path!r} is there twice, or differs from another file only in upper and lower case."
+            )
         files.add(folded)
         parts = folded.split("/")
         folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
@@ -126,6 +130,14 @@ def newest(versions: Iterable[str]) -> str | None:
     known = [version for version in map(_version_or_none, versions) if version is not None]
     final = [version for version in known if not version.is_prerelease]
     return str(max(final or known)) if known else None
+
+
+def following(version: str) -> str:
+    """Return the final release after this one: its last number counted up, or what a pre-release precedes."""
+    known = Version(version)
+    if known.is_prerelease:
+        return known.base_version
+    return ".".join(str(number) for number in (*known.release[:-1], known.release[-1] + 1))
 
 
 def same_version(wanted: str, available: Iterable[str]) -> str | None:
@@ -158,7 +170,9 @@ def version_prefix(name: str, version: str) -> str:
 def file_key(name: str, version: str, path: str) -> str:
     """Return the key of one file; a plain folder's files lie directly under the name."""
     checked = check_path(path)
-    return f"{check_name(name)}/{checked}" if is_plain(version) else f"{version_prefix(name, version)}/{checked}"
+    return (
+        f"{check_name(name)}/{checked}" if is_plain(version) else f"{version_prefix(name, version)}/{checked}"
+    )
 
 
 def index_key(name: str, version: str) -> str:
@@ -219,7 +233,10 @@ class CachePaths:
         return self.locks / f"{folder_of(name)}@{check_version(version)}.use"
 
     def quarantined(self, name: str, version: str, path: str) -> Path:
-        return self.quarantine / f"{folder_of(name)}@{check_version(version)}@{check_path(path).replace('/', '@')}"[:255]
+        return (
+            self.quarantine
+            / f"{folder_of(name)}@{check_version(version)}@{check_path(path).replace('/', '@')}"[:255]
+        )
 
 
 def folder_of(name: str) -> str:

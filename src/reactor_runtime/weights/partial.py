@@ -19,7 +19,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,13 +65,16 @@ class Partial:
                 taken = cls._take_over(orphan, paths.partial(name, version, secrets.token_hex(4)))
                 if taken is not None:
                     return taken
-        path = paths.partial(name, version, secrets.token_hex(4))
-        (path / FILES).mkdir(parents=True)
-        owner = try_lock(path / _OWNER)
-        if owner is None:
-            raise AssertionError("a folder with a fresh random name is locked")
-        _note_host(path)
-        return cls(path, owner)
+        while True:
+            path = paths.partial(name, version, secrets.token_hex(4))
+            owner = try_lock(path / _OWNER)
+            # A sweep may have seen the new folder before it was locked, and removed it.
+            if owner is not None and _is_linked(path / _OWNER, owner):
+                (path / FILES).mkdir()
+                _note_host(path)
+                return cls(path, owner)
+            if owner is not None:
+                os.close(owner)
 
     @classmethod
     def _take_over(cls, orphan: Path, path: Path) -> Partial | None:
@@ -97,11 +100,29 @@ class Partial:
         if known is None:
             shutil.rmtree(self.files, ignore_errors=True)
             self.files.mkdir(exist_ok=True)
+            self._start_journal(stamp)
+        else:
+            self._journal = os.open(self.path / _JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
+            # A torn last line of a killed owner must not swallow the next one.
+            os.write(self._journal, b"\n")
         self.known = {file.path: (known or {}).get(file.path, Known()) for file in files}
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | (os.O_TRUNC if known is None else 0)
-        self._journal = os.open(self.path / _JOURNAL, flags, 0o644)
-        # A torn last line of a killed owner must not swallow the next one.
-        self._write({"stamp": stamp} if known is None else None)
+
+    def begin_with(self, files: Sequence[RemoteFile], *, good: Mapping[str, str], folder: Path) -> None:
+        """Move `folder` in as the files, of which those in `good` (path → SHA-256) are right."""
+        (self.path / _JOURNAL).unlink(missing_ok=True)
+        shutil.rmtree(self.files, ignore_errors=True)
+        folder.rename(self.files)
+        # Killed here, the next owner finds no journal and begins from nothing.
+        self._start_journal(index.fingerprint(files))
+        self.known = {file.path: Known() for file in files}
+        for file in files:
+            if file.path in good:
+                self.known[file.path].ranges.add(0, file.size)
+                self.known[file.path].sha256 = good[file.path]
+                self.note_verified(file.path, file.size, good[file.path])
+
+    def missing_bytes(self, files: Sequence[RemoteFile]) -> int:
+        return sum(file.size - self.known[file.path].ranges.total() for file in files)
 
     def open(self, path: str, *, size: int) -> int:
         """Open a file for reading and writing at its full length, keeping what it holds."""
@@ -117,21 +138,23 @@ class Partial:
         self._write({"drop": path})
 
     def note_etag(self, path: str, etag: str) -> None:
-        self.known[path].etag = etag
         self._write({"etag": etag, "file": path})
 
     def note_bytes(self, path: str, start: int, end: int) -> None:
         self._write({"file": path, "have": [start, end]})
 
-    def note_verified(self, path: str, sha256: str) -> None:
-        self.known[path].sha256 = sha256
-        self._write({"file": path, "sha256": sha256})
+    def note_verified(self, path: str, size: int, sha256: str) -> None:
+        self._write({"file": path, "have": [0, size], "sha256": sha256})
 
-    def _write(self, record: dict[str, object] | None) -> None:
+    def _start_journal(self, stamp: str) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_NOFOLLOW
+        self._journal = os.open(self.path / _JOURNAL, flags, 0o644)
+        self._write({"stamp": stamp})
+
+    def _write(self, record: dict[str, object]) -> None:
         if self._journal is None:
             raise AssertionError("begin() comes first")
-        line = "" if record is None else json.dumps(record, separators=(",", ":"))
-        os.write(self._journal, f"{line}\n".encode())
+        os.write(self._journal, json.dumps(record, separators=(",", ":")).encode() + b"\n")
 
     def discard(self) -> None:
         """Remove everything and give the space back."""
@@ -170,11 +193,20 @@ def _is_orphan(folder: Path) -> bool:
             return False
         os.close(descriptor)
         host = (folder / "host").read_text() if (folder / "host").exists() else ""
-        newest = max((folder / part).stat().st_mtime for part in (_OWNER, _JOURNAL) if (folder / part).exists())
+        newest = max(
+            (folder / part).stat().st_mtime for part in (_OWNER, _JOURNAL) if (folder / part).exists()
+        )
     except (OSError, ValueError):
         return False
     # On this machine the kernel's word counts; another machine's lock may be one that protects nothing.
     return host in {"", _host()} or time.time() - newest > limits.WEIGHTS_ORPHAN_S
+
+
+def _is_linked(path: Path, descriptor: int) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
+    except FileNotFoundError:
+        return False
 
 
 def _host() -> str:

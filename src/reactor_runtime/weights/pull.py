@@ -1,0 +1,385 @@
+"""Bring one version from the registry into the cache: what `reactor weights pull` and every start do.
+
+    pinned and cached      no request at all
+    cached, not pinned     one short question for a newer version; without an answer the cached one is used
+    damaged                the good files are kept, the damaged ones fetched again
+    not there              locked, downloaded, verified, published
+
+A Registry belongs to the process that serves or to the command line, never to the model process: it has
+the credentials. Its methods block; threads may share it.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from .. import limits
+from ..errors import ReactorError, StoreRefused, StoreUnreachable, WeightsCorrupt, WeightsMissing
+from . import index, names
+from .cache import Cache, Found
+from .fetch import Order, Status, Stopped, fetch
+from .index import Index, Latest, RemoteFile
+from .locks import locked
+from .names import Ref
+from .partial import Partial, orphans, remove_orphan
+from .patience import Patience
+from .progress import Phase, Progress, ProgressSink, Rate, ignore
+from .store import Store, default_address, open_store
+from .store_errors import Missing, Unavailable
+
+logger = logging.getLogger(__name__)
+_T = TypeVar("_T")
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A complete local folder. `verified` false: the registry has no index that vouches for it.
+
+    `received_bytes` came over the network; 0 when it was cached. `note` says what deserves attention, or "".
+    """
+
+    ref: Ref
+    path: Path
+    total_bytes: int
+    received_bytes: int
+    verified: bool
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the store says a reference stands for."""
+
+    version: str
+    files: tuple[RemoteFile, ...]
+
+
+class Registry:
+    """A registry's address and this machine's cache. Opens the store when it is first needed."""
+
+    def __init__(
+        self,
+        address: str = "",
+        *,
+        cache: Cache | None = None,
+        patience: Patience | None = None,
+        environ: Mapping[str, str] | None = None,
+        connections: int = limits.WEIGHTS_CONNECTIONS,
+    ) -> None:
+        self.address = address or default_address()
+        self.cache = cache or Cache.default()
+        self._patience = patience or Patience()
+        self._environ = os.environ if environ is None else environ
+        self._connections = connections
+        self._opened: Store | None = None
+        self._silent = ""
+        self._held: list[int] = []
+
+    def close(self) -> None:
+        """Let others collect the versions that this process used. May be called twice."""
+        while self._held:
+            os.close(self._held.pop())
+
+    def pull(
+        self, reference: str, *, report: ProgressSink = ignore, stop: threading.Event | None = None
+    ) -> Pulled:
+        """Return the complete folder of "name" or "name@version", downloading what is missing.
+
+        Raises WeightsMissing, WeightsCorrupt, StoreRefused, StoreUnreachable, DiskFull; Stopped when `stop` is set.
+        """
+        ref = names.parse(reference)
+        stop = stop or threading.Event()
+        cached = self._cached(ref)
+        if cached is not None and ref.version is not None:
+            return self._hit(cached, note="")
+        try:
+            chosen = self._choose(ref, hurry=cached is not None, stop=stop)
+        except ReactorError as error:
+            if cached is None or isinstance(error, WeightsCorrupt):
+                raise
+            note = (
+                f"using {cached.receipt.name}@{cached.receipt.version} from the cache: {_first_line(error)}"
+            )
+            logger.warning("%s", note)
+            return self._hit(cached, note=note)
+        return self._ensure(ref, chosen, report, stop)
+
+    def _cached(self, ref: Ref) -> Found | None:
+        """Return a complete, undamaged version that the reference may stand for without asking the store."""
+        version = ref.version or self.cache.recall(ref.name)
+        found = self.cache.find(ref.name, version) if version else None
+        return None if found is None or found.damaged else found
+
+    def _hit(self, found: Found, *, note: str, received_bytes: int = 0) -> Pulled:
+        receipt = found.receipt
+        descriptor = self.cache.hold(receipt.name, receipt.version)
+        if descriptor is not None:
+            self._held.append(descriptor)
+        if not receipt.verified and not note:
+            note = f"{receipt.name} has no index in {receipt.registry}: only sizes and ETags were checked"
+        ref = Ref(receipt.name, receipt.version)
+        return Pulled(ref, found.path, receipt.total_bytes, received_bytes, receipt.verified, note)
+
+    # What a reference stands for ------------------------------------------------------------------
+
+    def _choose(self, ref: Ref, *, hurry: bool, stop: threading.Event) -> Chosen:
+        if hurry:
+            if self._silent:
+                raise StoreUnreachable(self._silent)
+            try:
+                return _within(limits.WEIGHTS_NEWER_S, lambda: choose(self.store(), ref))
+            except (Unavailable, StoreRefused) as error:
+                # One question per start is enough to know.
+                self._silent = (
+                    _first_line(error) if isinstance(error, StoreRefused) else f"{self.address}: {error}"
+                )
+                raise StoreUnreachable(self._silent) from None
+        return self.patiently(lambda: choose(self.store(), ref), stop)
+
+    def patiently(self, request: Callable[[], _T], stop: threading.Event | None = None) -> _T:
+        """Ask the store something small, again and again while it does not answer. Raises StoreUnreachable."""
+        stop = stop or threading.Event()
+        began_s, failures = time.monotonic(), 0
+        while True:
+            try:
+                return request()
+            except Unavailable as error:
+                failures += 1
+                waited_s = time.monotonic() - began_s
+                if waited_s >= self._patience.give_up_s:
+                    raise StoreUnreachable(
+                        f"{self.address}: {error}, for {waited_s:.0f} s.\n"
+                        "  Fix: look at REACTOR_REGISTRY and the network, and try again."
+                    ) from None
+                if stop.wait(self._patience.pause_s(failures, random.random)):
+                    raise Stopped from None
+
+    def store(self) -> Store:
+        """Open the store once. Raises StoreRefused."""
+        if self._opened is None:
+            self._opened = open_store(self.address, patience=self._patience, environ=self._environ)
+        return self._opened
+
+    # Downloading -------------------------------------------------------------------------------------
+
+    def _ensure(self, ref: Ref, chosen: Chosen, report: ProgressSink, stop: threading.Event) -> Pulled:
+        """Return the chosen version from the cache, or download it while others wait."""
+        named = Ref(ref.name, chosen.version)
+
+        def waiting() -> None:
+            if stop.is_set():
+                raise Stopped
+            report(Progress(ref.name, "waiting", 0, 0))
+
+        found = self.cache.find(ref.name, chosen.version)
+        received = 0
+        if found is None or found.damaged:
+            lock = self.cache.paths.lock(ref.name, chosen.version)
+            with locked(lock, wait_s=limits.WEIGHTS_LOCK_S, waiting=waiting):
+                found = self.cache.find(ref.name, chosen.version)
+                if found is None or found.damaged:
+                    found, received = self._download(named, chosen, found, report, stop)
+        if ref.version is None:
+            self.cache.remember(ref.name, found.receipt.version)
+        return self._hit(found, note="", received_bytes=received)
+
+    def _download(
+        self, ref: Ref, chosen: Chosen, damaged: Found | None, report: ProgressSink, stop: threading.Event
+    ) -> tuple[Found, int]:
+        cache, files = self.cache, chosen.files
+        partial = Partial.create(cache.paths, ref.name, chosen.version)
+        meter = _Meter(ref, sum(file.size for file in files), report)
+        needed = 0
+        try:
+            if damaged is None:
+                partial.begin(files)
+            else:
+                cache.reopen(damaged, partial, files)
+            needed = partial.missing_bytes(files)
+            cache.require_space(needed)
+            results = fetch(
+                Order(
+                    store=self.store(),
+                    files=files,
+                    partial=partial,
+                    key_of=lambda path: names.file_key(ref.name, chosen.version, path),
+                    report=meter,
+                    damaged=lambda path: cache.quarantine(ref.name, chosen.version, partial.files, path),
+                    stop=stop,
+                    patience=self._patience,
+                    connections=self._connections,
+                )
+            )
+            # A plain folder may have changed meanwhile; then it is another version that arrived.
+            version = index.plain_version(results) if names.is_plain(chosen.version) else chosen.version
+            cache.publish(partial, ref.name, version, results, registry=self.address)
+            partial.discard()
+        except OSError as error:
+            if error.errno not in _NO_SPACE:
+                raise
+            # What is there helps nobody on a full disk: give the space back.
+            partial.discard()
+            raise cache.disk_full(needed, cache.free_bytes()) from None
+        finally:
+            partial.close()
+        self._tidy(ref)
+        meter.done()
+        found = cache.find(ref.name, version)
+        if found is None:
+            raise WeightsCorrupt(
+                f"{ref} vanished from {cache.paths.root} while it was published.\n  Fix: try again."
+            )
+        return found, meter.received_bytes
+
+    def _tidy(self, ref: Ref) -> None:
+        """Remove what earlier tries left of this version, and old rubbish."""
+        for orphan in orphans(self.cache.paths):
+            if names.partial_of(orphan.name) == (ref.name, ref.version):
+                remove_orphan(orphan)
+        self.cache.clear_rubbish()
+
+
+class _Meter:
+    """Turns a download's status into progress for people."""
+
+    def __init__(self, ref: Ref, total_bytes: int, report: ProgressSink) -> None:
+        self._ref = ref
+        self._total = total_bytes
+        self._report = report
+        self._rate = Rate()
+        self.received_bytes = 0
+
+    def __call__(self, status: Status) -> None:
+        self.received_bytes = status.received_bytes
+        rate = self._rate.mark(time.monotonic(), status.received_bytes)
+        left_s = (self._total - status.done_bytes) / rate if rate else None
+        arrived = status.done_bytes >= self._total
+        phase: Phase = "retrying" if status.trouble else "verifying" if arrived else "downloading"
+        self._report(
+            Progress(self._ref.name, phase, status.done_bytes, self._total, rate, left_s, status.trouble)
+        )
+
+    def done(self) -> None:
+        self._report(Progress(self._ref.name, "done", self._total, self._total))
+
+
+def choose(store: Store, ref: Ref) -> Chosen:
+    """Ask the store what a reference stands for. Raises WeightsMissing, Unavailable, StoreRefused, WeightsCorrupt."""
+    version = ref.version or _latest(store, ref.name)
+    if version is not None and not names.is_plain(version):
+        found = _index(store, ref.name, version)
+        if found is None and store.can_list:
+            # 1.0 is 1.0.0, and a pointer may be gone ahead of what was removed by hand.
+            spelled = names.same_version(version, published_versions(store, ref.name))
+            found = _index(store, ref.name, spelled) if spelled and spelled != version else None
+        if found is not None:
+            return Chosen(found.version, found.remote())
+    if store.can_list and (ref.version is None or names.is_plain(ref.version)):
+        listed = plain_files(store, ref.name)
+        if listed:
+            chosen = Chosen(index.plain_version(listed), listed)
+            if ref.version in {None, chosen.version}:
+                return chosen
+    raise _missing(store, ref)
+
+
+def published_versions(store: Store, name: str) -> list[str]:
+    """Return the versions of a name whose index is there, as the store spells them."""
+    return [text for text in store.folders(names.name_prefix(name)) if _index_exists(store, name, text)]
+
+
+def plain_files(store: Store, name: str) -> tuple[RemoteFile, ...]:
+    """Return the files of a folder without an index. Raises WeightsMissing for a file that cannot be stored here."""
+    prefix = names.name_prefix(name) + "/"
+    if store.is_local and name not in store.folders(""):
+        # A file system that ignores case would answer to another name.
+        return ()
+    files = []
+    for entry in store.under(names.name_prefix(name)):
+        path = entry.key.removeprefix(prefix)
+        if entry.key.startswith(prefix) and path not in names.RESERVED_FILES and not path.endswith("/"):
+            if path.rsplit("/", 1)[-1] in names.RESERVED_FILES:
+                # Someone is publishing a version there, and it is not complete.
+                return ()
+            files.append(RemoteFile(path, entry.size, None, entry.etag))
+    names.check_paths(file.path for file in files)
+    return tuple(files)
+
+
+def _latest(store: Store, name: str) -> str | None:
+    try:
+        data, _ = store.read(names.latest_key(name))
+    except Missing:
+        return names.newest(published_versions(store, name)) if store.can_list else None
+    return Latest.parse(data)
+
+
+def _index(store: Store, name: str, version: str) -> Index | None:
+    try:
+        data, _ = store.read(names.index_key(name, version))
+    except Missing:
+        return None
+    return Index.parse(data, name=name, version=version)
+
+
+def _index_exists(store: Store, name: str, text: str) -> bool:
+    try:
+        if names.check_version(text) != text:
+            return False
+        store.head(names.index_key(name, text))
+    except (WeightsMissing, Missing):
+        return False
+    return True
+
+
+def _missing(store: Store, ref: Ref) -> WeightsMissing:
+    if not store.can_list:
+        return WeightsMissing(
+            f"{store.address} has no {ref}, or no index of it.\n"
+            "  Fix: name an exact version (name@1.2.0); this kind of registry cannot be searched."
+        )
+    versions = published_versions(store, ref.name)
+    if versions:
+        return WeightsMissing(f"{store.address} has no {ref}. It has the versions {', '.join(versions)}.")
+    known = sorted(store.folders(""))[:10]
+    has = f"It has {', '.join(known)}." if known else "It is empty."
+    return WeightsMissing(
+        f"{store.address} has no weights {ref.name!r}. {has}\n"
+        f"  Fix: correct the name, publish them with `reactor weights push {ref.name} FOLDER`, "
+        "or choose another registry with REACTOR_REGISTRY."
+    )
+
+
+def _within(limit_s: float, question: Callable[[], _T]) -> _T:
+    """Run a question on a thread and wait no longer than this for its answer."""
+    answers: list[_T] = []
+    errors: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            answers.append(question())
+        except BaseException as error:  # raised again on the caller's thread
+            errors.append(error)
+
+    thread = threading.Thread(target=ask, name="weights-newer", daemon=True)
+    thread.start()
+    thread.join(limit_s)
+    if errors:
+        raise errors[0]
+    if not answers:
+        raise Unavailable(f"no answer within {limit_s:g} s")
+    return answers[0]
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).partition("\n")[0]

@@ -1,0 +1,180 @@
+"""Whatever the storage library raises, turned once into one of ours. Pure.
+
+    StoreRefused      credentials, bucket, region, address: trying again changes nothing
+    Unavailable       the store or the network, now: try again
+    Changed           the object is another one than it was
+    RangeIgnored      the store answered a request for a part with the whole
+    Missing           no such object
+
+The library's texts hold request signatures and server bodies, so none of them is passed on: only a status,
+an error code of the S3 grammar and the words below.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from obstore import exceptions
+
+from ..errors import StoreRefused
+
+
+class Unavailable(Exception):
+    """The store cannot be reached or cannot answer now. `str()` is safe to show."""
+
+
+class Changed(Exception):
+    """The object is not the one that the request asked for (If-Match)."""
+
+
+class RangeIgnored(Exception):
+    """A request for a range was answered with the whole object."""
+
+
+class Missing(Exception):
+    """There is no such object."""
+
+
+class Exists(Exception):
+    """There is such an object already."""
+
+
+class _Rule(NamedTuple):
+    codes: frozenset[str]
+    problem: str
+    fix: str
+    setting: str
+
+
+def _rule(codes: str, problem: str, fix: str, setting: str) -> _Rule:
+    return _Rule(frozenset(codes.split()), problem, fix, setting)
+
+
+_KEYS = "AWS_ACCESS_KEY_ID"
+_RULES = (
+    _rule(
+        "ExpiredToken ExpiredTokenException RequestExpired TokenRefreshRequired InvalidToken",
+        "the credentials have expired",
+        "sign in again, then renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN or AWS_PROFILE",
+        "AWS_SESSION_TOKEN",
+    ),
+    _rule(
+        "InvalidAccessKeyId SignatureDoesNotMatch AuthorizationHeaderMalformed",
+        "the credentials are wrong",
+        "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
+        _KEYS,
+    ),
+    _rule("RequestTimeTooSkewed", "this machine's clock is wrong", "set the clock", "clock"),
+    _rule(
+        "NoSuchBucket InvalidBucketName",
+        "there is no such bucket",
+        "correct REACTOR_REGISTRY",
+        "REACTOR_REGISTRY",
+    ),
+    _rule(
+        "PermanentRedirect IllegalLocationConstraintException",
+        "the bucket is in another region",
+        "set AWS_REGION to the bucket's region",
+        "AWS_REGION",
+    ),
+    _rule(
+        "AccessDenied AllAccessDisabled AccountProblem Unauthorized",
+        "the credentials may not do this",
+        "grant them access to this bucket and prefix, or choose others with AWS_PROFILE",
+        _KEYS,
+    ),
+)
+#: Addresses where cloud machines find credentials; a failure there means that no others were given.
+_CREDENTIAL_HOSTS = ("169.254.169.254", "169.254.170.2", "fd00:ec2", "metadata.google.internal")
+_NEVER_BETTER = frozenset({400, 401, 403, 405, 409, 411, 501})
+_STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
+
+
+def translate(error: BaseException, where: str) -> Exception:
+    """Return what to raise instead of `error`; `where` is the store's address without secrets."""
+    text = str(error)
+    code = match[1] if (match := _CODE.search(text)) else ""
+    status = int(match[1]) if (match := _STATUS.search(text)) else 0
+    if any(host in text for host in _CREDENTIAL_HOSTS):
+        return refused(
+            where,
+            "no credentials were given",
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE "
+            "(a public bucket: AWS_SKIP_SIGNATURE=true)",
+            _KEYS,
+        )
+    for rule in _RULES:
+        if code in rule.codes:
+            return refused(f"{where} ({code})", rule.problem, rule.fix, rule.setting)
+    return _by_kind(error, text, status, code, where)
+
+
+def _by_kind(error: BaseException, text: str, status: int, code: str, where: str) -> Exception:
+    said = code or (f"status {status}" if status else "")
+    kinds: tuple[tuple[bool, Callable[[], Exception]], ...] = (
+        (isinstance(error, exceptions.AlreadyExistsError), lambda: Exists(where)),
+        (isinstance(error, exceptions.PreconditionError) or status == 412, lambda: Changed(where)),
+        (isinstance(error, FileNotFoundError) or status == 404, lambda: Missing(where)),
+        (
+            "non-partial response" in text or "NotPartial" in text or status == 416,
+            lambda: RangeIgnored(where),
+        ),
+        (
+            status in {301, 307, 308},
+            lambda: refused(where, "the address moved", "set AWS_REGION", "AWS_REGION"),
+        ),
+        (
+            isinstance(
+                error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError | PermissionError
+            )
+            or status in {401, 403},
+            lambda: refused(f"{where} ({said})" if said else where, *_RULES[-1][1:]),
+        ),
+        (
+            status in _NEVER_BETTER,
+            lambda: refused(
+                f"{where} ({said})",
+                "the store refuses the request",
+                "look at REACTOR_REGISTRY",
+                "REACTOR_REGISTRY",
+            ),
+        ),
+        (
+            isinstance(
+                error, exceptions.InvalidPathError | exceptions.NotSupportedError | ValueError | TypeError
+            ),
+            lambda: refused(
+                where, "the store does not support this", "look at REACTOR_REGISTRY", "REACTOR_REGISTRY"
+            ),
+        ),
+    )
+    for applies, make in kinds:
+        if applies:
+            return make()
+    return Unavailable(_words(text, said))
+
+
+def _words(text: str, said: str) -> str:
+    """Say in a few words of ours what kind of trouble it is."""
+    if said:
+        return f"the store answered {said}"
+    for mark, words in (
+        ("dns error", "its name cannot be looked up"),
+        ("Connection refused", "the connection was refused"),
+        ("TimedOut", "it did not answer in time"),
+        ("timed out", "it did not answer in time"),
+        ("Timeout", "it did not answer in time"),
+        ("certificate", "its certificate is not trusted"),
+        ("IncompleteMessage", "the connection was cut"),
+        ("Connect", "no connection"),
+    ):
+        if mark in text:
+            return words
+    return "the connection was cut"
+
+
+def refused(where: str, problem: str, fix: str, setting: str) -> StoreRefused:
+    return StoreRefused(f"{where}: {problem}.\n  Fix: {fix}.", setting=setting)
