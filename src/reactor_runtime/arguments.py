@@ -172,7 +172,10 @@ def _path_in(detail: ErrorDetails, given: JsonObject) -> _Path:
     here: Any = given
     location = detail["loc"]
     for position, step in enumerate(location):
-        known = step in here if isinstance(here, dict) else isinstance(here, list) and isinstance(step, int)
+        if isinstance(here, list):
+            known = isinstance(step, int) and step < len(here)
+        else:
+            known = isinstance(here, dict) and step in here
         if known:
             here = here[step]
         elif not (detail["type"] == "missing" and position == len(location) - 1):

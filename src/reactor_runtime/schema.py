@@ -236,7 +236,13 @@ def _field(where: str, parameter: inspect.Parameter, hints: Mapping[str, Any]) -
             f"{where}: the parameter {parameter.name!r} has an alias.\n"
             "  Fix: drop the alias; clients use the parameter's own name."
         )
-    return typing.Annotated[hints[parameter.name], Field(alias=parameter.name)], default
+    try:
+        return typing.Annotated[hints[parameter.name], Field(alias=parameter.name)], default
+    except (TypeError, AttributeError):
+        raise ModelDefinitionError(
+            f"{where}: the type of the parameter {parameter.name!r} is {hints[parameter.name]!r}.\n"
+            f"  Fix: annotate it with a type, as in `{parameter.name}: str`."
+        ) from None
 
 
 def _compile(where: str, name: str, fields: Mapping[str, Any]) -> tuple[type[BaseModel], JsonObject]:
