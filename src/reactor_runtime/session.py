@@ -45,8 +45,8 @@ log = logging.getLogger(__name__)
 
 #: How often viewers, deadlines and numbers are looked at.
 TICK_S = 0.5
-#: A viewer that is told why its session ends needs the message before its connection goes.
-GOODBYE_S = 0.1
+#: How long a connection outlives its session, so that its last message arrives before it goes.
+GOODBYE_S = 0.3
 
 
 class SessionOwner(Protocol):
@@ -211,7 +211,8 @@ class Session:
 
     def connected(self, viewer: Viewer) -> None:
         self._open.add(viewer)
-        self._owner.viewer_opened()
+        if not self._closed:
+            self._owner.viewer_opened()
 
     def gone(self, viewer: Viewer, reason: str) -> None:
         """A connection ended by itself. Its id stays known for a while, so that its client may reconnect."""
@@ -341,31 +342,37 @@ class Session:
 
     # Ending -------------------------------------------------------------------------------------------
 
-    async def close(self, *goodbyes: say.ServerMessage) -> None:
-        """Say why, close every viewer and free everything. May be called twice."""
+    async def end(self, *goodbyes: say.ServerMessage) -> None:
+        """Say why, and stop picture and commands. The connections stay until `part()`. May be called twice."""
         if self._closed:
             return
         self._closed = True
         for message in goodbyes:
             self.broadcast(message)
-        if goodbyes and self._open:
-            await asyncio.sleep(GOODBYE_S)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(viewer.close() for viewer in self._viewers.values()))
-        self._viewers.clear()
-        self._open.clear()
         self._pending.clear()
         await self.stream.close()
         self.uploads.close()
+
+    async def part(self) -> None:
+        """Close every connection, after what was said last had the time to leave. May be called twice."""
+        try:
+            if self._open:
+                await asyncio.sleep(GOODBYE_S)
+        finally:
+            await asyncio.gather(*(viewer.close() for viewer in self._viewers.values()))
+            self._viewers.clear()
+            self._open.clear()
 
     def _left(self, viewer: Viewer) -> None:
         for name in [name for name, publisher in self._publishers.items() if publisher is viewer]:
             del self._publishers[name]
         if viewer in self._open:
             self._open.discard(viewer)
-            self._owner.viewer_closed()
+            if not self._closed:
+                self._owner.viewer_closed()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

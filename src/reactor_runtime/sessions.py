@@ -262,7 +262,7 @@ class Sessions:
     async def _cleanup(self, session: Session, goodbyes: tuple[say.ServerMessage, ...]) -> None:
         host = self._host
         assert host is not None
-        await asyncio.gather(session.close(*goodbyes), host.stop_session())
+        await asyncio.gather(session.end(*goodbyes), host.stop_session())
         self._totals.add(session.stream.counters())
         self._session = None
         if host.state is HostState.FAILED:
@@ -272,6 +272,7 @@ class Sessions:
             self._fire(Event.CLEANUP_COMPLETE)
         self._settled.set()
         self._report(Progress("ready", f"session {session.session_id[:8]} ended"))
+        await session.part()
 
     # Time and transitions -----------------------------------------------------------------------------
 

@@ -1,0 +1,124 @@
+"""A real `reactor run` for tests and benchmarks: the command line in a process of its own.
+
+    with running(folder, "--fps", "30") as server:
+        httpx.get(server.url + "/health")
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent
+
+import httpx
+
+ADDRESS = re.compile(r"http://[\w.:\[\]-]+")
+
+
+class ReactorRun:
+    """A `reactor run` that is up. `log` grows with what it prints."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.log: list[str] = []
+        self._reader = threading.Thread(target=self._read, name="reactor-run-log", daemon=True)
+        self._reader.start()
+        self.url = ""
+
+    @property
+    def text(self) -> str:
+        return "".join(self.log)
+
+    def wait_for(self, condition: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
+        deadline = time.monotonic() + within_s
+        while not condition():
+            assert time.monotonic() < deadline, f"{what} did not happen within {within_s} s:\n{self.text}"
+            time.sleep(0.01)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=10)
+
+    def health(self) -> dict[str, object]:
+        body: dict[str, object] = self.get("/health").json()
+        return body
+
+    def session_state(self) -> str:
+        state: str = self.get("/session").json()["state"]
+        return state
+
+    def wait_for_state(self, *states: str, within_s: float = 30.0) -> None:
+        self.wait_for(lambda: self.session_state() in states, f"state {' or '.join(states)}", within_s)
+
+    def children(self) -> list[int]:
+        """Process ids of the model process and whatever else was started."""
+        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(pid) for pid in path.read_text().split()]
+
+    def stop(self, within_s: float = 20.0) -> int:
+        """End it as Ctrl-C twice does; return its exit status."""
+        for _ in range(2):
+            if self.process.poll() is None:
+                self.process.send_signal(signal.SIGTERM)
+                time.sleep(0.05)
+        try:
+            status = self.process.wait(within_s)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        self._reader.join(5)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return status
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.log.append(line)
+
+
+@contextmanager
+def running(path: Path, *flags: str, ready: bool = True, env: dict[str, str] | None = None) -> Iterator[ReactorRun]:
+    """Serve the model of `path` on a free port until the block ends."""
+    process = subprocess.Popen(
+        [str(Path(sys.executable).with_name("reactor")), "run", str(path), "--port", "0", *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **(env or {})},
+    )
+    run = ReactorRun(process)
+    try:
+        if ready:
+            run.wait_for(lambda: ADDRESS.search(run.text) is not None or process.poll() is not None, "the address", 60)
+            found = ADDRESS.search(run.text)
+            assert found is not None, run.text
+            run.url = found.group(0).rstrip("/")
+        yield run
+    finally:
+        run.stop()
+
+
+def write_model(folder: Path, source: str, **manifest: object) -> Path:
+    """Write a model and its manifest; the class must be called `Model`. Return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.py").write_text(dedent(source))
+    described = {
+        "reactor-runtime": "0.1.0",
+        "class": "model:Model",
+        "model_name": "probe",
+        "model_version": "1.0.0",
+        "args": {},
+        **manifest,
+    }
+    (folder / "manifest.json").write_text(json.dumps(described))
+    return folder
