@@ -26,7 +26,7 @@ from typing import Any, Final
 from .. import limits
 from ..errors import ModelFailed, ReactorError
 from ..loading import load_model
-from ..pulse import MODEL_LANE, PULSE_BYTES, Pulse, PulseState, words_of
+from ..pulse import PULSE_BYTES, words_of
 from ..runner import Runner
 from ..types import CommandCall, CommandOutcome, Demand, InputFrame, JsonObject, ModelMessage
 from . import records
@@ -145,7 +145,6 @@ def main(argv: list[str]) -> None:
     input_memory = FrameMemory(input_fd, INPUT_MAX_BYTES, writable=False)
     for fd in (pulse_fd, frames_fd, input_fd):
         os.close(fd)
-    Pulse(words, MODEL_LANE).enter(PulseState.LOADING)
 
     sock = socket.socket(fileno=control_fd)
     outlet = ServerOutlet(sock)

@@ -159,6 +159,7 @@ class ProcessHost:
             pulse_memory = FrameMemory(fds[0], sizes[0], writable=True)
             self._memory = FrameMemory(fds[1], sizes[1], writable=False)
             words = words_of(pulse_memory.buffer()[:PULSE_BYTES])
+            # Counted from here, so that an interpreter that never starts is noticed as well.
             Pulse(words, MODEL_LANE).enter(PulseState.LOADING)
             inherited = (theirs.fileno(), *fds)
             self._process = ModelProcess(
@@ -215,6 +216,7 @@ class ProcessHost:
         """Let go of everything that belonged to the process, which is gone."""
         if self._watchdog is not None:
             self._watchdog.close()
+            self._watchdog = None
         self._input.close()
         if self._channel is not None:
             self._channel.close()

@@ -1,0 +1,62 @@
+"""After every test nothing of it may be left: threads, descriptors, child processes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import threading
+import time
+from collections.abc import Iterator
+
+import psutil
+import pytest
+
+#: What a test started may need a moment to end, so leftovers are looked for until then.
+GONE_WITHIN_S = 3.0
+
+
+def _descriptors() -> set[str]:
+    """Name every open socket, pipe and memory; files and devices that a library keeps are its own affair."""
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{fd}")
+        except OSError:
+            continue
+        if target.startswith(("socket:", "pipe:", "/memfd:reactor")):
+            found.add(f"{fd} → {target}")
+    return found
+
+
+def _children() -> set[str]:
+    return {f"{child.pid} {child.name()}" for child in psutil.Process().children(recursive=True)}
+
+
+def _leftovers(threads: set[threading.Thread], fds: set[str], children: set[str]) -> str:
+    new_threads = [thread.name for thread in threading.enumerate() if thread not in threads]
+    new_fds = sorted(_descriptors() - fds)
+    new_children = sorted(_children() - children)
+    return "\n".join(
+        f"left over {kind}: {', '.join(found)}"
+        for kind, found in (("threads", new_threads), ("descriptors", new_fds), ("children", new_children))
+        if found
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "keeps_resources: an engine of the process's own outlives this test")
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail a test that leaves a thread, a descriptor or a process. Marked `keeps_resources`: not checked."""
+    before = set(threading.enumerate()), _descriptors(), _children()
+    yield
+    if request.node.get_closest_marker("keeps_resources") is not None:
+        return
+    deadline_s = time.monotonic() + GONE_WITHIN_S
+    while (left := _leftovers(*before)) and time.monotonic() < deadline_s:
+        gc.collect()
+        time.sleep(0.01)
+    if left:
+        pytest.fail(left)
