@@ -12,9 +12,7 @@ from reactor_runtime.errors import SettingError
 from reactor_runtime.webrtc.ice import parse_ice_server
 from reactor_runtime.webrtc.peer import IceServer
 
-visible = st.text(
-    st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=["Cs"]), min_size=1
-)
+visible = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=["Cs"]), min_size=1)
 
 
 @pytest.mark.parametrize(
