@@ -13,7 +13,7 @@ import { Log, Notices } from "./notices.js";
 import { Overlay } from "./overlay.js";
 import { readSchema } from "./schema.js";
 import { Server } from "./server.js";
-import { Session } from "./session.js";
+import { ENDINGS, Session } from "./session.js";
 import { Sheet } from "./sheet.js";
 import { Shortcuts } from "./shortcuts.js";
 import { Stage } from "./stage.js";
@@ -101,7 +101,8 @@ const RUNTIME = {
   commandReceipt: onReceipt,
   commandShown: ({ request_id: requestId, rtp_timestamp: rtp }) => tracker.shown(requestId, rtp ?? null, performance.now()),
   stats: (values) => overlay.setServer(values),
-  notice: ({ message, code }) => notices.show(String(message ?? code ?? ""), "problem"),
+  // What ends the session is told by the cover.
+  notice: ({ message, code }) => code in ENDINGS || notices.show(capital(String(message ?? code ?? "")), "problem"),
   moderation: ({ message, action }) => notices.show(String(message || (action === "terminate" ? "The session was ended by a moderator." : "A moderator asks you to change your input.")), "problem"),
   sessionEnded: ({ reason }) => session.ended(String(reason ?? "")),
 };
@@ -120,6 +121,7 @@ function onFrame(frame) {
 
 function onConnected(connection) {
   tracker.clear();
+  notices.clear();
   overlay.watch(connection);
   commands.setConnected(true);
   webcam?.attach(connection);
@@ -133,8 +135,8 @@ function onLost() {
   awaited.clear();
 }
 
-function onSchema(document_) {
-  const schema = readSchema(document_);
+function onSchema(openapi) {
+  const schema = readSchema(openapi);
   modelName = schema.title;
   byId("model-name").textContent = schema.title || "Model";
   byId("model-version").textContent = schema.version;
@@ -167,7 +169,11 @@ function onView(view) {
   // A countdown is seen and not read out every second.
   announce(view.name === "reconnecting" || view.name === "gone" ? view.title : `${view.title}. ${view.detail}`);
   if (view.name === "locked") byId("token").focus();
+  // Nobody is filmed for a session that is over.
+  if (["ended", "failed", "locked"].includes(view.name) && webcam?.sharing) webcam.stop();
 }
+
+const capital = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 let announced = "";
 function announce(text) {

@@ -97,12 +97,12 @@ class Card {
     if (composer) first.body.append(this.button);
     const form = el(
       "form",
-      { class: `card${composer ? " composer" : ""}`, noValidate: true, autocomplete: "off", "aria-label": command.label, data: { testid: `command-${command.name}`, live: String(this.live) } },
-      el("header", { class: "card-head" }, el("h3", {}, command.label), single ? first.beside : null),
+      { class: `card${composer ? " composer" : ""}${this.keypad ? " keys-card" : ""}`, noValidate: true, autocomplete: "off", "aria-label": command.label, data: { testid: `command-${command.name}`, live: String(this.live) } },
+      el("header", { class: "card-head" }, el("h3", {}, command.label), single ? first.beside : null, this.keypad ? this.status : null),
       command.description ? el("p", { class: "about" }, command.description) : null,
       this.keypad?.element,
       this.controls.map((control) => control.element),
-      el("footer", { class: "card-foot" }, composer ? null : this.button, this.live || composer ? first.hint : null, this.status),
+      el("footer", { class: "card-foot" }, composer ? null : this.button, this.live || composer ? first.hint : null, this.keypad ? null : this.status),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();

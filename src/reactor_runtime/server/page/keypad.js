@@ -45,11 +45,10 @@ export class Keypad {
   }
 
   render() {
-    const choices = this.held.choices();
     for (const pad of this.pads) {
       for (const letter of pad.letters) {
         const button = this.buttons.get(`${pad.field} ${letter}`);
-        button.setAttribute("aria-pressed", String(choices[pad.field] === letter));
+        button.setAttribute("aria-pressed", String(this.held.holds(pad.field, letter)));
       }
     }
   }

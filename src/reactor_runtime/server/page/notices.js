@@ -15,12 +15,17 @@ export class Notices {
   /** Show `text`; `kind` is "info" or "problem". Problems stay until they are closed. */
   show(text, kind = "info") {
     if ([...this.root.children].some((notice) => notice.dataset.text === text)) return;
-    const notice = el("div", { class: `notice ${kind}`, role: kind === "problem" ? "alert" : "status", data: { text, testid: `notice-${kind}` } });
+    const notice = el("div", { class: "notice", role: kind === "problem" ? "alert" : "status", data: { text, kind, testid: `notice-${kind}` } });
     const close = el("button", { type: "button", class: "quiet", "aria-label": "Dismiss", on: { click: () => notice.remove() } }, icon("close"));
     notice.append(icon(kind === "problem" ? "alert" : "info"), el("p", {}, text.slice(0, TEXT_MAX)), close);
     this.root.append(notice);
     while (this.root.childElementCount > NOTICES_MAX) this.root.firstElementChild.remove();
     if (kind !== "problem") setTimeout(() => notice.remove(), SHOWN_MS);
+  }
+
+  /** A new connection: what was wrong with the last one is past. */
+  clear() {
+    this.root.replaceChildren();
   }
 }
 

@@ -29,7 +29,12 @@ export class Overlay {
   watch(connection) {
     this.connection = connection;
     this.before = null;
-    if (connection === null) this.values = {};
+    if (connection === null) {
+      this.values = {};
+      this.setServer({});
+      this.serverList.replaceChildren();
+      for (const key of [...this.rows.keys()]) if (key.startsWith("server-")) this.rows.delete(key);
+    }
   }
 
   /** Named numbers of the runtime. */
@@ -89,15 +94,15 @@ export class Overlay {
     const now = this.stats();
     const number = (value, unit, digits = 0) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)}${unit && ` ${unit}`}`);
     const rate = now.bitrateKbps === null || now.bitrateKbps === undefined ? "–" : now.bitrateKbps >= 1000 ? `${(now.bitrateKbps / 1000).toFixed(2)} Mbit/s` : `${now.bitrateKbps.toFixed(0)} kbit/s`;
-    this.row(this.list, "displayed", "Displayed", number(now.displayedFps, "fps"));
+    this.row(this.list, "displayed", "Displayed", number(this.connection ? now.displayedFps : null, "fps"));
     this.row(this.list, "picture", "Picture", now.width ? `${now.width} × ${now.height} ${now.codec}` : "–");
     this.row(this.list, "bitrate", "Bitrate", rate);
     this.row(this.list, "roundtrip", "Round trip", number(now.roundTripMs, "ms", now.roundTripMs < 10 ? 1 : 0));
     this.row(this.list, "jitter", "Jitter buffer", number(now.jitterBufferMs, "ms", 1));
-    this.row(this.list, "dropped", "Dropped · frozen", `${now.framesDropped ?? 0} · ${now.freezes ?? 0}`);
-    this.row(this.list, "gap", "Longest gap", number(now.longestGapMs, "ms"));
-    this.row(this.list, "delay", "Command → picture", number(now.lastDelayMs, "ms"));
-    this.row(this.list, "median", "median", number(now.medianDelayMs, "ms"));
+    this.row(this.list, "dropped", "Dropped · frozen", this.connection ? `${now.framesDropped ?? 0} · ${now.freezes ?? 0}` : "–");
+    this.row(this.list, "gap", "Longest gap", number(this.connection ? now.longestGapMs : null, "ms"));
+    this.row(this.list, "delay", "Command delay", number(now.lastDelayMs, "ms"));
+    this.row(this.list, "median", "Median delay", number(now.medianDelayMs, "ms"));
     this.spark.hidden = this.delays.length < 2;
     if (!this.spark.hidden) this.drawSpark();
     this.heading.hidden = Object.keys(this.server).length === 0;

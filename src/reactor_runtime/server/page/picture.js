@@ -21,8 +21,10 @@ export class Upload {
 /** `pictures` is how many pictures share one message. */
 export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
   const picture = field.kind === "image";
-  const upload = field.encoding === "upload";
-  const maxBytes = upload ? UPLOAD_MAX_BYTES : Math.floor(((MESSAGE_MAX_BYTES - ENVELOPE_BYTES) / pictures) * 0.75);
+  const upload = field.encoding !== "base64";
+  // Base64 makes four bytes of three.
+  const messageBytes = Math.floor(((MESSAGE_MAX_BYTES - ENVELOPE_BYTES) / pictures) * 0.75);
+  const maxBytes = upload ? UPLOAD_MAX_BYTES : messageBytes;
   const file = el("input", { id, type: "file", accept: picture ? "image/*" : "", data: { testid: `file-${command}.${field.path}` } });
   const preview = el("img", { alt: "", hidden: true });
   const caption = el("span", { class: "drop-text" }, picture ? "Drop, paste or choose a picture" : "Drop or choose a file");
@@ -53,7 +55,8 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
     try {
       if (picture) {
         const fitted = await fitPicture(blob, { maxBytes, maxSide: upload ? UPLOAD_MAX_SIDE : undefined });
-        held = { blob: fitted.blob, name: blob.name || "picture", text: upload ? "" : await toBase64(fitted.blob) };
+        const inline = field.encoding === "base64" || (field.encoding === "either" && fitted.blob.size <= messageBytes);
+        held = { blob: fitted.blob, name: blob.name || "picture", text: inline ? await toBase64(fitted.blob) : "" };
         show(`${fitted.width} × ${fitted.height}, ${sizeText(fitted.blob.size)}`, URL.createObjectURL(fitted.blob));
       } else if (blob.size > maxBytes) {
         throw new Error(`This file is too large: ${sizeText(blob.size)}; up to ${sizeText(maxBytes)} fits.`);
@@ -91,7 +94,7 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
     targets: [file],
     accepts: picture ? take : undefined,
     read: () => {
-      if (held !== null) return upload ? new Upload(held.blob, held.name) : held.text;
+      if (held !== null) return held.text || new Upload(held.blob, held.name);
       if (problem) throw new FieldProblem(field.path, problem);
       if (!field.required) return undefined;
       throw new FieldProblem(field.path, picture ? "Choose a picture first." : "Choose a file first.");

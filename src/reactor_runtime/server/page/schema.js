@@ -3,9 +3,9 @@
  *
  * A field: {name, path, label, description, kind, required, nullable, hasDefault, default, ...constraints}
  *   kind       text · multiline · color · number · slider · toggle · choice · image · file · list · group · json
- *   number     min, max, step, integer        (slider is a number with both ends)
+ *   number     min, max, step, integer        (slider is a number with both ends, not too far apart)
  *   choice     choices: [{value, label}], style: "pills" | "menu"
- *   image      encoding: "base64" | "upload"
+ *   image      encoding: "base64" | "upload" | "either"
  *   list       item: field, minItems, maxItems;   group   fields: [field]
  * What has no control of its own (maps, unions, recursion) is `json`: a text box for JSON.
  */
@@ -14,6 +14,9 @@ const DEPTH_MAX = 6;
 const PILLS_MAX = 6;
 const PILL_TEXT_MAX = 44;
 const LONG_TEXT = 120;
+const SHORT_TEXT = 80;
+/** A slider over more whole numbers than this cannot be aimed. */
+const SLIDER_STEPS_MAX = 2000;
 const IMAGE_NAME = /(^|_)(image|img|picture|photo|base64)(_|$)/i;
 const TEXT_NAME = /(^|_)(prompt|text|caption|story|script|lyrics|instructions?)(_|$)/i;
 const UPLOAD = "reactor-upload-reference";
@@ -114,7 +117,8 @@ function pictureShape(schema, context, name) {
     const picture = IMAGE_NAME.test(name) || /^image\//.test(schema.contentMediaType ?? schema["x-media-type"] ?? "");
     return { kind: picture ? "image" : "file", encoding: "upload" };
   }
-  if (upload || encoded) return { kind: "image", encoding: "base64" };
+  if (upload) return { kind: "image", encoding: "either" };
+  if (encoded) return { kind: "image", encoding: "base64" };
   // An identifier of a picture (`image_id`) or its address is text, not a picture.
   const named = IMAGE_NAME.test(name) && !/_(id|ids|name|url|path|count|size)$/i.test(name);
   return options.length === 1 && text && !text.enum && named ? { kind: "image", encoding: "base64" } : null;
@@ -144,13 +148,14 @@ function numberShape(schema) {
   const step = given ?? (integer ? 1 : bounded ? niceStep((high - low) / 200) : null);
   const min = schema.minimum ?? (typeof schema.exclusiveMinimum === "number" ? tidy(schema.exclusiveMinimum + (step ?? 0)) : null);
   const max = schema.maximum ?? (typeof schema.exclusiveMaximum === "number" ? tidy(schema.exclusiveMaximum - (step ?? 0)) : null);
-  return { kind: bounded ? "slider" : "number", integer, min, max, step };
+  const aimable = bounded && (max - min) / step <= SLIDER_STEPS_MAX;
+  return { kind: aimable ? "slider" : "number", integer, min, max, step };
 }
 
 function textShape(schema, name) {
   const limits = { minLength: schema.minLength ?? null, maxLength: schema.maxLength ?? null, pattern: schema.pattern ?? null };
   if (schema.format === "color") return { kind: "color", ...limits };
-  const long = TEXT_NAME.test(name) || (schema.maxLength ?? 0) > LONG_TEXT || schema.format === "multiline";
+  const long = (TEXT_NAME.test(name) && !(schema.maxLength <= SHORT_TEXT)) || (schema.maxLength ?? 0) > LONG_TEXT || schema.format === "multiline";
   return { kind: long ? "multiline" : "text", ...limits };
 }
 

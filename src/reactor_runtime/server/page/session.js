@@ -20,15 +20,17 @@ const CLOSING_MS = 15_000;
 const FIRST_FRAME_HINT_MS = 3_000;
 const CREATED_KEY = "reactor.created";
 
-const REASONS = {
-  stopped: "The session was stopped.",
-  timed_out: "Nobody was connected for a while, so the session was closed.",
+/** Why a session ended, by the server's code; anything else is the operator's own text. */
+export const ENDINGS = {
+  stopped: "It was stopped.",
+  finished: "The model has finished.",
+  moderated: "It was ended by the operator.",
+  timed_out: "Nobody was connected for a while, so it was closed.",
   model_error: "The model failed. The operator's log says why.",
   model_crashed: "The model's process crashed and is being restarted.",
   model_hung: "The model stopped responding and is being restarted.",
-  out_of_memory: "The model ran out of memory.",
-  eviction: "The server is shutting down.",
-  shutdown: "The server is shutting down.",
+  out_of_memory: "The model ran out of memory and is being restarted.",
+  "server stopped": "The server was shut down.",
 };
 
 export class Session {
@@ -217,14 +219,14 @@ export class Session {
   finish() {
     this.cancel();
     this.creator = false;
-    const reason = this.endReason ? REASONS[this.endReason] ?? this.endReason : "The session ended while you were away.";
+    const reason = this.endReason ? ENDINGS[this.endReason] ?? this.endReason : "It ended while you were away.";
     this.show("ended", "Session ended", capital(reason), { canStart: true });
   }
 
   fail(error) {
     this.cancel();
     if (error instanceof ServerError && (error.status === 401 || error.status === 403)) {
-      this.show("locked", "This model is protected", error.status === 401 ? "Enter the access token that the operator gave you." : error.message, { canStart: false });
+      this.show("locked", "This model is protected", this.server.token ? "This access token was not accepted. Check it and try again." : "Enter the access token that the operator gave you.", {});
     } else {
       this.show("ended", "Could not connect", error.message, { canStart: true });
     }

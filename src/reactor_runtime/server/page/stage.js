@@ -4,6 +4,8 @@ import { DisplayedFrames } from "./latency.js";
 
 const GLOW_MS = 250;
 const GLOW_SHARE = 0.2;
+/** In full screen the bar and the pointer go away when nobody moved for this long. */
+const IDLE_MS = 3000;
 
 export class Stage {
   /** `onFrame(frame)` is called once per displayed frame, after it was added to `frames`. */
@@ -16,6 +18,7 @@ export class Stage {
     this.glowMs = 0;
     this.generation = 0;
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
+    for (const type of ["pointermove", "pointerdown", "keydown"]) root.addEventListener(type, () => this.stir());
     video.addEventListener("resize", () => root.style.setProperty("--ratio", video.videoHeight > 0 ? String(video.videoWidth / video.videoHeight) : "1.7778"));
   }
 
@@ -31,8 +34,9 @@ export class Stage {
   }
 
   watch(generation) {
-    if (!("requestVideoFrameCallback" in HTMLVideoElement.prototype)) {
-      this.video.addEventListener("timeupdate", () => this.displayed(performance.now(), {}), { once: true });
+    if (!("requestVideoFrameCallback" in this.video)) {
+      // Old browsers: the first picture is all that can be noticed.
+      this.video.addEventListener("playing", () => this.displayed(performance.now(), {}), { once: true });
       return;
     }
     const next = (nowMs, metadata) => {
@@ -58,6 +62,12 @@ export class Stage {
     const { canvas } = this.glow;
     this.glow.globalAlpha = first ? 1 : GLOW_SHARE;
     this.glow.drawImage(this.video, 0, 0, canvas.width, canvas.height);
+  }
+
+  stir() {
+    clearTimeout(this.idleTimer);
+    this.root.classList.remove("idle");
+    this.idleTimer = setTimeout(() => this.root.classList.add("idle"), IDLE_MS);
   }
 
   /** The current frame as a PNG, or null when there is none. */
