@@ -1,0 +1,148 @@
+"""Who may import what: the pure centre stays pure, and the author's surface stays light."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import reactor_runtime
+
+PACKAGE = Path(reactor_runtime.__file__).parent
+PURE = ["arguments", "documents", "errors", "lifecycle", "limits", "pacing", "rate", "schema", "types"]
+PURE += sorted(f"wire.{path.stem}" for path in (PACKAGE / "wire").glob("*.py") if path.stem != "__init__")
+SERVER = ["server.app", "session", "sessions", "stream", "viewer"]
+
+ENGINES = {"reactor_webrtc", "aiortc"}
+MEDIA = ENGINES | {"av", "cv2", "PIL", "torch", "onnxruntime"}
+NETWORK = {
+    "asyncio",
+    "socket",
+    "ssl",
+    "selectors",
+    "http",
+    "urllib",
+    "httpx",
+    "fastapi",
+    "starlette",
+    "uvicorn",
+}
+EFFECTS = {"threading", "multiprocessing", "subprocess", "time"}
+
+
+def file_of(module: str) -> Path:
+    path = PACKAGE / Path(*module.split("."))
+    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(path: Path, *, lazy: bool) -> Iterator[str]:
+    """Yield absolute module names; our own start with a dot. `lazy` includes imports inside functions."""
+    tree = ast.parse(path.read_text())
+    package = module_of(path).split(".")[:-1] if path.name != "__init__.py" else module_of(path).split(".")
+    for node in ast.walk(tree) if lazy else _at_import_time(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            yield node.module or ""
+        elif isinstance(node, ast.ImportFrom):
+            base = [part for part in package[: len(package) - node.level + 1] if part]
+            base += node.module.split(".") if node.module else []
+            for alias in node.names:
+                inner = ".".join([*base, alias.name])
+                yield "." + (inner if file_of(inner).exists() else ".".join(base))
+
+
+def _at_import_time(tree: ast.Module) -> Iterator[ast.AST]:
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            waiting.extend(ast.iter_child_nodes(node))
+
+
+def reached_by(module: str) -> set[str]:
+    """Everything outside the package that importing this module leads to, as written in our files."""
+    waiting, seen, outside = [module], set[str](), set[str]()
+    while waiting:
+        here = waiting.pop()
+        if here in seen or not file_of(here).exists():
+            continue
+        seen.add(here)
+        for name in imports_of(file_of(here), lazy=False):
+            if name.startswith("."):
+                waiting.append(name[1:])
+            else:
+                outside.add(name.partition(".")[0])
+    return outside
+
+
+def loaded_by(statement: str) -> set[str]:
+    """What a fresh interpreter has loaded after this statement."""
+    code = f"{statement}\nimport sys\nprint(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_module_reaches_no_network_no_thread_and_no_media_library(module: str) -> None:
+    assert file_of(module).is_file()
+    assert reached_by(module).isdisjoint(NETWORK | MEDIA | EFFECTS)
+
+
+def test_only_webrtc_imports_the_webrtc_engines() -> None:
+    importers = {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if any(name.partition(".")[0] in ENGINES for name in imports_of(path, lazy=True))
+    }
+    assert {name for name in importers if not name.startswith("webrtc/")} == set()
+    assert importers
+
+
+def test_nothing_imports_torch_when_it_is_imported() -> None:
+    importers = [
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*.py")
+        if any(name.partition(".")[0] == "torch" for name in imports_of(path, lazy=False))
+    ]
+    assert importers == []
+
+
+def test_the_server_loads_no_author_code() -> None:
+    loaded = loaded_by("\n".join(f"import reactor_runtime.{module}" for module in SERVER))
+    authors = {f"reactor_runtime.{name}" for name in ("model", "manifest", "images", "context", "runner")}
+    assert loaded.isdisjoint(authors | {"torch"})
+
+
+@pytest.mark.parametrize(
+    "statement", ["import reactor_runtime", "from reactor_runtime import VideoModel, command, CommandError"]
+)
+def test_the_author_s_surface_loads_neither_torch_nor_media_nor_server(statement: str) -> None:
+    assert loaded_by(statement).isdisjoint(MEDIA | {"fastapi", "starlette", "uvicorn", "typer", "rich"})
+
+
+def test_importing_the_package_alone_loads_nothing_else() -> None:
+    mine = {name for name in loaded_by("import reactor_runtime") if name.startswith("reactor_runtime")}
+    assert mine == {"reactor_runtime"}
+    assert "pydantic" not in loaded_by("import reactor_runtime")
+
+
+def test_every_public_name_can_be_imported_and_no_other() -> None:
+    assert set(dir(reactor_runtime)) >= set(reactor_runtime.__all__)
+    for name in reactor_runtime.__all__:
+        assert getattr(reactor_runtime, name) is not None
+    assert not hasattr(reactor_runtime, "nothing_of_this_name")
