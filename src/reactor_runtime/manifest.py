@@ -6,24 +6,20 @@ one ManifestError with the file, the key and the fix; the exception behind it is
 
 from __future__ import annotations
 
-import difflib
-import importlib
 import inspect
 import json
-import sys
-import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NoReturn
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import __version__, weights_source
-from .errors import ManifestError, ModelDefinitionError, WeightsMissing
+from . import __version__, author_module, weights_source
+from .author_module import did_you_mean
+from .errors import ManifestError, WeightsMissing
 from .model import VideoModel
 from .schema import describe
 from .types import JsonObject, ModelInfo
@@ -85,7 +81,8 @@ class Manifest:
             try:
                 names.parse(name)
             except WeightsMissing as error:
-                raise ManifestError(str(error), file=str(file), key="weights") from None
+                problem, _, fix = str(error).partition("\n  Fix: ")
+                raise ManifestError(problem, file=str(file), key="weights", fix=fix) from None
         return cls(
             file=file,
             class_path=keys.class_path,
@@ -103,14 +100,14 @@ class Manifest:
         """
         module_name, _, class_name = self.class_path.partition(":")
         weights_source.folder = self.folder
-        module = self._import(module_name)
+        module = author_module.load(module_name, manifest=self.file)
         found = getattr(module, class_name, None)
         if found is None:
             models = [name for name, value in vars(module).items() if _is_model(value)]
             self._refuse(
                 f"{module_name}.py has no class {class_name!r}",
                 key="class",
-                fix=_nearest(class_name, models)
+                fix=did_you_mean(class_name, models)
                 or f"define `class {class_name}(VideoModel)` there, or name another",
             )
         if not _is_model(found):
@@ -159,7 +156,9 @@ class Manifest:
             return None
         if isinstance(fps, bool) or not isinstance(fps, int | float) or not 0 < fps <= 240:
             self._refuse(
-                f"fps is {fps!r}", key="args", fix="give a number of frames per second, above 0 and up to 240"
+                f"fps is {fps!r}",
+                key="args.fps",
+                fix="give a number of frames per second, above 0 and up to 240",
             )
         return float(fps)
 
@@ -176,7 +175,7 @@ class Manifest:
                 self._refuse(
                     f"{model_class.__name__} takes no argument {name!r}",
                     key=f"args.{name}",
-                    fix=_nearest(name, named)
+                    fix=did_you_mean(name, named)
                     or f"take it out; the constructor has {', '.join(named) or 'no arguments'}",
                 )
         for name in named:
@@ -187,59 +186,8 @@ class Manifest:
                     fix=f'add "{name}" to "args", or give it a default in __init__',
                 )
 
-    def _import(self, module_name: str) -> ModuleType:
-        if module_name.partition(".")[0] in sys.stdlib_module_names:
-            self._refuse(
-                f"{module_name!r} is the name of a module of Python itself",
-                key="class",
-                fix="rename the file, for example to model.py",
-            )
-        _take_folder(self.folder)
-        before = set(sys.modules)
-        try:
-            return importlib.import_module(module_name)
-        except (ManifestError, ModelDefinitionError):
-            raise
-        except (Exception, SystemExit) as error:
-            self._explain(module_name, error)
-        finally:
-            _remember(self.folder, set(sys.modules) - before)
-
-    def _explain(self, module_name: str, error: BaseException) -> NoReturn:
-        where = _last_place(error)
-        if isinstance(error, ModuleNotFoundError) and error.name:
-            if module_name == error.name or module_name.startswith(error.name + "."):
-                modules = sorted(path.stem for path in self.folder.glob("*.py"))
-                self._refuse(
-                    f"there is no module {error.name!r} in {self.folder}",
-                    key="class",
-                    fix=_nearest(error.name, modules)
-                    or f"create {error.name}.py there, or name another module",
-                    cause=error,
-                )
-            package = error.name.partition(".")[0]
-            self._refuse(
-                f"{where} imports {error.name!r}, which is not installed",
-                key="class",
-                fix=f"install it, as in `pip install {package}`, or put it into {self.folder}",
-                cause=error,
-            )
-        if isinstance(error, SyntaxError):
-            self._refuse(
-                f"{Path(error.filename or module_name).name}, line {error.lineno}: {error.msg}",
-                key="class",
-                fix="correct that line",
-                cause=error,
-            )
-        self._refuse(
-            f"importing {module_name!r} failed at {where}: {type(error).__name__}: {error}",
-            key="class",
-            fix="correct that line; --verbose shows how it was reached",
-            cause=error,
-        )
-
-    def _refuse(self, problem: str, *, key: str, fix: str, cause: BaseException | None = None) -> NoReturn:
-        raise ManifestError(problem, file=str(self.file), key=key, fix=fix) from cause
+    def _refuse(self, problem: str, *, key: str, fix: str) -> NoReturn:
+        raise ManifestError(problem, file=str(self.file), key=key, fix=fix)
 
 
 # Reading the file -------------------------------------------------------------------------------------
@@ -295,7 +243,7 @@ def _checked(file: Path, value: JsonObject) -> _Keys:
         first = error.errors(include_url=False)[0]
         key = str(first["loc"][0])
         if first["type"] == "extra_forbidden":
-            hint = _nearest(key, _EXAMPLES) or 'take it out; arguments of the constructor go into "args"'
+            hint = did_you_mean(key, _EXAMPLES) or 'take it out; arguments of the constructor go into "args"'
             raise ManifestError("unknown key", file=str(file), key=key, fix=hint) from None
         fix = "write, for example, " + _EXAMPLES[key]
         if first["type"] == "missing":
@@ -327,48 +275,5 @@ def _check_runtime(file: Path, wanted: str) -> None:
         )
 
 
-def _nearest(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else ""
-
-
-# Importing the author's module -----------------------------------------------------------------------
-
-_author_folder: Path | None = None
-_author_modules: set[str] = set()
-
-
-def _take_folder(folder: Path) -> None:
-    """Make `folder` the one that author modules come from; modules of another manifest are forgotten."""
-    global _author_folder
-    if _author_folder == folder:
-        return
-    for name in _author_modules:
-        sys.modules.pop(name, None)
-    _author_modules.clear()
-    if _author_folder is not None and str(_author_folder) in sys.path:
-        sys.path.remove(str(_author_folder))
-    _author_folder = folder
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
-
-
-def _remember(folder: Path, imported: set[str]) -> None:
-    for name in imported:
-        file = getattr(sys.modules.get(name), "__file__", None)
-        if file and Path(file).is_relative_to(folder) and "site-packages" not in Path(file).parts:
-            _author_modules.add(name)
-
-
 def _is_model(value: object) -> bool:
     return inspect.isclass(value) and issubclass(value, VideoModel) and value is not VideoModel
-
-
-def _last_place(error: BaseException) -> str:
-    """Where in the author's code it happened: the innermost frame that is not the import machinery."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<frozen") and "importlib" not in Path(frame.filename).parts
-    ]
-    return f"{Path(frames[-1].filename).name}, line {frames[-1].lineno}" if frames else "its first line"
