@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field
 
 from . import limits
@@ -63,7 +63,7 @@ class Journal:
         first = self._entries[0].seq
         return [self._entries[i] for i in range(max(0, seq + 1 - first), len(self._entries))]
 
-    async def follow(self, seq: int, *, idle_s: float) -> AsyncIterator[Entry | None]:
+    async def follow(self, seq: int, *, idle_s: float) -> AsyncGenerator[Entry | None, None]:
         """Yield what comes after `seq`, and None after each silent `idle_s`. Ends with `close()`."""
         while True:
             appended = self._appended

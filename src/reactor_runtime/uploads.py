@@ -22,7 +22,7 @@ from .errors import CommandRejected, LimitExceeded, SessionRefused
 from .types import JsonObject, UploadedFile
 from .wire.messages import UploadReference
 
-_UPLOAD_ID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
+_UPLOAD_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 _TEXT_MAX: Final = 255
 
 
