@@ -113,7 +113,11 @@ class FaultyProxy:
             await writer.drain()
 
     async def _up(
-        self, fault: Fault, spoiling: asyncio.Event, reader: asyncio.StreamReader, upstream: asyncio.StreamWriter
+        self,
+        fault: Fault,
+        spoiling: asyncio.Event,
+        reader: asyncio.StreamReader,
+        upstream: asyncio.StreamWriter,
     ) -> None:
         while head := await self._head(reader):
             line = head.split(b"\r\n", 1)[0].decode()

@@ -47,7 +47,9 @@ def leaves_nothing_behind(tmp_path: Path) -> Iterator[None]:
 
 
 def _left(folder: Path) -> list[str]:
-    left = [thread.name for thread in threading.enumerate() if thread.name.startswith(("weights-", "faulty-"))]
+    left = [
+        thread.name for thread in threading.enumerate() if thread.name.startswith(("weights-", "faulty-"))
+    ]
     for fd in os.listdir("/proc/self/fd"):
         try:
             target = os.readlink(f"/proc/self/fd/{fd}")
@@ -64,7 +66,9 @@ def s3_port() -> Iterator[int]:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "moto.server", "-p", str(port)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     deadline_s = time.monotonic() + 60
     while True:
@@ -102,7 +106,9 @@ def bucket(s3_port: int) -> str:
     """Make a bucket of its own for one test and return its name."""
     name = f"b{random.getrandbits(60):015x}"
     with socket.create_connection(("127.0.0.1", s3_port), 10) as connection:
-        connection.sendall(f"PUT /{name} HTTP/1.1\r\nHost: s3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(
+            f"PUT /{name} HTTP/1.1\r\nHost: s3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode()
+        )
         assert b" 200 " in connection.recv(4096).split(b"\r\n", 1)[0]
     return name
 

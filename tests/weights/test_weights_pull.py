@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import MIB, MakeRegistry, leftovers, publish, same_content, write_files
-
 from reactor_runtime import limits
 from reactor_runtime.errors import WeightsMissing
 from reactor_runtime.weights.cache import Cache
 from reactor_runtime.weights.progress import Progress
 from reactor_runtime.weights.pull import Registry
 from reactor_runtime.weights.store import Store
+
+from .conftest import MIB, MakeRegistry, leftovers, publish, same_content, write_files
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +73,9 @@ def test_a_plain_folder_of_the_bucket_is_readable_and_says_that_it_is_unverified
     assert (third.path / "config.json").read_bytes() == b"another"
 
 
-def test_an_unknown_name_says_what_the_registry_has(store: Store, registry: MakeRegistry, tmp_path: Path) -> None:
+def test_an_unknown_name_says_what_the_registry_has(
+    store: Store, registry: MakeRegistry, tmp_path: Path
+) -> None:
     publish(store, "LongLive@1.0.0", write_files(tmp_path / "source", {"a": 1}))
     with pytest.raises(WeightsMissing, match=r"no weights 'Wan2_1_VAE'. It has LongLive"):
         registry().pull("Wan2_1_VAE")
@@ -81,7 +83,9 @@ def test_an_unknown_name_says_what_the_registry_has(store: Store, registry: Make
         registry().pull("LongLive@2.0")
 
 
-def test_the_newest_version_is_the_newest_as_a_version(store: Store, registry: MakeRegistry, tmp_path: Path) -> None:
+def test_the_newest_version_is_the_newest_as_a_version(
+    store: Store, registry: MakeRegistry, tmp_path: Path
+) -> None:
     for version in ("1.9.0", "1.10.0", "2.0rc1"):
         publish(store, f"LongLive@{version}", write_files(tmp_path / version, {"v.txt": len(version)}))
     assert registry().pull("LongLive").ref.version == "1.10.0"

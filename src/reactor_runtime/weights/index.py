@@ -172,3 +172,19 @@ def canonical(model: BaseModel) -> bytes:
 def _first(error: ValidationError) -> str:
     first = error.errors()[0]
     return f"{'.'.join(str(part) for part in first['loc']) or 'text'}: {first['msg']}"
+
+
+def sizes(data: bytes) -> dict[str, int]:
+    """Return path and size of every file of an index or a receipt that someone copied along."""
+    try:
+        files = _Sizes.model_validate_json(data).files
+        names.check_paths(entry.path for entry in files)
+    except (ValidationError, WeightsMissing):
+        raise WeightsCorrupt(
+            f"{names.INDEX_FILE} cannot be read.\n  Fix: copy the folder again, or remove that file."
+        ) from None
+    return {entry.path: entry.size for entry in files}
+
+
+class _Sizes(BaseModel):
+    files: tuple[FileEntry, ...]

@@ -140,6 +140,11 @@ def following(version: str) -> str:
     return ".".join(str(number) for number in (*known.release[:-1], known.release[-1] + 1))
 
 
+def sort_key(version: str) -> Version:
+    """Return what to sort the versions of one name by."""
+    return Version(version)
+
+
 def same_version(wanted: str, available: Iterable[str]) -> str | None:
     """Return the spelling among `available` that is equal to `wanted` as a version (1.0 is 1.0.0)."""
     target = _version_or_none(wanted)

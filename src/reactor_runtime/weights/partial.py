@@ -14,6 +14,7 @@ Files are opened component by component without following links, so nothing here
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
@@ -249,10 +250,8 @@ def open_beneath(root: Path, path: str, flags: int) -> int:
     try:
         for part in parts[:-1]:
             if flags & os.O_CREAT:
-                try:
+                with contextlib.suppress(FileExistsError):
                     os.mkdir(part, dir_fd=folder)
-                except FileExistsError:
-                    pass
             inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
             os.close(folder)
             folder = inner

@@ -16,7 +16,7 @@ import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -248,45 +248,52 @@ class _Upload:
                 self._lock.notify_all()
 
     def _send(self, file: LocalFile) -> FileEntry:
+        key = names.file_key(self._name, self._version, file.path)
         patience, failures = Patience(), 0
         while True:
-            sha = hashlib.sha256()
-            counted = 0
-
-            def chunks() -> Iterator[bytes]:
-                nonlocal counted
-                with file.source.open("rb", buffering=0) as source:
-                    while chunk := source.read(_CHUNK):
-                        if self._halt.is_set():
-                            raise Stopped
-                        sha.update(chunk)
-                        counted += len(chunk)
-                        self._count(len(chunk))
-                        yield chunk
-
+            reading = _Reading(file, self._count, self._halt)
             try:
-                self._store.upload(
-                    names.file_key(self._name, self._version, file.path), chunks(), size=file.size
-                )
+                self._store.upload(key, reading, size=file.size)
             except (Unavailable, StoreRefused) as error:
                 if self._halt.is_set():
                     raise Stopped from None
+                self._count(-reading.size)
                 failures += 1
-                self._count(-counted)
                 if isinstance(error, StoreRefused) or failures >= _TRIES:
                     raise
                 self._halt.wait(patience.pause_s(failures, random.random))
                 continue
             status = file.source.stat()
-            if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns) or counted != file.size:
+            if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns) or reading.size != file.size:
                 raise WeightsMissing(
                     f"{file.source} changed while it was published.\n  Fix: push again when it is still."
                 )
-            return FileEntry(path=file.path, size=file.size, sha256=sha.hexdigest())
+            return FileEntry(path=file.path, size=file.size, sha256=reading.sha.hexdigest())
 
     def _count(self, size_bytes: int) -> None:
         with self._lock:
             self._sent += size_bytes
+
+
+class _Reading:
+    """A file's bytes on their way to the store, hashed and counted as they are read. For one upload."""
+
+    def __init__(self, file: LocalFile, count: Callable[[int], None], halt: threading.Event) -> None:
+        self._file = file
+        self._count = count
+        self._halt = halt
+        self.sha = hashlib.sha256()
+        self.size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._file.source.open("rb", buffering=0) as source:
+            while chunk := source.read(_CHUNK):
+                if self._halt.is_set():
+                    raise Stopped
+                self.sha.update(chunk)
+                self.size += len(chunk)
+                self._count(len(chunk))
+                yield chunk
 
 
 def _compare(store: Store, index: Index) -> None:

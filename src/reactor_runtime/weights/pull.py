@@ -114,6 +114,11 @@ class Registry:
             return self._hit(cached, note=note)
         return self._ensure(ref, chosen, report, stop)
 
+    def cached_folder(self, ref: Ref) -> Path | None:
+        """Return the complete folder that the cache has for a reference, without asking the store."""
+        found = self._cached(ref)
+        return found.path if found else None
+
     def _cached(self, ref: Ref) -> Found | None:
         """Return a complete, undamaged version that the reference may stand for without asking the store."""
         version = ref.version or self.cache.recall(ref.name)

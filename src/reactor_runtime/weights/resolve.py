@@ -1,0 +1,181 @@
+"""What `VideoModel.weights(name)` asks: a folder, from the first source that has it.
+
+    REACTOR_WEIGHTS_<NAME>   an explicit folder, for one machine or one test
+    ./weights/<name>         beside the manifest, else in the working folder
+    the registry             through `Source`: who downloads depends on the process
+
+       command line, a script     registry()         pulls by itself, with progress on stderr
+       server process             fetch_listed()     pulls what the manifest lists, before the model loads
+       model process              Fetched            knows the folders; asks the server for any other name
+
+The model process has no credentials (`without_credentials`) and downloads nothing. Importing this module
+loads neither the storage library nor pydantic.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from ..errors import WeightsCorrupt, WeightsMissing
+from . import names
+
+if TYPE_CHECKING:
+    from .progress import ProgressSink
+    from .pull import Registry
+
+logger = logging.getLogger(__name__)
+
+#: Takes "name" or "name@version" and returns the complete folder. May block for as long as a download takes.
+Source: TypeAlias = Callable[[str], Path]
+
+#: The manifest's folder; None until a manifest was loaded.
+folder: Path | None = None
+_source: Source | None = None
+
+#: Variables that open stores, which a model process has no use for.
+_SECRET_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "GCP_")
+
+
+def use(source: Source | None) -> None:
+    """Install what is asked for weights that are not local; None: a registry of this process."""
+    global _source
+    _source = source
+
+
+def resolve(text: str) -> Path:
+    """Return the folder of "name" or "name@version". Raises WeightsMissing, or whatever the source raises."""
+    ref = names.parse(text)
+    local = local_folder(ref.name, beside=folder)
+    return local if local is not None else (_source or _from_registry)(str(ref))
+
+
+def local_folder(
+    name: str, *, beside: Path | None = None, environ: Mapping[str, str] | None = None
+) -> Path | None:
+    """Return the folder that this machine's user put there for these weights, or None.
+
+    Raises WeightsMissing for an override that is no folder or an empty one, WeightsCorrupt for an
+    incomplete copy of a published version.
+    """
+    environ = os.environ if environ is None else environ
+    variable = names.override_variable(name)
+    if explicit := environ.get(variable):
+        path = Path(explicit).expanduser().absolute()
+        if not path.is_dir():
+            raise WeightsMissing(
+                f"{variable} names {explicit!r}, which is not a folder.\n  Fix: correct or unset it."
+            )
+        return _checked(path, name)
+    path = names.beside(beside or Path.cwd(), name).absolute()
+    # Listed rather than opened: a file system that ignores case would answer to another name.
+    if path.parent.is_dir() and name in os.listdir(path.parent) and path.is_dir():
+        return _checked(path, name)
+    return None
+
+
+def _checked(path: Path, name: str) -> Path:
+    """Return a local folder unless it is empty or an incomplete copy of a published one."""
+    if not any(path.iterdir()):
+        raise WeightsMissing(f"{path} is empty.\n  Fix: put the files of {name} into it, or remove it.")
+    listing = path / names.INDEX_FILE
+    if listing.is_file():
+        from .index import sizes
+
+        for file, size in sizes(listing.read_bytes()).items():
+            there = path / file
+            if not there.is_file() or there.stat().st_size != size:
+                raise WeightsCorrupt(
+                    f"{path} is an incomplete copy: {file!r} is missing or not {size} bytes long.\n"
+                    "  Fix: copy it again, or remove the folder so that the registry is asked.",
+                    file=file,
+                )
+    return path
+
+
+def registry(environ: Mapping[str, str] | None = None, *, address: str = "", cache: str = "") -> Registry:
+    """Open the registry that the settings name: REACTOR_REGISTRY and REACTOR_CACHE unless given."""
+    from .cache import Cache
+    from .pull import Registry
+
+    environ = os.environ if environ is None else environ
+    address = address or environ.get("REACTOR_REGISTRY", "")
+    cache = cache or environ.get("REACTOR_CACHE", "")
+    return Registry(address, cache=Cache(Path(cache)) if cache else None, environ=environ)
+
+
+def fetch_listed(
+    listed: Iterable[str],
+    *,
+    source: Registry,
+    beside: Path | None,
+    report: ProgressSink,
+    stop: threading.Event,
+) -> dict[str, Path]:
+    """Return the folder of everything that a manifest lists, downloading what is missing. Blocks.
+
+    For the server process, before the model loads. Raises what `Registry.pull` raises, Stopped after `stop`.
+    """
+    folders = {}
+    for text in listed:
+        ref = names.parse(text)
+        local = local_folder(ref.name, beside=beside)
+        if local is None:
+            pulled = source.pull(text, report=report, stop=stop)
+            if pulled.note:
+                logger.warning("weights %s: %s", text, pulled.note)
+            local = pulled.path
+        folders[text] = local
+    return folders
+
+
+class Fetched:
+    """The model process's source: the folders that the server fetched, and the server for any other name.
+
+    `ask` blocks until the server has fetched a name that the manifest does not list.
+    """
+
+    def __init__(self, folders: Mapping[str, Path], ask: Source) -> None:
+        self._folders = dict(folders)
+        self._by_name = {names.parse(text).name: path for text, path in folders.items()}
+        self._ask = ask
+
+    def __call__(self, text: str) -> Path:
+        known = self._folders.get(text)
+        if known is None and "@" not in text:
+            # The manifest may pin the version of what the class asks for by name alone.
+            known = self._by_name.get(text)
+        if known is not None:
+            return known
+        logger.warning(
+            'weights %s are not in the manifest: they are fetched while the model loads. Add "%s" to "weights".',
+            text,
+            text,
+        )
+        path = self._ask(text)
+        self._folders[text] = path
+        return path
+
+
+def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment for a model process: without what opens a store. Pure."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if not name.startswith(_SECRET_PREFIXES) and name != "REACTOR_TOKEN"
+    }
+
+
+def _from_registry(text: str) -> Path:
+    """Pull for a script of its own. What it uses is held until the process ends."""
+    from .display import Display
+
+    with Display() as display:
+        pulled = registry().pull(text, report=display.report)
+    if pulled.note:
+        logger.warning("weights %s: %s", text, pulled.note)
+    return pulled.path
