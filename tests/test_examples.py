@@ -1,4 +1,4 @@
-"""Every example runs as it stands: its manifest, its pictures, its commands, in the in-process host."""
+"""Every example runs as it stands: its manifest, its pictures, its commands, without a server."""
 
 from __future__ import annotations
 
@@ -9,123 +9,29 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from audience import WITHIN_S, Audience, watching
 from PIL import Image
 
-from reactor_runtime.config import Settings
-from reactor_runtime.errors import ModelFailed
-from reactor_runtime.inline import InlineHost
-from reactor_runtime.types import (
-    CommandCall,
-    CommandOutcome,
-    EmittedFrame,
-    JsonObject,
-    ModelInfo,
-    ModelMessage,
-    Pixels,
-)
+from reactor_runtime.types import ModelMessage, Pixels
+from reactor_runtime.worker.parent import ProcessHost
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PAGE = Path(__file__).parent / "data" / "page"
-WITHIN_S = 30.0
 
 
-class Audience:
-    """Runs a model for one user who looks at one frame after the other.
-
-    The model is held two frames ahead, so a command acts at a frame that is always the same.
-    """
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._frames: asyncio.Queue[EmittedFrame] = asyncio.Queue()
-        self._outcomes: asyncio.Queue[CommandOutcome] = asyncio.Queue()
-        self.messages: list[ModelMessage] = []
-        self.lines: list[str] = []
-        self.error: ModelFailed | None = None
-        self._calls = 0
-        self.host: InlineHost
-        self.info: ModelInfo
-
-    # HostEvents
-
-    def frame(self, frame: EmittedFrame) -> None:
-        self._loop.call_soon_threadsafe(self._frames.put_nowait, frame)
-
-    def outcome(self, outcome: CommandOutcome) -> None:
-        self._outcomes.put_nowait(outcome)
-
-    def message(self, message: ModelMessage) -> None:
-        self.messages.append(message)
-
-    def metrics(self, values: JsonObject) -> None: ...
-
-    def session_ended(self, error: ModelFailed | None) -> None:
-        self.error = error
-
-    def failed(self, error: ModelFailed) -> None:
-        self.error = error
-
-    def log(self, line: str) -> None:
-        self.lines.append(line)
-
-    # What the user does
-
-    async def look(self, count: int = 1) -> Pixels:
-        """Look at this many frames and return a copy of the last."""
-        assert count > 0
-        for _ in range(count):
-            await self._until_two_ahead()
-            frame = self._frames.get_nowait()
-            pixels = frame.pixels.copy()
-            frame.release()
-        return pixels
-
-    async def say(self, name: str, **arguments: Any) -> CommandOutcome:
-        await self._until_two_ahead()
-        self._calls += 1
-        self.host.send_command(CommandCall(self._calls, name, arguments))
-        return await asyncio.wait_for(self._outcomes.get(), WITHIN_S)
-
-    async def tell(self, name: str, **arguments: Any) -> JsonObject | None:
-        """Send a command that must be accepted."""
-        outcome = await self.say(name, **arguments)
-        assert outcome.accepted, (outcome, self.lines)
-        return outcome.reply
-
-    async def leave(self) -> None:
-        await self.host.stop_session()
-        while not self._frames.empty():
-            self._frames.get_nowait().release()
-        await asyncio.sleep(0)  # frames that were on their way to the queue
-        while not self._frames.empty():
-            self._frames.get_nowait().release()
-
-    async def _until_two_ahead(self) -> None:
-        async with asyncio.timeout(WITHIN_S):
-            while self._frames.qsize() < 2:
-                assert self.error is None, (self.error, self.lines)
-                await asyncio.sleep(0.001)
+def audience(example: str, **args: Any) -> AbstractAsyncContextManager[Audience]:
+    return watching(EXAMPLES / example, **args)
 
 
-@asynccontextmanager
-async def audience(example: str, **args: Any) -> AsyncIterator[Audience]:
-    user = Audience()
-    user.host = InlineHost(user, EXAMPLES / example / "manifest.json", args, Settings.load({}, {}))
-    try:
-        user.info = await user.host.load()
-        user.host.start_session("one")
-        yield user
-        await user.leave()
-        assert user.error is None
-    finally:
-        await user.host.close()
+def audience_apart(example: str) -> AbstractAsyncContextManager[Audience]:
+    """The same with the model in a process of its own, where its torch.py stands in for nobody else's."""
+    return watching(EXAMPLES / example, host=ProcessHost)
 
 
 def as_base64(picture: Image.Image) -> str:
@@ -366,8 +272,9 @@ def test_the_matrix_wrapper_is_the_pages_word_for_word() -> None:
     assert squeezed(source[source.index("from reactor_runtime") :]) == squeezed(printed)
 
 
+@pytest.mark.slow
 async def test_the_longlive_wrapper_streams_and_follows_the_prompt() -> None:
-    async with audience("longlive_page") as user:
+    async with audience_apart("longlive_page") as user:
         sunset = await user.look(5)
         assert sunset.shape == (480, 640, 3)
         assert difference(sunset, await user.look(5)) > 0.1  # it moves
@@ -381,8 +288,9 @@ async def test_the_longlive_wrapper_streams_and_follows_the_prompt() -> None:
         assert difference(await user.look(5), sunset) < 12  # the next user starts with a sunset again
 
 
+@pytest.mark.slow
 async def test_the_matrix_wrapper_flies_where_the_keys_say() -> None:
-    async with audience("matrix_page") as user:
+    async with audience_apart("matrix_page") as user:
         start = await user.look()
         assert start.shape == (480, 640, 3)
         await user.tell("control", mouse_key="I", keyboard_key="Q")
@@ -398,8 +306,9 @@ async def test_the_matrix_wrapper_flies_where_the_keys_say() -> None:
         assert (await user.say("control", mouse_key="X", keyboard_key="W")).field == "mouse_key"
 
 
+@pytest.mark.slow
 async def test_the_matrix_wrapper_takes_a_starting_image_and_forgets_it_with_its_user() -> None:
-    async with audience("matrix_page") as user:
+    async with audience_apart("matrix_page") as user:
         start = await user.look()
         magenta = as_base64(Image.new("RGB", (200, 100), (230, 20, 200)))
         await user.tell("set_starting_image", base64_image=magenta, image_id="magenta")

@@ -88,6 +88,7 @@ class Stylize(VideoModel):
             picture = np.asarray(mixed, np.uint8)
         return picture
 
+    @command("reset", description="Back to how it began")
     def reset(self) -> None:
         """Forget the last user's wishes."""
         self._wishes = Wishes()
@@ -135,10 +136,6 @@ class Stylize(VideoModel):
     @command("freeze", description="Hold the source still; styles still change")
     def freeze(self, on: bool = True) -> None:
         self._wishes.frozen = on
-
-    @command("reset", description="Back to how it began")
-    def reset_everything(self) -> None:
-        self.reset()
 
 
 def _resize(picture: Pixels, size: tuple[int, int]) -> Pixels:

@@ -72,8 +72,9 @@ class TestCard(VideoModel):
                         yield None  # lets the command that woke us run now
             yield self._next()
 
+    @command("reset", description="Back to how it began")
     def reset(self) -> None:
-        """Forget everything that was set: called between two users, and by the command below."""
+        """Forget everything that was set. The runtime calls it between two users, too."""
         self._scene = Scene()
         self._frame = 0
         self._mark = 0
@@ -167,9 +168,6 @@ class TestCard(VideoModel):
         )
 
     @command("mark", description="Put this number into the stamp of the following frames")
-    def mark(self, number: int = Field(..., ge=0, le=65535)) -> None:
+    def mark(self, number: int = Field(..., ge=0, le=65535)) -> dict[str, float]:
         self._mark = number
-
-    @command("reset", description="Back to how it began")
-    def reset_everything(self) -> None:
-        self.reset()
+        return {"handled_at_ms": time.time() * 1000}
