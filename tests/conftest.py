@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -60,3 +61,12 @@ def leaves_nothing_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         time.sleep(0.01)
     if left:
         pytest.fail(left)
+
+
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Let the interpreter switch threads as often as it can, for tests of what crosses threads."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval_s)

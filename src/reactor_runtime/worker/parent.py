@@ -296,12 +296,10 @@ class ProcessHost:
         memory, channel = self._memory, self._channel
         if memory is None or channel is None or self._state is HostState.CLOSED:
             return
-        if min(frame.offset, frame.height, frame.width) < 0:
-            raise records.RecordError("a frame lies outside the frame memory")
         try:
             pixels = memory.view(frame.offset, frame.height, frame.width)
-        except (ValueError, TypeError, OverflowError):
-            raise records.RecordError("a frame lies outside the frame memory") from None
+        except ValueError as error:
+            raise records.RecordError(str(error)) from None
         self._frames += 1
         self._emit_s += frame.emit_s
         release = functools.partial(channel.send, records.Released(frame.ticket))

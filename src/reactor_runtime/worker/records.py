@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import collections.abc
 import dataclasses
+import functools
 import json
 import struct
 import types
@@ -158,7 +159,7 @@ def encode(record: ToModel | ToServer) -> bytes:
             return len(value)
         if isinstance(value, Mapping):
             return dict(value)
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        return {name: getattr(value, name) for name in _names_of(type(value))}
 
     header = json.dumps({"record": type(record).__name__, **plain(record)}, default=plain).encode()
     size_bytes = sum(map(len, body))
@@ -167,9 +168,13 @@ def encode(record: ToModel | ToServer) -> bytes:
     return b"".join((_LENGTHS.pack(len(header), size_bytes), header, *body))
 
 
+@functools.cache
+def _names_of(record_class: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(record_class))
+
+
 # Bytes → values -----------------------------------------------------------------------------------------
 
-_Body: TypeAlias = Iterator[memoryview]
 _Check: TypeAlias = Callable[[Any, "_BodyReader"], Any]
 
 

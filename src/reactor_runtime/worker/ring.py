@@ -114,6 +114,9 @@ class FrameMemory:
 
     def view(self, offset: int, height: int, width: int) -> Pixels:
         """Return a read-only picture of what lies at an offset. Raises ValueError outside the memory."""
+        # numpy itself takes a negative offset.
+        if min(offset, height, width) < 0 or offset + height * width * 3 > len(self._map):
+            raise ValueError("a frame lies outside the frame memory")
         pixels: Pixels = np.ndarray((height, width, 3), np.uint8, buffer=self._map, offset=offset)
         pixels.flags.writeable = False
         return pixels

@@ -1,0 +1,52 @@
+"""The model's output as lines: cut, limited, counted."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reactor_runtime.worker.loglines import LogLines
+
+
+@given(st.binary(max_size=300), st.integers(1, 40))
+def test_lines_are_the_same_however_the_bytes_arrive(data: bytes, size: int) -> None:
+    whole, pieces = LogLines(), LogLines()
+    expected = whole.feed(data, 0.0) + whole.end()
+    found = [line for at in range(0, len(data), size) for line in pieces.feed(data[at : at + size], 0.0)]
+    assert found + pieces.end() == expected
+
+
+def test_a_long_line_is_cut_and_its_rest_is_not_another_line() -> None:
+    lines = LogLines(line_max=4)
+    assert lines.feed(b"abcdefgh\nxy\n", 0.0) == ["abcd", "xy"]
+    assert lines.feed(b"0123456", 0.0) == ["0123"]
+    assert lines.feed(b"789\nnext\n", 0.0) == ["next"]
+
+
+def test_lines_beyond_the_rate_are_counted_and_reported_in_the_next_second() -> None:
+    lines = LogLines(lines_per_s=2)
+    assert lines.feed(b"1\n2\n3\n4\n5", 0.0) == ["1", "2"]
+    assert lines.feed(b"\n6\n", 0.5) == []
+    assert lines.feed(b"7\n", 1.0) == ["(4 more lines of the model's output were dropped)", "7"]
+    assert lines.dropped == 4
+
+
+def test_every_line_is_shown_or_counted() -> None:
+    lines = LogLines(lines_per_s=3)
+    shown: list[str] = []
+    for second in range(5):
+        for _ in range(4):
+            shown += lines.feed(b"x\n" * 25, second * 1.0)
+    shown += lines.end()
+    assert shown.count("x") == 15
+    assert lines.dropped == 5 * 100 - 15
+
+
+def test_what_has_no_end_yet_is_shown_when_the_stream_ends() -> None:
+    lines = LogLines()
+    assert lines.feed(b"no newline", 0.0) == []
+    assert lines.end() == ["no newline"]
+
+
+def test_bytes_that_are_not_text_are_shown_as_such() -> None:
+    assert LogLines().feed(b"\xff\xfe ok\r\n", 0.0) == ["\ufffd\ufffd ok"]
