@@ -27,6 +27,7 @@ from ..errors import OfferRejected, PeerFailed
 from ..types import Codec, EncodedFrame, Track
 from .aio_private import bound_gathering, bound_reassembly, rtp_timestamp, watch_rtcp
 from .candidate import usable
+from .handshake import ENGINE_S, Handshake
 from .offer import Plan, complete_answer, plan_offer
 from .peer import Candidate, IceServer, PeerCaps, PeerEvents, PeerState, TrackMapping
 
@@ -36,8 +37,6 @@ CAPS = PeerCaps(encoded_codecs=("h264", "vp8"), playout_delay=False, rate_feedba
 DECODES = ("vp8", "h264")
 #: Pictures waiting for the transport. More: all are dropped and a keyframe is asked for.
 QUEUE_MAX = 8
-#: A call into the engine that takes longer means that it is stuck; also for closing.
-ENGINE_S = 5.0
 #: aioice gives up when it knows no address to check, although a browser that hides its own behind mDNS
 #: will send checks itself. So it gets the address that RFC 7600 sets aside for nothing to answer at.
 _NOWHERE = "candidate:0 1 udp 1 192.0.0.8 9 typ host"
@@ -85,6 +84,10 @@ class _PacketTrack(MediaStreamTrack):
         self._filled = asyncio.Event()
         self._sent: EncodedFrame | None = None
         self.dropped = 0
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue)
 
     def put(self, frame: EncodedFrame, report: bool) -> None:
         if len(self._queue) >= QUEUE_MAX:
@@ -134,6 +137,7 @@ class AiortcPeer:
         self._closed = False
         self._plan: Plan | None = None
         self._pc: RTCPeerConnection | None = None
+        self._handshake = Handshake()
         self._outbound: dict[str, _PacketTrack] = {}
         self._channels: dict[str, Any] = {}
         self._receiving: list[asyncio.Task[None]] = []
@@ -165,18 +169,19 @@ class AiortcPeer:
         pc.on("connectionstatechange", lambda: self._state_changed(pc.connectionState))
         pc.on("datachannel", self._data_channel)
         pc.on("track", self._remote_track)
+        return complete_answer(await self._handshake.run(self._negotiate(pc, plan)), ())
+
+    async def _negotiate(self, pc: RTCPeerConnection, plan: Plan) -> str:
         try:
-            async with asyncio.timeout(ENGINE_S):
-                await self._negotiate(pc, plan)
+            await self._apply(pc, plan)
         except OfferRejected:
             raise
-        except TimeoutError:
-            raise PeerFailed(f"the WebRTC engine did not answer within {ENGINE_S:g} s") from None
         except Exception as error:  # aiortc's parser raises seven builtin types for bad input
             raise OfferRejected(f"the offer cannot be applied: {type(error).__name__}") from error
-        return complete_answer(pc.localDescription.sdp, ())
+        answer: str = pc.localDescription.sdp
+        return answer
 
-    async def _negotiate(self, pc: RTCPeerConnection, plan: Plan) -> None:
+    async def _apply(self, pc: RTCPeerConnection, plan: Plan) -> None:
         await pc.setRemoteDescription(RTCSessionDescription(plan.offer_sdp, "offer"))
         for transceiver in pc.getTransceivers():
             track = plan.tracks.get(transceiver.mid or "")
@@ -321,7 +326,11 @@ class AiortcPeer:
     async def stats(self) -> dict[str, float]:
         if self._pc is None or self._closed:
             return {}
-        numbers: dict[str, float] = {"framesDropped": sum(t.dropped for t in self._outbound.values())}
+        outbound = self._outbound.values()
+        numbers: dict[str, float] = {
+            "framesDropped": sum(track.dropped for track in outbound),
+            "framesQueued": sum(track.queued for track in outbound),
+        }
         for entry in (await self._pc.getStats()).values():
             if entry.type == "outbound-rtp":
                 numbers["bytesSent"] = numbers.get("bytesSent", 0) + entry.bytesSent
@@ -341,6 +350,7 @@ class AiortcPeer:
             task.cancel()
         if self._receiving:
             await asyncio.wait(self._receiving)
+        await self._handshake.settle()
         if self._pc is not None:
             try:
                 async with asyncio.timeout(ENGINE_S):

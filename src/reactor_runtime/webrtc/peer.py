@@ -118,7 +118,11 @@ class Peer(Protocol):
         """
 
     async def stats(self) -> dict[str, float]:
-        """Round-trip time, bytes and packets sent and lost, by the names of the W3C statistics."""
+        """Round-trip time, bytes and packets sent and lost, by the names of the W3C statistics.
+
+        `framesQueued` counts frames that the engine has not taken yet (a standing queue is latency), and
+        `framesDropped` those that were dropped because there were too many.
+        """
 
     async def close(self) -> None:
         """Close the connection and free the engine's objects. May be called twice; does not raise."""

@@ -25,6 +25,7 @@ from ..errors import OfferRejected, PeerFailed
 from ..types import Codec, EncodedFrame, Track
 from . import trailer
 from .candidate import usable
+from .handshake import Handshake
 from .offer import Plan, complete_answer, plan_offer
 from .peer import Candidate, IceServer, PeerCaps, PeerEvents, PeerState, TrackMapping
 from .reactor_outlet import Outlet
@@ -40,8 +41,6 @@ DECODES = ("vp8", "vp9")
 MIN_BITS_PER_S = 150_000
 START_BITS_PER_S = 4_000_000
 MAX_BITS_PER_S = 30_000_000
-#: A call into the engine that takes longer means that it is stuck.
-ENGINE_S = 5.0
 #: No further host candidate for this long means that there are no more.
 QUIET_S = 0.01
 #: How long an encoder may take to appear once a peer is connected.
@@ -143,6 +142,7 @@ class ReactorPeer:
         self._inbound: list[str | None] = []
         self._channels: dict[str, rw.DataChannel] = {}
         self._outlets: dict[str, Outlet] = {}
+        self._handshake = Handshake()
         self._gathered = asyncio.Event()
         self._local_candidates: list[str] = []
         self._early: list[Candidate] | None = []
@@ -166,11 +166,7 @@ class ReactorPeer:
         plan = plan_offer(offer_sdp, mapping, self._model_tracks, codecs=self._codecs, decodes=DECODES)
         self._plan = plan
         self._candidates = plan.offer_sdp.count("a=candidate:")
-        try:
-            async with asyncio.timeout(ENGINE_S):
-                answer = await self._negotiate(plan)
-        except TimeoutError:
-            raise PeerFailed(f"the WebRTC engine did not answer within {ENGINE_S:g} s") from None
+        answer = await self._handshake.run(self._negotiate(plan))
         await self._gather()
         return complete_answer(answer, self._local_candidates)
 
@@ -181,6 +177,8 @@ class ReactorPeer:
         # H.264 is negotiated only while the factory has a track with an encoder of its own. This one keeps
         # the place, and is gone before anyone binds an encoder to the oldest track without one.
         async with self._engine.slots:
+            if self._closed:
+                raise OfferRejected("this connection is closed")
             factory = self._engine.factory
             placeholder = factory.create_video_track_with_options("placeholder", pre_encoded=(16, 16))
             try:
@@ -395,8 +393,10 @@ class ReactorPeer:
         if self._pc is None or self._closed:
             return {}
         report = await self._pc.get_stats()
+        outlets = self._outlets.values()
         numbers: dict[str, float] = {
-            "framesDropped": sum(outlet.dropped for outlet in self._outlets.values())
+            "framesDropped": sum(outlet.dropped for outlet in outlets),
+            "framesQueued": sum(outlet.queued for outlet in outlets),
         }
         for pair in report.candidate_pairs:
             if pair.nominated:
@@ -419,6 +419,7 @@ class ReactorPeer:
             return
         self._closed = True
         self._state = PeerState.CLOSED
+        await self._handshake.settle()
         if self._binding is not None:
             self._binding.cancel()
             await asyncio.wait([self._binding])

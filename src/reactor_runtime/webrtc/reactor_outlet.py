@@ -70,6 +70,11 @@ class Outlet:
         self._bound = threading.Event()
         self.dropped = 0
 
+    @property
+    def queued(self) -> int:
+        """Pictures that libwebrtc has not asked for yet."""
+        return len(self._queue)
+
     def tap(self, transceiver: rw.Transceiver) -> None:
         """Watch what leaves through this transceiver, before anything does."""
         transceiver.set_sender_transform(rw.FrameTransform(self._sent))
@@ -130,9 +135,11 @@ class Outlet:
     def _encode(self, raw: rw.RawVideoFrameInfo) -> tuple[bytes, bool] | None:
         self._bound.set()
         with self._lock:
-            if not self._queue:
-                return None
-            waiting = self._queue.popleft()
+            waiting = self._queue.popleft() if self._queue else None
+        if raw.request_key_frame and not (waiting and waiting.frame.keyframe):
+            self._on_keyframe()
+        if waiting is None:
+            return None
         self._last = (waiting, raw.rtp_timestamp)
         if waiting.report and self._clock_offset is not None:
             self._on_report(waiting.frame.frame_id, (raw.rtp_timestamp + self._clock_offset) % _RTP_WRAP)
@@ -151,7 +158,6 @@ class Outlet:
         return rw.FrameAction.Forward
 
     def _feedback(self, feedback: rw.KeyFrameRequest | rw.RateUpdate) -> None:
+        # Keyframe requests come with the raw picture on this kind of track.
         if isinstance(feedback, rw.RateUpdate):
             self._on_rate(feedback.bitrate_bps)
-        else:
-            self._on_keyframe()
