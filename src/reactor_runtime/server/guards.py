@@ -95,10 +95,12 @@ class TokenGuard:
 
     def _presents(self, scope: Scope) -> bool:
         scheme, _, credential = Headers(scope=scope).get("authorization", "").partition(" ")
-        given = [credential.strip()] if scheme.lower() == "bearer" else []
+        # Headers are decoded as Latin-1, so this gives back the bytes as they came.
+        given = [credential.strip().encode("latin-1")] if scheme.lower() == "bearer" else []
         # A query is bounded by the header limit, and parsed leniently: a refusal must not fail.
-        given += parse_qs(scope["query_string"].decode("latin-1")).get("token", [])[:1]
-        return any(hmac.compare_digest(text.encode("utf-8", "replace"), self._token) for text in given)
+        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])[:1]
+        given += [text.encode("utf-8", "replace") for text in asked]
+        return any(hmac.compare_digest(text, self._token) for text in given)
 
 
 class BodyLimit:

@@ -1,0 +1,281 @@
+"""What is not HTTP, or too much of it, or too slow; and the server's own start and end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import re
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from memory_runtime import OFFER, SESSION, Live, MemoryService, all_routes, detail, serving
+
+from reactor_runtime import limits
+from reactor_runtime.config import Settings
+from reactor_runtime.lifecycle import State
+from reactor_runtime.server.app import create_app
+from reactor_runtime.server.serve import HttpServer
+
+
+@pytest.fixture
+async def live() -> AsyncIterator[Live]:
+    async with serving() as it:
+        yield it
+
+
+@pytest.fixture
+async def started(live: Live) -> Live:
+    assert (await live.call("POST", "/start_session", json={})).status_code == 200
+    return live
+
+
+# What is not HTTP, or too much of it ---------------------------------------------------------------
+
+CHUNKED = b"POST /start_session HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+INVALID = [
+    b"\r\n\r\n\x00\x01\x02\r\n\r\n",
+    b"HELLO\r\n\r\n",
+    b"GET\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nbad header\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nA : b\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nA: b\x00c\r\n\r\n",
+    b"GET / HTTP/1.1\r\nHost: localhost\r\nA: " + b"x" * (limits.HTTP_HEADER_MAX_BYTES + 1),
+    b"GET /" + b"x" * (limits.HTTP_HEADER_MAX_BYTES + 1),
+    b"GET /\xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nx",
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: many\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 a TLS hello\r\n\r\n",
+]
+
+
+async def test_what_is_not_http_is_answered_in_json_and_closed(live: Live) -> None:
+    for request in INVALID:
+        answer = await live.raw(request)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert head.startswith((b"HTTP/1.1 400 ", b"HTTP/1.1 501 ")), (request[:80], answer)
+        assert b"application/json" in head
+        assert json.loads(body)["detail"]
+    assert (await live.call("GET", "/session")).status_code == 200
+
+
+@pytest.mark.parametrize("chunk", [b"zz\r\nhello\r\n", b"-1\r\n", b"5\r\nhelloX\r\n", b"f" * 40 + b"\r\n"])
+async def test_bad_chunks_end_the_connection_and_start_nothing(live: Live, chunk: bytes) -> None:
+    await live.raw(CHUNKED + chunk)
+    assert live.service.lifecycle.state is State.READY
+    assert (await live.call("GET", "/session")).status_code == 200
+
+
+async def test_a_body_is_counted_as_it_streams_whatever_its_headers_say(live: Live) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        for _ in range(2 * limits.HTTP_BODY_MAX_BYTES // 4096):
+            yield b" " * 4096
+
+    announced = await live.call("POST", "/start_session", content=bytes(limits.HTTP_BODY_MAX_BYTES + 1))
+    streamed = await live.call("POST", "/start_session", content=endless())
+    assert (announced.status_code, streamed.status_code) == (413, 413)
+    assert "bytes" in detail(announced)
+    assert "bytes" in detail(streamed)
+    assert live.service.lifecycle.state is State.READY
+
+
+@pytest.mark.slow
+async def test_a_body_in_tiny_chunks_is_just_a_body(live: Live) -> None:
+    padding = b"".join(b"1\r\n \r\n" for _ in range(20_000))
+    last = b"2\r\n{}\r\n0\r\n\r\n"
+    answer = await live.raw(CHUNKED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + padding + last)
+    assert answer.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_headers_that_do_not_end_in_time_cost_the_connection(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HTTP_HEADER_S", 0.05)
+    assert await live.raw(b"") == b""
+    assert await live.raw(b"GET / HTTP/1.1\r\nHost: loc") == b""
+
+
+async def test_a_deadline_holds_for_the_second_request_of_a_connection(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HTTP_HEADER_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", live.server.port)
+    writer.write(b"HEAD /index.html HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    writer.write(b"GET / HTTP/1.1\r\nHost: loc")
+    assert await asyncio.wait_for(reader.read(), 3) == b""
+    writer.close()
+
+
+async def test_a_body_that_never_comes_is_408(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "HTTP_BODY_S", 0.05)
+    answer = await live.raw(
+        b"POST /start_session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{", until_eof=False
+    )
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert live.service.lifecycle.state is State.READY
+
+
+async def test_sockets_that_say_nothing_do_not_keep_a_client_out(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    idle = [await asyncio.open_connection("127.0.0.1", live.server.port) for _ in range(50)]
+    try:
+        assert (await live.call("GET", "/session")).status_code == 200
+        monkeypatch.setattr(limits, "HTTP_SOCKETS", 10)
+        assert (await live.raw(b"")).startswith(b"HTTP/1.1 503 ")
+    finally:
+        for _, writer in idle:
+            writer.close()
+
+
+@pytest.mark.slow
+async def test_no_request_makes_the_server_fail_or_tell_about_its_inside(started: Live) -> None:
+    seed = random.randrange(2**32)
+    rng = random.Random(seed)
+    some, odd = (
+        [SESSION, "1002", "1001"],
+        ["0", "-1", "9" * 30, "x", "%00", "%2e%2e", "%ff", "a%2fb", ";", "%F0%9F%98%80"],
+    )
+
+    def part(_match: re.Match[str]) -> str:
+        return rng.choice(some if rng.random() < 0.6 else some + odd)
+
+    paths = [route.path for route in all_routes(create_app(started.service, Settings.load({}, {})).routes)]
+    paths = [path for path in paths if "." not in path and path not in ("/events", "/stop_session")]
+    scraps: list[Any] = [
+        None,
+        True,
+        0,
+        -1,
+        10**30,
+        1.5,
+        "",
+        "x",
+        "\x00",
+        "😀",
+        "x" * 3_000,
+        [],
+        {},
+        [[{}]],
+        [OFFER],
+    ]
+    keys = [
+        "sdp_offer",
+        "track_mapping",
+        "ice_servers",
+        "client_info",
+        "candidates",
+        "is_final",
+        "name",
+        "size",
+    ]
+    keys += ["mime_type", "upload_id", "session_id", "reason", "moderate"]
+    for _ in range(1_500):
+        path = re.sub(r"{\w+}", part, rng.choice(paths))
+        query = rng.choice(
+            [
+                "",
+                "",
+                "?since=-1",
+                "?start=nan&end=x",
+                "?start=0&end=1e999",
+                "?since=" + "9" * 40,
+                "?%ff=&;=&token",
+            ]
+        )
+        body = {rng.choice(keys): rng.choice(scraps) for _ in range(rng.randrange(6))}
+        content = rng.choice(
+            [json.dumps(body).encode(), json.dumps(OFFER | body).encode(), rng.randbytes(20), b""]
+        )
+        method = rng.choice(["GET", "POST", "PUT", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
+        request = f"{method} {path}{query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        request += f"Content-Length: {len(content)}\r\n\r\n"
+        answer = await started.raw(request.encode() + content)
+        head, _, told = answer.partition(b"\r\n\r\n")
+        status = int(head.split(b" ", 2)[1])
+        assert status < 500 or status == 503, (seed, request, content, answer)
+        assert not re.search(rb"Traceback|site-packages|/src/|\.py\b", told), (seed, request, content, answer)
+        if status >= 400 and method != "HEAD":
+            assert json.loads(told)["detail"], (seed, request, content, answer)
+
+
+async def test_requests_leave_no_task_and_no_descriptor_behind(started: Live) -> None:
+    async def churn(times: int) -> None:
+        for _ in range(times):
+            await started.raw(b"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            _, writer = await asyncio.open_connection("127.0.0.1", started.server.port)
+            writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            writer.transport.abort()
+
+    async def settled() -> tuple[int, int]:
+        """Wait until the server has noticed every client that went."""
+        async with asyncio.timeout(5):
+            # Nothing tells of a foreign task's end.
+            while len(asyncio.all_tasks()) > len(before):  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        return len(asyncio.all_tasks()), psutil.Process().num_fds()
+
+    before = asyncio.all_tasks()
+    await churn(5)
+    first = await settled()
+    await churn(50)
+    assert await settled() == first
+
+
+# The server itself ---------------------------------------------------------------------------------
+
+
+async def test_a_taken_port_is_an_error_at_once() -> None:
+    async with serving() as live:
+        settings = Settings.load({"host": "127.0.0.1", "port": live.server.port}, {})
+        with pytest.raises(OSError, match="in use"):
+            HttpServer(create_app(live.service, settings), settings).bind()
+
+
+async def test_closing_frees_the_port_ends_streams_and_may_be_done_twice() -> None:
+    async with serving() as live:
+        async with live.client.stream("GET", "/events") as stream:
+            lines = stream.aiter_lines()
+            await anext(lines)
+            live.service.journal.close()
+            assert [line async for line in lines] == [""]
+        port = live.server.port
+        await live.server.close()
+        await live.server.close()
+        with socket.socket() as again:
+            again.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            again.bind(("127.0.0.1", port))
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:"),
+        ("localhost", "http://localhost:"),
+        ("0.0.0.0", "http://127.0.0.1:"),
+        ("::1", "http://[::1]:"),
+    ],
+)
+async def test_the_url_can_be_opened_on_this_machine(host: str, url: str) -> None:
+    service = MemoryService()
+    settings = Settings.load({"host": host, "port": 0, "allow_public": True}, {})
+    server = HttpServer(create_app(service, settings), settings)
+    try:
+        await server.start()
+    except OSError as error:
+        pytest.skip(f"{host} is not available here: {error}")
+    try:
+        assert server.url.startswith(url)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            assert (await client.get(server.url + "/session")).status_code == 200
+    finally:
+        await server.close()
