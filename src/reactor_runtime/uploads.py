@@ -137,7 +137,7 @@ class Uploads:
         (`unresolved_upload`) naming the parameter.
         """
         wanted = {name: (reference.upload_id, name) for name, reference in uploads.items()}
-        for path, upload_id in _references(arguments, ""):
+        for path, upload_id in references(arguments):
             wanted.setdefault(upload_id, (upload_id, path))
         files: dict[str, UploadedFile] = {}
         try:
@@ -180,14 +180,14 @@ def _same(upload_id: str) -> str:
     return upload_id.replace("-", "").lower()
 
 
-def _references(value: Any, path: str) -> Iterator[tuple[str, str]]:
-    """Yield (path, upload_id) for each object with the four keys of an upload reference."""
+def references(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield (path, upload_id) for each object with the four keys of a reference, at any depth."""
     if isinstance(value, dict):
         if {"upload_id", "name", "mime_type", "size"} <= value.keys() and isinstance(value["upload_id"], str):
             yield path, value["upload_id"]
             return
         for key, item in value.items():
-            yield from _references(item, f"{path}.{key}" if path else str(key))
+            yield from references(item, f"{path}.{key}" if path else str(key))
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _references(item, f"{path}.{index}")
+            yield from references(item, f"{path}.{index}")

@@ -1,14 +1,14 @@
 """The HTTP surface.
 
-    runtime.py           all parts of one server, made and closed together
-    service.py           what the routes need of the runtime (implemented by sessions.py)
-    app.py               the application: routes, errors, middleware in order
-    routes_sessions.py   start, stop, session; signalling
-    routes_files.py      uploads and clips
-    routes_operator.py   health, metrics, events, schema
-    routes_page.py       the control page and its files
-    bodies.py            JSON request bodies
-    replies.py           how errors look
-    guards.py            token, host and body limits, as plain ASGI middleware
-    serve.py             uvicorn on a socket of ours, without its signal handlers
+runtime.py           all parts of one server, made and closed together
+service.py           what the routes need of the runtime (implemented by sessions.py)
+app.py               the application: routes, errors, middleware in order
+routes_sessions.py   start, stop, session; signalling
+routes_files.py      uploads and clips
+routes_operator.py   health, metrics, events, schema
+routes_page.py       the control page and its files
+bodies.py            JSON request bodies
+replies.py           how errors look
+guards.py            token, host and body limits, as plain ASGI middleware
+serve.py             uvicorn on a socket of ours, without its signal handlers
 """
