@@ -47,6 +47,8 @@ class FaultyProxy:
         self.connections = 0
         self.requests: list[str] = []
         self.forwarded = 0
+        #: How many bits `flip_at` may still flip.
+        self.flips_left = 1_000_000
         self._stalled = asyncio.Event()
 
     def always(self, fault: Fault) -> None:
@@ -95,8 +97,9 @@ class FaultyProxy:
                 asyncio.create_task(self._down(fault, spoiling, down, writer)),
             ]
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            # Cancelled only by `_close`; the stream's own callback would log it as an error.
+            return
         finally:
             for task in tasks:
                 task.cancel()
@@ -144,28 +147,26 @@ class FaultyProxy:
         sent = 0
         while data := await down.read(65536):
             if spoiling.is_set():
-                if fault.flip_at is not None and sent <= fault.flip_at < sent + len(data):
+                if self.flips_left and fault.flip_at is not None and sent <= fault.flip_at < sent + len(data):
+                    self.flips_left -= 1
                     at = fault.flip_at - sent
                     data = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
                 for limit in (fault.cut_after, fault.stall_after):
                     if limit is not None:
                         data = data[: max(0, limit - sent)]
                 sent += len(data)
-                if fault.trickle:
-                    await self._trickle(data, writer)
-            writer.write(data)
-            self.forwarded += len(data)
-            await writer.drain()
+            for part in (
+                (data[i : i + 1] for i in range(len(data))) if fault.trickle and sent > 2000 else (data,)
+            ):
+                writer.write(part)
+                self.forwarded += len(part)
+                await writer.drain()
+                if fault.trickle and sent > 2000:
+                    await asyncio.sleep(0.05)
             if fault.cut_after is not None and sent >= fault.cut_after:
                 return
             if fault.stall_after is not None and sent >= fault.stall_after:
                 await self._stalled.wait()
-
-    async def _trickle(self, data: bytes, writer: asyncio.StreamWriter) -> None:
-        for byte in data[600:]:
-            writer.write(bytes([byte]))
-            await writer.drain()
-            await asyncio.sleep(0.05)
 
     @staticmethod
     async def _head(reader: asyncio.StreamReader) -> bytes:

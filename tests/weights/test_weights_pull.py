@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from reactor_runtime import limits
 from reactor_runtime.errors import WeightsMissing
 from reactor_runtime.weights.cache import Cache

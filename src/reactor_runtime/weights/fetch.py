@@ -99,6 +99,7 @@ class _Download:
         self._progress_s = time.monotonic()
         self._trouble = ""
         self._error: BaseException | None = None
+        self._running = 0
         self._halt = threading.Event()
 
     def run(self) -> tuple[RemoteFile, ...]:
@@ -110,6 +111,7 @@ class _Download:
             threading.Thread(target=self._work, name=f"weights-{i}", daemon=True)
             for i in range(min(self._order.connections, len(self._pieces)))
         ]
+        self._running = len(threads)
         for thread in threads:
             thread.start()
         try:
@@ -120,10 +122,7 @@ class _Download:
                 self._lock.notify_all()
             for thread in threads:
                 thread.join(_JOIN_S)
-            # A thread still stuck in a request keeps its files: closing one could hit a reused descriptor.
-            if not any(thread.is_alive() for thread in threads):
-                for file in [*self._files.values(), *self._old]:
-                    file.close()
+            self._close_when_over()
         return tuple(self._results[path] for path in sorted(self._results))
 
     def _watch(self) -> None:
@@ -205,6 +204,17 @@ class _Download:
             with self._lock:
                 self._error = self._error or error
                 self._lock.notify_all()
+        finally:
+            with self._lock:
+                self._running -= 1
+            self._close_when_over()
+
+    def _close_when_over(self) -> None:
+        """Close what is still open once no thread can write to it: one may be stuck in a silent request."""
+        with self._lock:
+            if self._halt.is_set() and self._running == 0:
+                for file in [*self._files.values(), *self._old]:
+                    file.close()
 
     def _next(self) -> _Piece | None:
         with self._lock:

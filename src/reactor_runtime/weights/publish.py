@@ -264,7 +264,10 @@ class _Upload:
                 self._halt.wait(patience.pause_s(failures, random.random))
                 continue
             status = file.source.stat()
-            if (status.st_size, status.st_mtime_ns) != (file.size, file.mtime_ns) or reading.size != file.size:
+            if (status.st_size, status.st_mtime_ns) != (
+                file.size,
+                file.mtime_ns,
+            ) or reading.size != file.size:
                 raise WeightsMissing(
                     f"{file.source} changed while it was published.\n  Fix: push again when it is still."
                 )

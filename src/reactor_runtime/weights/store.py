@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
@@ -27,7 +27,10 @@ from .. import limits
 from ..errors import StoreRefused
 from . import credentials
 from .patience import Patience
-from .store_errors import Changed, RangeIgnored, translate
+from .store_errors import Changed, Exists, Missing, RangeIgnored, Unavailable, refused, translate
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 _T = TypeVar("_T")
 _SCHEMES = {"s3", "s3a", "gs", "az", "azure", "abfs", "abfss", "adl", "https", "http"}
@@ -93,12 +96,12 @@ class Store:
 
     def head(self, key: str) -> Listed:
         """Return size and ETag of one object. Raises Missing."""
-        meta = self._ask(lambda: obstore.head(self._backend, key))
+        meta = self._ask(lambda: obstore.head(self._backend, key), Missing)
         return Listed(key, meta["size"], meta["e_tag"])
 
     def read(self, key: str, *, max_bytes: int = limits.WEIGHTS_INDEX_MAX_BYTES) -> tuple[bytes, str | None]:
         """Return a small object and its ETag. Raises Missing."""
-        body = self.open(key)
+        body = self._open(key, 0, None, None, Missing)
         if body.size > max_bytes:
             raise StoreRefused(
                 f"{self.address}/{key} is too large for what it should be.", setting="REACTOR_REGISTRY"
@@ -110,12 +113,17 @@ class Store:
 
         Raises Missing, Changed, RangeIgnored, Unavailable, StoreRefused; so may the chunks.
         """
+        return self._open(key, start, end, etag, Missing, Changed, RangeIgnored)
+
+    def _open(
+        self, key: str, start: int, end: int | None, etag: str | None, *expected: type[Exception]
+    ) -> Body:
         if self._folder is not None:
             return self._open_file(self._folder / key, key, start=start, end=end, etag=etag)
-        options: dict[str, Any] = {"if_match": etag} if etag else {}
+        options: GetOptions = {"if_match": etag} if etag else {}
         if end is not None:
             options["range"] = (start, end)
-        result = self._ask(lambda: obstore.get(self._backend, key, options=options))  # type: ignore[arg-type]
+        result = self._ask(lambda: obstore.get(self._backend, key, options=options), *expected)
         if end is not None and tuple(result.range) != (start, end):
             raise RangeIgnored(self.address)
         return Body(self._chunks(result), result.meta["size"], result.meta["e_tag"])
@@ -155,7 +163,7 @@ class Store:
 
     def create(self, key: str, data: bytes) -> None:
         """Write a small object that must not be there yet. Raises Exists."""
-        self._ask(lambda: obstore.put(self._backend, key, data, mode="create"))
+        self._ask(lambda: obstore.put(self._backend, key, data, mode="create"), Exists)
 
     def replace(self, key: str, data: bytes) -> None:
         """Write a small object over whatever is there."""
@@ -175,11 +183,17 @@ class Store:
     def delete(self, key: str) -> None:
         self._ask(lambda: obstore.delete(self._backend, key))
 
-    def _ask(self, request: Callable[[], _T]) -> _T:
+    def _ask(self, request: Callable[[], _T], *expected: type[Exception]) -> _T:
+        """Call the library. Raises StoreRefused, Unavailable, and of the other answers those expected here."""
         try:
             return request()
         except (BaseError, OSError, ValueError, TypeError) as error:
-            raise translate(error, self.address) from None
+            ours = translate(error, self.address)
+        if isinstance(ours, StoreRefused | Unavailable | expected):
+            raise ours
+        raise refused(
+            self.address, "it does not answer as a store does", "correct REACTOR_REGISTRY", "REACTOR_REGISTRY"
+        )
 
 
 def open_store(

@@ -13,7 +13,6 @@ an error code of the S3 grammar and the words below.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import NamedTuple
 
 from obstore import exceptions
@@ -42,53 +41,86 @@ class Exists(Exception):
 
 
 class _Rule(NamedTuple):
+    """A refusal: by what it is known, and the words for it."""
+
     codes: frozenset[str]
+    statuses: frozenset[int]
+    mark: str
     problem: str
     fix: str
     setting: str
 
 
-def _rule(codes: str, problem: str, fix: str, setting: str) -> _Rule:
-    return _Rule(frozenset(codes.split()), problem, fix, setting)
-
-
 _KEYS = "AWS_ACCESS_KEY_ID"
+_DENIAL = _Rule(
+    frozenset({"AccessDenied", "AllAccessDisabled", "AccountProblem", "Unauthorized"}),
+    frozenset({401, 403}),
+    "",
+    "the credentials may not do this",
+    "grant them access to this bucket and prefix, or choose others with AWS_PROFILE or AWS_ACCESS_KEY_ID",
+    _KEYS,
+)
 _RULES = (
-    _rule(
-        "ExpiredToken ExpiredTokenException RequestExpired TokenRefreshRequired InvalidToken",
+    _Rule(
+        frozenset(
+            {
+                "ExpiredToken",
+                "ExpiredTokenException",
+                "RequestExpired",
+                "TokenRefreshRequired",
+                "InvalidToken",
+            }
+        ),
+        frozenset(),
+        "",
         "the credentials have expired",
-        "sign in again, then renew AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN or AWS_PROFILE",
+        "sign in again, then renew AWS_SESSION_TOKEN with its keys, or AWS_PROFILE",
         "AWS_SESSION_TOKEN",
     ),
-    _rule(
-        "InvalidAccessKeyId SignatureDoesNotMatch AuthorizationHeaderMalformed",
+    _Rule(
+        frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "AuthorizationHeaderMalformed"}),
+        frozenset(),
+        "",
         "the credentials are wrong",
         "correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE",
         _KEYS,
     ),
-    _rule("RequestTimeTooSkewed", "this machine's clock is wrong", "set the clock", "clock"),
-    _rule(
-        "NoSuchBucket InvalidBucketName",
+    _Rule(
+        frozenset({"RequestTimeTooSkewed"}),
+        frozenset(),
+        "",
+        "this machine's clock is wrong",
+        "set the clock",
+        "clock",
+    ),
+    _Rule(
+        frozenset({"NoSuchBucket", "InvalidBucketName"}),
+        frozenset(),
+        "",
         "there is no such bucket",
         "correct REACTOR_REGISTRY",
         "REACTOR_REGISTRY",
     ),
-    _rule(
-        "PermanentRedirect IllegalLocationConstraintException",
+    _Rule(
+        frozenset({"PermanentRedirect", "IllegalLocationConstraintException"}),
+        frozenset({301, 307, 308}),
+        "BareRedirect",
         "the bucket is in another region",
         "set AWS_REGION to the bucket's region",
         "AWS_REGION",
     ),
-    _rule(
-        "AccessDenied AllAccessDisabled AccountProblem Unauthorized",
-        "the credentials may not do this",
-        "grant them access to this bucket and prefix, or choose others with AWS_PROFILE",
-        _KEYS,
-    ),
+    _DENIAL,
 )
+_NO_KEYS = (
+    "no credentials were given",
+    "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE (a public bucket: AWS_SKIP_SIGNATURE=true)",
+    _KEYS,
+)
+_DENIED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
+_UNSUPPORTED = (exceptions.InvalidPathError, exceptions.NotSupportedError, ValueError, TypeError)
 #: Addresses where cloud machines find credentials; a failure there means that no others were given.
 _CREDENTIAL_HOSTS = ("169.254.169.254", "169.254.170.2", "fd00:ec2", "metadata.google.internal")
-_NEVER_BETTER = frozenset({400, 401, 403, 405, 409, 411, 501})
+_NEVER_BETTER = frozenset({400, 405, 409, 411, 501})
 _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
 
@@ -98,62 +130,29 @@ def translate(error: BaseException, where: str) -> Exception:
     text = str(error)
     code = match[1] if (match := _CODE.search(text)) else ""
     status = int(match[1]) if (match := _STATUS.search(text)) else 0
-    if any(host in text for host in _CREDENTIAL_HOSTS):
-        return refused(
-            where,
-            "no credentials were given",
-            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE "
-            "(a public bucket: AWS_SKIP_SIGNATURE=true)",
-            _KEYS,
-        )
-    for rule in _RULES:
-        if code in rule.codes:
-            return refused(f"{where} ({code})", rule.problem, rule.fix, rule.setting)
-    return _by_kind(error, text, status, code, where)
-
-
-def _by_kind(error: BaseException, text: str, status: int, code: str, where: str) -> Exception:
     said = code or (f"status {status}" if status else "")
-    kinds: tuple[tuple[bool, Callable[[], Exception]], ...] = (
-        (isinstance(error, exceptions.AlreadyExistsError), lambda: Exists(where)),
-        (isinstance(error, exceptions.PreconditionError) or status == 412, lambda: Changed(where)),
-        (isinstance(error, FileNotFoundError) or status == 404, lambda: Missing(where)),
-        (
-            "non-partial response" in text or "NotPartial" in text or status == 416,
-            lambda: RangeIgnored(where),
-        ),
-        (
-            status in {301, 307, 308},
-            lambda: refused(where, "the address moved", "set AWS_REGION", "AWS_REGION"),
-        ),
-        (
-            isinstance(
-                error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError | PermissionError
-            )
-            or status in {401, 403},
-            lambda: refused(f"{where} ({said})" if said else where, *_RULES[-1][1:]),
-        ),
-        (
-            status in _NEVER_BETTER,
-            lambda: refused(
-                f"{where} ({said})",
-                "the store refuses the request",
-                "look at REACTOR_REGISTRY",
-                "REACTOR_REGISTRY",
-            ),
-        ),
-        (
-            isinstance(
-                error, exceptions.InvalidPathError | exceptions.NotSupportedError | ValueError | TypeError
-            ),
-            lambda: refused(
-                where, "the store does not support this", "look at REACTOR_REGISTRY", "REACTOR_REGISTRY"
-            ),
-        ),
-    )
-    for applies, make in kinds:
-        if applies:
-            return make()
+    if any(host in text for host in _CREDENTIAL_HOSTS):
+        return refused(where, *_NO_KEYS)
+    for rule in _RULES:
+        if code in rule.codes or status in rule.statuses or (rule.mark and rule.mark in text):
+            return refused(f"{where} ({said})" if said else where, rule.problem, rule.fix, rule.setting)
+    if isinstance(error, exceptions.AlreadyExistsError):
+        return Exists(where)
+    if isinstance(error, exceptions.PreconditionError) or status == 412:
+        return Changed(where)
+    if isinstance(error, FileNotFoundError) or status == 404:
+        return Missing(where)
+    if "non-partial response" in text or "NotPartial" in text or status == 416:
+        return RangeIgnored(where)
+    if isinstance(error, _DENIED):
+        return refused(where, _DENIAL.problem, _DENIAL.fix, _DENIAL.setting)
+    if status in _NEVER_BETTER or isinstance(error, _UNSUPPORTED):
+        return refused(
+            f"{where} ({said})" if said else where,
+            "the store does not take this request",
+            "look whether REACTOR_REGISTRY is the address of such a store",
+            "REACTOR_REGISTRY",
+        )
     return Unavailable(_words(text, said))
 
 
