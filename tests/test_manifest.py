@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from reactor_runtime import VideoModel, __version__, author_module, weights_source
+from reactor_runtime import VideoModel, __version__, author_module
 from reactor_runtime.errors import ManifestError, ModelDefinitionError
 from reactor_runtime.manifest import Manifest
 from reactor_runtime.types import JsonObject
+from reactor_runtime.weights import resolve
 
 MODEL = """
 from reactor_runtime import VideoModel, command
@@ -51,7 +52,7 @@ Write = Callable[..., Path]
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     """Write a project: keys of its manifest over defaults (... takes one out), and its files by name."""
-    monkeypatch.setattr(weights_source, "folder", weights_source.folder)
+    monkeypatch.setattr(resolve, "folder", resolve.folder)
     path_before = list(sys.path)
     (tmp_path / "waves.py").write_text(MODEL)
 
@@ -87,7 +88,7 @@ def test_the_class_is_imported_and_constructed_with_args_and_overrides(project: 
     assert model_class.__name__ == "Waves"
     model = manifest.construct(model_class, {"seed": 7})
     assert model.args == (24, [1, 2], 7)  # type: ignore[attr-defined]
-    assert weights_source.folder == manifest.folder
+    assert resolve.folder == manifest.folder
 
 
 def test_a_constructor_with_kwargs_takes_any_argument(project: Write) -> None:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import reactor_runtime
-from reactor_runtime import VideoModel, command, weights_source
+from reactor_runtime import VideoModel, command
 from reactor_runtime.errors import ModelDefinitionError, WeightsMissing
 from reactor_runtime.schema import commands_of, describe
-from reactor_runtime.weights import names
+from reactor_runtime.weights import resolve
 
 
 @pytest.fixture(autouse=True)
-def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(weights_source, "folder", None)
-    yield tmp_path
-    weights_source.use(None)
+    monkeypatch.setattr(resolve, "folder", None)
+    return tmp_path
 
 
 def test_a_model_needs_no_constructor_and_a_command_stays_a_plain_method() -> None:
@@ -85,46 +83,16 @@ def test_a_reset_may_be_a_command_too() -> None:
     assert list(commands_of(Model)) == ["reset"]
 
 
-def test_weights_are_found_beside_the_manifest(working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weights_source, "folder", working_folder / "project")
-    (working_folder / "project" / "weights" / "LongLive").mkdir(parents=True)
-    assert VideoModel.weights("LongLive") == working_folder / "project" / "weights" / "LongLive"
-
-
-def test_without_a_manifest_they_are_found_in_the_working_folder(working_folder: Path) -> None:
-    (working_folder / "weights" / "Matrix-Game-2_0-base").mkdir(parents=True)
-    assert VideoModel.weights("Matrix-Game-2_0-base") == working_folder / "weights" / "Matrix-Game-2_0-base"
-
-
-def test_an_override_wins_and_must_be_a_folder(working_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (working_folder / "weights" / "Matrix-Game-2_0-base").mkdir(parents=True)
-    monkeypatch.setenv("REACTOR_WEIGHTS_MATRIX_GAME_2_0_BASE", str(working_folder))
-    assert VideoModel.weights("Matrix-Game-2_0-base") == working_folder
-    monkeypatch.setenv("REACTOR_WEIGHTS_MATRIX_GAME_2_0_BASE", str(working_folder / "nowhere"))
-    with pytest.raises(WeightsMissing, match="REACTOR_WEIGHTS_MATRIX_GAME_2_0_BASE"):
-        VideoModel.weights("Matrix-Game-2_0-base")
-
-
-def test_a_registry_is_asked_last(working_folder: Path) -> None:
-    asked: list[names.Ref] = []
-
-    def registry(ref: names.Ref) -> Path:
-        asked.append(ref)
-        return working_folder
-
-    weights_source.use(registry)
-    assert VideoModel.weights("LongLive@1.2") == working_folder
-    assert asked == [names.Ref("LongLive", "1.2")]
-    (working_folder / "weights" / "LongLive").mkdir(parents=True)
-    assert VideoModel.weights("LongLive") == working_folder / "weights" / "LongLive"
-    assert len(asked) == 1
-
-
-def test_missing_weights_say_where_to_put_them(working_folder: Path) -> None:
-    with pytest.raises(WeightsMissing) as caught:
-        VideoModel.weights("Wan2_1_VAE")
-    assert str(working_folder / "weights" / "Wan2_1_VAE") in str(caught.value)
-    assert "REACTOR_WEIGHTS_WAN2_1_VAE" in str(caught.value)
+@pytest.mark.parametrize("name", ["LongLive", "Wan2_1_VAE", "Matrix-Game-2_0-base"])
+def test_the_page_s_weights_are_found_beside_the_manifest_else_in_the_working_folder(
+    working_folder: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    for folder in (working_folder, working_folder / "project"):
+        (folder / "weights" / name).mkdir(parents=True)
+        (folder / "weights" / name / "model.pt").touch()
+    assert VideoModel.weights(name) == working_folder / "weights" / name
+    monkeypatch.setattr(resolve, "folder", working_folder / "project")
+    assert VideoModel.weights(name) == working_folder / "project" / "weights" / name
 
 
 @pytest.mark.parametrize(

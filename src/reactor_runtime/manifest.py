@@ -17,13 +17,13 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from . import __version__, author_module, weights_source
+from . import __version__, author_module
 from .author_module import did_you_mean
 from .errors import ManifestError, WeightsMissing
 from .model import VideoModel
 from .schema import describe
 from .types import JsonObject, ModelInfo
-from .weights import names
+from .weights import names, resolve
 
 FILE_NAME = "manifest.json"
 
@@ -99,7 +99,7 @@ class Manifest:
         Raises ManifestError, or ModelDefinitionError for a class whose commands cannot be served.
         """
         module_name, _, class_name = self.class_path.partition(":")
-        weights_source.folder = self.folder
+        resolve.folder = self.folder
         module = author_module.load(module_name, manifest=self.file)
         found = getattr(module, class_name, None)
         if found is None:

@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, overload
 
-from . import weights_source
 from .errors import ModelDefinitionError
 from .schema import COMMANDS, MARK, CommandMark, collect
 from .types import InputFrame
+from .weights import resolve
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -69,9 +69,10 @@ class VideoModel:
         """Return the local folder of these weights, complete and verified.
 
         `name` is as in the manifest, with an optional version: "LongLive", "LongLive@1.2". May block
-        for as long as a download takes. Raises WeightsMissing, which says what to do.
+        for as long as a download takes. Raises WeightsMissing, which says what to do; weights/resolve.py
+        says where is looked.
         """
-        return weights_source.resolve(name)
+        return resolve.resolve(name)
 
     __reactor_commands__: ClassVar[dict[str, Any]] = {}
 

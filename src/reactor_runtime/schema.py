@@ -15,7 +15,7 @@ import inspect
 import json
 import typing
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -207,6 +207,11 @@ def _define(
     }
     checked_by, parameters = _compile(where, name, fields)
     parameters.pop("title", None)
+    if twice := _exponential(parameters.get("$defs", {})):
+        raise ModelDefinitionError(
+            f"{where}: {' and '.join(twice)} are alternatives that contain themselves, which takes "
+            "exponential time to check.\n  Fix: tell them apart with Field(discriminator=...)."
+        )
     reply = hints.get("return")
     return CommandDefinition(
         name=name,
@@ -309,6 +314,37 @@ class _ParameterSchema(GenerateJsonSchema):
         if "properties" in described:
             described["additionalProperties"] = False
         return described
+
+
+def _exponential(definitions: JsonObject) -> list[str]:
+    """Return alternatives that lead back to where they stand: each level of nesting doubles the attempts."""
+    for name, body in definitions.items():
+        for choices in _alternatives(body):
+            named = [choice["$ref"].rsplit("/", 1)[-1] for choice in choices if "$ref" in choice]
+            recursive = [choice for choice in named if name in _reachable(choice, definitions)]
+            if len(recursive) > 1:
+                return recursive
+    return []
+
+
+def _alternatives(node: Any) -> Iterator[list[JsonObject]]:
+    if isinstance(node, dict):
+        if "anyOf" in node:
+            yield node["anyOf"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from _alternatives(item)
+
+
+def _reachable(name: str, definitions: JsonObject) -> set[str]:
+    waiting, seen = [name], {name}
+    while waiting:
+        text = json.dumps(definitions.get(waiting.pop(), {}))
+        found = {other for other in definitions if f'"#/$defs/{other}"' in text} - seen
+        seen |= found
+        waiting.extend(found)
+    return seen
 
 
 def _reply_schema(reply: type[BaseModel]) -> JsonObject:
