@@ -91,7 +91,7 @@ class Card {
     const options = { command: command.name, pictures, onInput: () => this.changed(), onEnter: single ? "plain" : "modified", plain: single };
     this.controls = fields.map((field) => makeControl(field, options));
     this.keypad = pads.length > 0 ? new Keypad(command, pads, () => this.submit()) : null;
-    const composer = single && ["text", "multiline"].includes(fields[0].kind);
+    const composer = single && ["text", "multiline"].includes(fields[0].kind) && !fields[0].nullable;
     this.button = this.live || this.keypad ? null : this.sendButton(composer);
     const [first] = this.controls;
     if (composer) first.body.append(this.button);

@@ -13,6 +13,7 @@ import { ServerError } from "./server.js";
 const RUNNING = new Set(["waiting", "streaming", "orphaned"]);
 const POLL_MS = 700;
 const POLL_FAILED_MS = 3_000;
+const BUSY_MS = 200;
 /** Pauses before each attempt to come back, in seconds; the last one repeats. */
 const RETRY_S = [0.5, 1, 2, 4, 8];
 /** A session that is just closing is over within the stop limit of the server. */
@@ -49,8 +50,11 @@ export class Session {
   async start() {
     const round = this.cancel();
     try {
-      await this.untilReady(round);
-      await this.enter(round);
+      const { running, document } = await this.untilReady(round);
+      // The session's request is on its way before the controls are built.
+      const entering = this.enter(round, running);
+      if (document) this.useSchema(document);
+      await entering;
     } catch (error) {
       if (error instanceof Cancelled || round !== this.round) return;
       this.fail(error);
@@ -82,74 +86,64 @@ export class Session {
     this.finish();
   }
 
+  /** Wait for the model. Return its session as it is now, and its schema unless that was used already. */
   async untilReady(round) {
-    let missed = 0;
-    for (;;) {
+    for (let missed = 0; ; missed += 1) {
       try {
-        const health = await this.server.health();
+        const [health, running, document] = await Promise.all([this.server.health(), this.server.session(), this.schemaReady ? null : this.server.schema()]);
         this.check(round);
         missed = 0;
-        if (!this.schemaReady) await this.readSchema(round);
-        if (health.ok && !["created", "loading"].includes(health.state)) {
-          if (!this.schemaReady) await this.readSchema(round);
-          return;
-        }
-        if (health.ok || ["created", "loading"].includes(health.state)) {
+        const loading = ["created", "loading"].includes(health.state);
+        if (health.ok && !loading) return { running, document };
+        if (document?.paths) this.useSchema(document);
+        if (loading) {
           this.show("loading", "Loading the model", health.detail || "This can take a few minutes the first time.", { busy: true });
-          await this.pause(round, POLL_MS);
         } else {
-          this.show("failed", "The model is not available", health.detail || "The operator's log has the details.", {});
-          await this.pause(round, POLL_FAILED_MS);
+          this.show("failed", "The model is not available", capital(health.detail) || "The operator's log has the details.", {});
         }
+        await this.pause(round, loading ? POLL_MS : POLL_FAILED_MS);
       } catch (error) {
         this.check(round);
-        if (!(error instanceof ServerError)) throw error;
-        if (error.status === 401 || error.status === 403) throw error;
+        if (!(error instanceof ServerError) || isLocked(error)) throw error;
         await this.countdown(round, RETRY_S[Math.min(missed + 1, RETRY_S.length - 1)], (left) => {
           this.show("gone", "The server is not reachable", `Is it still running, and is this address right? Trying again in ${left} s.`, { canStart: true });
         });
-        missed += 1;
       }
     }
   }
 
-  async readSchema(round) {
-    const document = await this.server.schema();
-    this.check(round);
-    if (!document.paths) return;
+  useSchema(document) {
     this.schemaReady = true;
     this.onSchema(document);
   }
 
-  /** Join the running session or start one; a session that is closing is waited for. */
-  async enter(round) {
+  /** Join the session that runs or start one; one that is closing is waited for. */
+  async enter(round, running) {
     this.show("connecting", "Connecting", "", { busy: true, canStop: true });
     const untilMs = performance.now() + CLOSING_MS;
     for (;;) {
       try {
-        const { descriptor, created } = await this.startOrJoin();
-        this.check(round);
-        this.descriptor = descriptor;
-        this.creator = created;
+        await this.startOrJoin(round, running);
         break;
       } catch (error) {
         this.check(round);
         const wait = error instanceof ServerError && (error.status === 409 || error.status === 503);
         if (!wait || performance.now() > untilMs) throw error;
-        this.show("connecting", "Waiting for the model", error.message, { busy: true, canStop: true });
-        await this.pause(round, 300);
-        if (error.status === 503) await this.untilReady(round);
+        this.show("connecting", "Waiting for the model", capital(error.message), { busy: true, canStop: true });
+        await this.pause(round, BUSY_MS);
+        ({ running } = await this.untilReady(round));
       }
     }
     await this.connect(round, { again: false });
   }
 
-  async startOrJoin() {
-    const running = await this.server.session();
-    if (RUNNING.has(running.state) && running.capabilities) return { descriptor: running, created: wasCreated(running.session_id) };
-    const descriptor = await this.server.startSession();
-    rememberCreated(descriptor.session_id);
-    return { descriptor, created: true };
+  async startOrJoin(round, running) {
+    const join = RUNNING.has(running.state) && running.capabilities;
+    const descriptor = join ? running : await this.server.startSession();
+    this.check(round);
+    this.descriptor = descriptor;
+    this.creator = join ? wasCreated(descriptor.session_id) : true;
+    if (!join) rememberCreated(descriptor.session_id);
   }
 
   async connect(round, { again }) {
@@ -205,7 +199,7 @@ export class Session {
         return;
       } catch (error) {
         this.check(round);
-        if (error instanceof ServerError && (error.status === 401 || error.status === 403)) throw error;
+        if (isLocked(error)) throw error;
         if (error instanceof ServerError && (error.status === 400 || error.status === 404)) {
           this.finish();
           return;
@@ -225,7 +219,7 @@ export class Session {
 
   fail(error) {
     this.cancel();
-    if (error instanceof ServerError && (error.status === 401 || error.status === 403)) {
+    if (isLocked(error)) {
       this.show("locked", "This model is protected", this.server.token ? "This access token was not accepted. Check it and try again." : "Enter the access token that the operator gave you.", {});
     } else {
       this.show("ended", "Could not connect", error.message, { canStart: true });
@@ -264,6 +258,8 @@ export class Session {
 }
 
 class Cancelled extends Error {}
+
+const isLocked = (error) => error instanceof ServerError && (error.status === 401 || error.status === 403);
 
 const capital = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
 
