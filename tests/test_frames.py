@@ -208,6 +208,7 @@ def test_a_refused_frame_does_not_decide_the_range() -> None:
     assert normalizer.normalize(np.full((HEIGHT, WIDTH, 3), 1.0))[0].max() == 255
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(st.integers(0, 17), max_size=5),

@@ -122,12 +122,14 @@ def test_nothing_imports_torch_when_it_is_imported() -> None:
     assert importers == []
 
 
+@pytest.mark.slow
 def test_the_server_loads_no_author_code() -> None:
     loaded = loaded_by("\n".join(f"import reactor_runtime.{module}" for module in SERVER))
     authors = {f"reactor_runtime.{name}" for name in ("model", "manifest", "images", "context", "runner")}
     assert loaded.isdisjoint(authors | {"torch"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "statement", ["import reactor_runtime", "from reactor_runtime import VideoModel, command, CommandError"]
 )
@@ -135,6 +137,7 @@ def test_the_author_s_surface_loads_neither_torch_nor_media_nor_server(statement
     assert loaded_by(statement).isdisjoint(MEDIA | {"fastapi", "starlette", "uvicorn", "typer", "rich"})
 
 
+@pytest.mark.slow
 def test_importing_the_package_alone_loads_nothing_else() -> None:
     mine = {name for name in loaded_by("import reactor_runtime") if name.startswith("reactor_runtime")}
     assert mine == {"reactor_runtime"}

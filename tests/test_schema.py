@@ -625,6 +625,7 @@ VALID = st.fixed_dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=300)
 @given(VALID)
 def test_what_the_schema_allows_is_accepted(given: JsonObject) -> None:
@@ -633,6 +634,7 @@ def test_what_the_schema_allows_is_accepted(given: JsonObject) -> None:
     assert all(type(found[name]) is not float or math.isfinite(found[name]) for name in found)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=600, suppress_health_check=[HealthCheck.too_slow])
 @given(VALID, st.sampled_from(sorted(EVERYTHING.parameters["properties"])) | TEXTS, VALUES)
 def test_what_the_schema_forbids_is_refused_and_nothing_else_is_raised(
