@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from reactor_runtime.config import Settings
 from reactor_runtime.errors import ModelFailed
 from reactor_runtime.host import ModelHost
 from reactor_runtime.types import (
@@ -96,6 +97,11 @@ class Recording:
         host.send_command(CommandCall(command_id, name, arguments))
         await self.until(lambda: any(o.command_id == command_id for o in self.outcomes), within_s)
         return next(o for o in self.outcomes if o.command_id == command_id)
+
+
+def settings(**values: Any) -> Settings:
+    """Return settings that no environment variable changes."""
+    return Settings.load(values, {})
 
 
 def watch(host: ModelHost, interval_s: float = 0.005) -> None:

@@ -118,8 +118,11 @@ class Stage:
 
     def ask(self, name: str, **arguments: Any) -> CommandOutcome:
         asked = self.send(name, **arguments)
-        self.until(lambda: any(outcome.command_id == asked for outcome in self.outcomes))
+        self.until_answered(asked)
         return next(outcome for outcome in self.outcomes if outcome.command_id == asked)
+
+    def until_answered(self, asked: int) -> None:
+        self.until(lambda: any(outcome.command_id == asked for outcome in self.outcomes))
 
     def show_input(self, value: int) -> bool:
         return self.runner.input(InputFrame(picture(value), value, time.monotonic()))

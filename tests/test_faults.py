@@ -1,7 +1,7 @@
 """What a model can do to the server, and what the server promises about it (promises 10 to 19, 40).
 
-Each test runs a FaultyModel in a real model process and holds a figure. The figures are the promises'; NOISE_S is
-what a machine whose cores are shared may add to a time.
+Each test runs a FaultyModel in a real model process and holds a figure. The figures are the promises'; NOISE_S is what a
+machine whose cores are shared may add to a time.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from typing import Any
 
 import psutil
 import pytest
-from host_events import Recording, watch, write_manifest, write_model
+from host_events import Recording, settings, watch, write_manifest, write_model
 
 from reactor_runtime import limits
-from reactor_runtime.config import Settings
 from reactor_runtime.errors import ModelCrashed, ModelFailed, ModelHung, ModelOutOfMemory
 from reactor_runtime.host import HostState
 from reactor_runtime.worker.parent import ProcessHost
@@ -35,12 +34,12 @@ Served = tuple[ProcessHost, Recording]
 
 @asynccontextmanager
 async def serving(
-    folder: Path, *, model: str = "FaultyModel", args: dict[str, Any] | None = None, **settings: Any
+    folder: Path, *, model: str = "FaultyModel", args: dict[str, Any] | None = None, **limits_s: Any
 ) -> AsyncIterator[Served]:
     """A loaded model with a session that somebody watches, and frames that flow."""
     events = Recording()
     manifest = write_manifest(folder, f"reactor_runtime.testing:{model}", **(args or {}))
-    host = ProcessHost(events, manifest, {}, Settings(**settings))
+    host = ProcessHost(events, manifest, {}, settings(**limits_s))
     try:
         await host.load()
         host.start_session("first")
@@ -156,7 +155,7 @@ class Model(VideoModel):
         await asyncio.Event().wait()
 """
     events = Recording()
-    host = ProcessHost(events, write_model(tmp_path, source), {}, Settings(hang_s=0.5))
+    host = ProcessHost(events, write_model(tmp_path, source), {}, settings(hang_s=0.5))
     await host.load()
     host.start_session("s")
     watch(host)
@@ -170,7 +169,7 @@ class Model(VideoModel):
 async def test_loading_and_the_first_frame_have_limits_of_their_own(tmp_path: Path) -> None:
     events = Recording()
     manifest = write_manifest(tmp_path, "reactor_runtime.testing:FaultyModel", load_fault="hang")
-    host = ProcessHost(events, manifest, {}, Settings(load_s=2.0, hang_s=0.1))
+    host = ProcessHost(events, manifest, {}, settings(load_s=2.0, hang_s=0.1))
     began_s = time.monotonic()
     with pytest.raises(ModelHung, match="loading"):
         await host.load()
@@ -189,7 +188,7 @@ class Model(VideoModel):
         while True:
             yield np.zeros((32, 32, 3), np.uint8)
 """
-    host = ProcessHost(events, write_model(tmp_path, source), {}, Settings(hang_s=0.5, first_frame_s=5))
+    host = ProcessHost(events, write_model(tmp_path, source), {}, settings(hang_s=0.5, first_frame_s=5))
     await host.load()
     host.start_session("compiles")
     watch(host)
@@ -211,7 +210,7 @@ class Model(VideoModel):
 """
     events = Recording()
     events.hold = True
-    host = ProcessHost(events, write_model(tmp_path, source), {}, Settings(hang_s=0.3, first_frame_s=0.3))
+    host = ProcessHost(events, write_model(tmp_path, source), {}, settings(hang_s=0.3, first_frame_s=0.3))
     await host.load()
     host.start_session("s")
     await asyncio.sleep(2.0)
@@ -262,7 +261,7 @@ async def test_a_crash_while_loading_is_what_load_raises(tmp_path: Path) -> None
     ]:
         events = Recording()
         manifest = write_manifest(tmp_path, "reactor_runtime.testing:FaultyModel", load_fault=load_fault)
-        host = ProcessHost(events, manifest, {}, Settings())
+        host = ProcessHost(events, manifest, {}, settings())
         with pytest.raises(error, match=text):
             await host.load()
         assert host.state is HostState.FAILED

@@ -73,8 +73,14 @@ async def test_the_watchdog_calls_once_at_the_limit_and_not_while_there_is_life(
     words = words_of(bytearray(PULSE_BYTES))
     pulse = Pulse(words, MODEL_LANE)
     hangs: list[tuple[PulseState, float, float]] = []
+    hung = asyncio.Event()
+
+    def on_hang(state: PulseState, silent_s: float) -> None:
+        hangs.append((state, silent_s, time.monotonic()))
+        hung.set()
+
     limits = PulseLimits(load_s=9, first_frame_s=9, hang_s=0.3)
-    watchdog = Watchdog(words, limits, lambda state, s: hangs.append((state, s, time.monotonic())))
+    watchdog = Watchdog(words, limits, on_hang)
     pulse.enter(PulseState.BUSY)
     for _ in range(10):
         await asyncio.sleep(0.05)
@@ -84,8 +90,7 @@ async def test_the_watchdog_calls_once_at_the_limit_and_not_while_there_is_life(
         await asyncio.sleep(0.5)
     assert hangs == []
     silent_from_s = time.monotonic()
-    while not hangs and time.monotonic() - silent_from_s < 5:
-        await asyncio.sleep(0.005)
+    await asyncio.wait_for(hung.wait(), 5)
     ((state, silent_s, at_s),) = hangs
     assert state is PulseState.BUSY
     assert silent_s >= 0.3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def test_slots_in_flight_never_overlap_and_stay_within_the_memory(steps: list[St
         elif flying:
             books.release(flying.pop(number % len(flying)).ticket)
         spans = sorted((slot.offset, slot.offset + slot.size_bytes) for slot in flying)
-        assert all(before[1] <= after[0] for before, after in zip(spans, spans[1:], strict=False))
+        assert all(before[1] <= after[0] for before, after in pairwise(spans))
         assert not spans or (spans[0][0] >= 0 and spans[-1][1] <= 16 * PAGE)
         assert len(books) == len(flying) <= 5
 

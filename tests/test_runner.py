@@ -421,7 +421,7 @@ def test_sessions_and_commands_in_any_interleaving_lose_nothing(model_class: typ
             first = stage.send("set_value", value=1)
             stage.send("where")
             last = stage.send("typed")
-            stage.until(lambda last=last: any(o.command_id == last for o in stage.outcomes))
+            stage.until_answered(last)
             assert {o.command_id for o in stage.outcomes} >= set(range(first, last + 1))
             ended = len(stage.ended)
             stage.runner.stop()

@@ -18,7 +18,7 @@ import json
 import struct
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -169,8 +169,8 @@ def encode(record: ToModel | ToServer) -> bytes:
 
 
 @functools.cache
-def _names_of(record_class: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(record_class))
+def _names_of(record_class: Hashable) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(record_class))  # type: ignore[arg-type]
 
 
 # Bytes → values -----------------------------------------------------------------------------------------
