@@ -126,10 +126,13 @@ def test_an_upload_is_the_argument_of_its_name() -> None:
     assert arguments["more"] is None
 
 
-def test_a_reference_inside_the_arguments_finds_its_upload() -> None:
-    file = UploadedFile("id-1", "x.png", "image/png", file_of("PNG"))
-    reference = {"upload_id": "id-1", "name": "x.png", "mime_type": "image/png", "size": 9}
-    call = CommandCall(1, "show", {"photo": reference, "more": [reference]}, {"id-1": file})
+@pytest.mark.parametrize(
+    "spelled", ["0a1b2c3d-0000-4000-8000-00000000ffff", "0A1B2C3D00004000800000000000FFFF"]
+)
+def test_a_reference_inside_the_arguments_finds_its_upload(spelled: str) -> None:
+    file = UploadedFile("0a1b2c3d00004000800000000000ffff", "x.png", "image/png", file_of("PNG"))
+    reference = {"upload_id": spelled, "name": "x.png", "mime_type": "image/png", "size": 9}
+    call = CommandCall(1, "show", {"photo": reference, "more": [reference]}, {spelled: file})
     assert [picture.size for picture in SHOW.arguments(call)["more"]] == [SIZE]
 
 

@@ -56,10 +56,10 @@ def _with_uploads(
 ) -> tuple[JsonObject, dict[str, UploadedFile]]:
     """Put a reference where an upload was named beside the arguments, which is how clients send them.
 
-    An upload that is referred to from inside the arguments comes under its own id.
+    An upload that is referred to from inside the arguments comes under its id, as the client spelled it.
     """
     arguments = dict(call.arguments)
-    uploads = {file.upload_id: file for file in call.uploads.values()}
+    uploads = {file.upload_id: file for file in call.uploads.values()} | dict(call.uploads)
     for name, file in call.uploads.items():
         if name in properties:
             arguments[name] = {
@@ -68,7 +68,7 @@ def _with_uploads(
                 "mime_type": file.mime_type,
                 "size": len(file.data),
             }
-        elif name != file.upload_id:
+        elif name.replace("-", "").lower() != file.upload_id.replace("-", "").lower():
             raise CommandRejected(f"{_printable(name)}: unexpected argument", field=_printable(name))
     return arguments, uploads
 
