@@ -51,7 +51,7 @@ class Partial:
     def __init__(self, path: Path, owner: int) -> None:
         self.path = path
         self._owner = owner
-        self._journal: int | None = None
+        self._journal = -1
         self.known: dict[str, Known] = {}
 
     @property
@@ -128,8 +128,12 @@ class Partial:
     def open(self, path: str, *, size: int) -> int:
         """Open a file for reading and writing at its full length, keeping what it holds."""
         descriptor = open_beneath(self.files, path, os.O_RDWR | os.O_CREAT)
-        if os.fstat(descriptor).st_size != size:
-            os.ftruncate(descriptor, size)
+        try:
+            if os.fstat(descriptor).st_size != size:
+                os.ftruncate(descriptor, size)
+        except OSError:
+            os.close(descriptor)
+            raise
         return descriptor
 
     def restart(self, path: str) -> None:
@@ -153,7 +157,7 @@ class Partial:
         self._write({"stamp": stamp})
 
     def _write(self, record: dict[str, object]) -> None:
-        if self._journal is None:
+        if self._journal < 0:
             raise AssertionError("begin() comes first")
         os.write(self._journal, json.dumps(record, separators=(",", ":")).encode() + b"\n")
 
@@ -163,11 +167,13 @@ class Partial:
         self.close()
 
     def close(self) -> None:
-        """Let go. What is on disk stays for the next one. May be called twice."""
+        """Let go. What is on disk stays for the next one, unless it was published. May be called twice."""
+        if self._owner >= 0 and not self.files.exists():
+            shutil.rmtree(self.path, ignore_errors=True)
         for descriptor in (self._journal, self._owner):
-            if descriptor is not None and descriptor >= 0:
+            if descriptor >= 0:
                 os.close(descriptor)
-        self._journal, self._owner = None, -1
+        self._journal = self._owner = -1
 
 
 def orphans(paths: names.CachePaths) -> list[Path]:

@@ -189,7 +189,7 @@ class Store:
             return request()
         except (BaseError, OSError, ValueError, TypeError) as error:
             ours = translate(error, self.address)
-        if isinstance(ours, StoreRefused | Unavailable | expected):
+        if isinstance(ours, (StoreRefused, Unavailable, *expected)):
             raise ours
         raise refused(
             self.address, "it does not answer as a store does", "correct REACTOR_REGISTRY", "REACTOR_REGISTRY"
