@@ -372,7 +372,7 @@ def test_a_refusal_is_shown_at_the_nested_field_it_names(page: Page) -> None:
     schema = create_model("act", scene=(Scene, ...)).model_json_schema()
     shown = run(
         page,
-        "controls, schema",
+        "compound, controls, schema",
         """
         const control = m.makeControl(m.readSchema(x).commands[0].fields[0], {command: 'act', onInput() {}});
         document.querySelector('main').append(control.element);
@@ -565,7 +565,7 @@ def test_keys_drive_the_model_but_are_never_taken_from_a_text_field(page: Page) 
     page.get_by_label("Prompt").press_sequentially("wasd f")
     assert page.evaluate("[sent, own]") == [[], []]
     assert page.get_by_label("Prompt").input_value() == "wasd f"
-    page.get_by_label("Prompt").blur()
+    page.keyboard.press("Escape")
     page.keyboard.down("w")
     expect(page.get_by_test_id("key-control.keyboard_key-W")).to_have_attribute("aria-pressed", "true")
     page.keyboard.up("w")

@@ -31,7 +31,14 @@ const tracker = new DelayTracker(stage.frames, onDelay);
 const overlay = new Overlay(byId("overlay"), { frames: stage.frames, delays: tracker.delays });
 const sheet = new Sheet(byId("panel"), byId("sheet-handle"));
 const commands = new Commands(byId("commands"), { send, announce });
-const session = new Session(server, { onView, onSchema, onStream: (stream) => stage.show(stream), onMessage, onConnected, onLost });
+const session = new Session(server, {
+  onView,
+  onSchema,
+  onStream: (stream) => stage.show(stream),
+  onMessage,
+  onConnected,
+  onLost,
+});
 /** Commands whose answer somebody waits for: request id → {receipt, shown} resolvers. */
 const awaited = new Map();
 let requestCount = 0;
@@ -58,7 +65,9 @@ async function send(name, args, uploads = [], onId = () => {}) {
   const text = encodeCommand(name, args, { requestId, uploads: references });
   const bytes = sizeBytes(text);
   if (bytes > MESSAGE_MAX_BYTES) {
-    throw new Error(`This is too large to send: ${Math.ceil(bytes / 1024)} KiB, and ${MESSAGE_MAX_BYTES / 1024} KiB fit.`);
+    throw new Error(
+      `This is too large to send: ${Math.ceil(bytes / 1024)} KiB, and ${MESSAGE_MAX_BYTES / 1024} KiB fit.`,
+    );
   }
   onId(requestId);
   tracker.sent(requestId, name, performance.now());
@@ -69,7 +78,9 @@ async function send(name, args, uploads = [], onId = () => {}) {
   return requestId;
 }
 
-/** For tests: send a command and wait until it was answered and until it was seen (`shown` may stay pending). */
+/**
+ * For tests: send a command and wait until it was answered and until it was seen (`shown` may stay pending).
+ */
 async function sendCommand(name, args = {}) {
   const promises = {};
   await send(name, args, [], (id) => {
@@ -99,11 +110,22 @@ function onReceipt(receipt) {
 
 const RUNTIME = {
   commandReceipt: onReceipt,
-  commandShown: ({ request_id: requestId, rtp_timestamp: rtp }) => tracker.shown(requestId, rtp ?? null, performance.now()),
+  commandShown: ({ request_id: requestId, rtp_timestamp: rtp }) =>
+    tracker.shown(requestId, rtp ?? null, performance.now()),
   stats: (values) => overlay.setServer(values),
   // What ends the session is told by the cover.
-  notice: ({ message, code }) => code in ENDINGS || notices.show(capital(String(message ?? code ?? "")), "problem"),
-  moderation: ({ message, action }) => notices.show(String(message || (action === "terminate" ? "The session was ended by a moderator." : "A moderator asks you to change your input.")), "problem"),
+  notice: ({ message, code }) =>
+    code in ENDINGS || notices.show(capital(String(message ?? code ?? "")), "problem"),
+  moderation: ({ message, action }) =>
+    notices.show(
+      String(
+        message ||
+          (action === "terminate"
+            ? "The session was ended by a moderator."
+            : "A moderator asks you to change your input."),
+      ),
+      "problem",
+    ),
   sessionEnded: ({ reason }) => session.ended(String(reason ?? "")),
 };
 
@@ -125,6 +147,8 @@ function onConnected(connection) {
   overlay.watch(connection);
   commands.setConnected(true);
   webcam?.attach(connection);
+  // A model that shows one picture and then waits may have shown it already.
+  if (stage.frames.frames.length > 0) session.firstFrame();
 }
 
 function onLost() {
@@ -148,7 +172,12 @@ function onSchema(openapi) {
   const input = schema.tracks.find((track) => track.kind === "video" && track.direction === "in");
   for (const id of ["camera", "video-file"]) byId(id).hidden = !input;
   byId("sound").hidden = !schema.tracks.some((track) => track.kind === "audio" && track.direction === "out");
-  if (input) webcam = new Webcam({ trackName: input.name, onChange: onSharing, onProblem: (text) => notices.show(text, "problem") });
+  if (input)
+    webcam = new Webcam({
+      trackName: input.name,
+      onChange: onSharing,
+      onProblem: (text) => notices.show(text, "problem"),
+    });
 }
 
 function onView(view) {
@@ -161,13 +190,16 @@ function onView(view) {
   byId("progress").hidden = !view.busy;
   byId("token-form").hidden = view.name !== "locked";
   byId("cover-start").hidden = !view.canStart;
-  byId("cover-start-text").textContent = view.name === "reconnecting" || view.name === "gone" ? "Try now" : "Start";
+  byId("cover-start-text").textContent =
+    view.name === "reconnecting" || view.name === "gone" ? "Try now" : "Start";
   byId("start").hidden = !view.canStart || view.canStop;
   byId("stop").hidden = !view.canStop;
   byId("stop-text").textContent = session.creator ? "Stop" : "Leave";
   byId("capture").disabled = view.name !== "live";
   // A countdown is seen and not read out every second.
-  announce(view.name === "reconnecting" || view.name === "gone" ? view.title : `${view.title}. ${view.detail}`);
+  announce(
+    view.name === "reconnecting" || view.name === "gone" ? view.title : `${view.title}. ${view.detail}`,
+  );
   if (view.name === "locked") byId("token").focus();
   // Nobody is filmed for a session that is over.
   if (["ended", "failed", "locked"].includes(view.name) && webcam?.sharing) webcam.stop();
@@ -188,7 +220,8 @@ setInterval(() => {
   const last = stage.frames.frames.at(-1);
   const stillMs = last ? performance.now() - last.displayMs : 0;
   document.body.dataset.stalled = String(stillMs > STALLED_MS);
-  byId("state").textContent = stillMs > STALLED_MS ? `Live, no new picture for ${Math.floor(stillMs / 1000)} s` : "Live";
+  byId("state").textContent =
+    stillMs > STALLED_MS ? `Live, no new picture for ${Math.floor(stillMs / 1000)} s` : "Live";
 }, 1000);
 
 // Input to the model ---------------------------------------------------------------------------------------
@@ -198,14 +231,19 @@ function onSharing(sharing) {
   preview.hidden = sharing === null;
   byId("preview-video").srcObject = sharing?.stream ?? null;
   preview.classList.toggle("mirror", sharing?.from === "camera");
-  byId("preview-label").textContent = sharing?.from === "file" ? "Your video goes to the model" : "Your camera goes to the model";
+  byId("preview-label").textContent =
+    sharing?.from === "file" ? "Your video goes to the model" : "Your camera goes to the model";
   byId("camera").setAttribute("aria-pressed", String(sharing?.from === "camera"));
   byId("video-file").setAttribute("aria-pressed", String(sharing?.from === "file"));
   announce(sharing === null ? "Your video is no longer shared." : byId("preview-label").textContent);
 }
 
-byId("camera").addEventListener("click", () => (webcam.sharing && webcam.from === "camera" ? webcam.stop() : webcam.shareCamera()));
-byId("video-file").addEventListener("click", () => (webcam.sharing && webcam.from === "file" ? webcam.stop() : byId("video-file-input").click()));
+byId("camera").addEventListener("click", () =>
+  webcam.sharing && webcam.from === "camera" ? webcam.stop() : webcam.shareCamera(),
+);
+byId("video-file").addEventListener("click", () =>
+  webcam.sharing && webcam.from === "file" ? webcam.stop() : byId("video-file-input").click(),
+);
 byId("preview-stop").addEventListener("click", () => webcam.stop());
 byId("video-file-input").addEventListener("change", ({ target }) => {
   if (target.files[0]) webcam.shareFile(target.files[0]);
@@ -227,7 +265,10 @@ async function capture() {
   const picture = await stage.capture();
   if (!picture) return;
   const stamp = new Date().toISOString().slice(0, 19).replace(/[T:]/g, "-");
-  const link = el("a", { href: URL.createObjectURL(picture), download: `${(modelName || "frame").replace(/[^\w.-]+/g, "-")}-${stamp}.png` });
+  const link = el("a", {
+    href: URL.createObjectURL(picture),
+    download: `${(modelName || "frame").replace(/[^\w.-]+/g, "-")}-${stamp}.png`,
+  });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   notices.show("Picture saved.");
@@ -254,13 +295,16 @@ function toggleSound() {
 }
 
 const help = byId("help");
-const shortcuts = new Shortcuts({
-  "?": { label: "Show this help", run: () => help.showModal() },
-  f: { label: "Full screen", run: () => stage.toggleFullScreen().catch(() => {}) },
-  o: { label: "Numbers: rate, delay, network", run: () => toggleOverlay() },
-  c: { label: "Save the picture", run: capture },
-  h: { label: "Hide or show the controls", run: () => sheet.toggle() },
-}, byId("help-list"));
+const shortcuts = new Shortcuts(
+  {
+    "?": { label: "Show this help", run: () => help.showModal() },
+    f: { label: "Full screen", run: () => stage.toggleFullScreen().catch(() => {}) },
+    o: { label: "Numbers: rate, delay, network", run: () => toggleOverlay() },
+    c: { label: "Save the picture", run: capture },
+    h: { label: "Hide or show the controls", run: () => sheet.toggle() },
+  },
+  byId("help-list"),
+);
 
 byId("start").addEventListener("click", begin);
 byId("cover-start").addEventListener("click", begin);

@@ -1,9 +1,12 @@
 /**
- * Send at most so often, and always the newest value: what a slider needs. Pure but for its clock and timer, which
- * tests replace.
+ * Send at most so often, and always the newest value: what a slider needs. Pure but for its clock and timer,
+ * which tests replace.
  */
 export class LatestWins {
-  constructor(send, { intervalMs = 50, now = () => performance.now(), schedule = setTimeout, cancel = clearTimeout } = {}) {
+  constructor(
+    send,
+    { intervalMs = 50, now = () => performance.now(), schedule = setTimeout, cancel = clearTimeout } = {},
+  ) {
     this.send = send;
     this.intervalMs = intervalMs;
     this.now = now;

@@ -1,12 +1,14 @@
 /**
  * The panel of commands: a card for each, and under it what became of the last one sent.
  *
- * A command with one slider, choice or switch applies while it is moved, at most twenty times a second and always the
- * newest value. One without arguments is a button. One with single-letter choices is a keypad. All others have a form.
+ * A command with one slider, choice or switch applies while it is moved, at most twenty times a second and
+ * always the newest value. One without arguments is a button. One with single-letter choices is a keypad. All
+ * others have a form.
  */
 
 import { LatestWins } from "./coalesce.js";
-import { makeControl, passOn } from "./controls.js";
+import { passOn } from "./compound.js";
+import { makeControl } from "./controls.js";
 import { el, icon } from "./dom.js";
 import { Keypad } from "./keypad.js";
 import { padsOf } from "./keys.js";
@@ -33,9 +35,19 @@ export class Commands {
     for (const card of cards) this.cards.set(card.command.name, card);
     this.keypads = cards.map((card) => card.keypad).filter(Boolean);
     const plain = cards.filter((card) => card.command.fields.length === 0);
-    const actions = plain.length > 0 && el("section", { class: "card actions", "aria-label": "Actions" }, plain.map((card) => card.element));
-    this.root.replaceChildren(...cards.filter((card) => !plain.includes(card)).map((card) => card.element), ...(actions ? [actions] : []));
-    if (commands.length === 0) this.root.append(el("p", { class: "empty" }, "This model has no commands. Lean back and watch."));
+    const actions =
+      plain.length > 0 &&
+      el(
+        "section",
+        { class: "card actions", "aria-label": "Actions" },
+        plain.map((card) => card.element),
+      );
+    this.root.replaceChildren(
+      ...cards.filter((card) => !plain.includes(card)).map((card) => card.element),
+      ...(actions ? [actions] : []),
+    );
+    if (commands.length === 0)
+      this.root.append(el("p", { class: "empty" }, "This model has no commands. Lean back and watch."));
     this.root.setAttribute("aria-busy", "false");
   }
 
@@ -47,7 +59,9 @@ export class Commands {
 
   /** A picture from the clipboard: to the card with the focus, else to the first that takes one. */
   paste(blob) {
-    const taking = [...this.cards.values()].flatMap((card) => card.controls.filter((control) => control.accepts));
+    const taking = [...this.cards.values()].flatMap((card) =>
+      card.controls.filter((control) => control.accepts),
+    );
     const control = taking.find(({ element }) => element.contains(document.activeElement)) ?? taking[0];
     control?.accepts(blob);
     return control !== undefined;
@@ -72,23 +86,49 @@ class Card {
     this.controls = [];
     const pads = padsOf(command);
     const fields = command.fields.filter((field) => !pads.some((pad) => pad.field === field.name));
-    this.live = pads.length === 0 && fields.length === 1 && LIVE_KINDS.has(fields[0].kind) && !fields[0].nullable;
+    this.live =
+      pads.length === 0 && fields.length === 1 && LIVE_KINDS.has(fields[0].kind) && !fields[0].nullable;
     this.throttle = this.live ? new LatestWins(() => this.submit(), { intervalMs: LIVE_INTERVAL_MS }) : null;
-    this.status = el("p", { class: "status", role: this.live ? undefined : "status", data: { testid: `status-${command.name}`, state: "" } });
+    this.status = el("p", {
+      class: "status",
+      role: this.live ? undefined : "status",
+      data: { testid: `status-${command.name}`, state: "" },
+    });
     this.element = command.fields.length === 0 ? this.plain() : this.form(fields, pads);
   }
 
   /** A command without arguments. */
   plain() {
-    this.button = el("button", { type: "button", class: "action", title: this.command.description, data: { testid: `send-${this.command.name}` }, on: { click: () => this.submit() } }, this.command.label);
-    return el("div", { class: "action-cell", data: { testid: `command-${this.command.name}` } }, this.button, this.status);
+    this.button = el(
+      "button",
+      {
+        type: "button",
+        class: "action",
+        title: this.command.description,
+        data: { testid: `send-${this.command.name}` },
+        on: { click: () => this.submit() },
+      },
+      this.command.label,
+    );
+    return el(
+      "div",
+      { class: "action-cell", data: { testid: `command-${this.command.name}` } },
+      this.button,
+      this.status,
+    );
   }
 
   form(fields, pads) {
     const { command } = this;
     const pictures = Math.max(1, fields.filter((field) => field.kind === "image").length);
     const single = fields.length === 1 && pads.length === 0;
-    const options = { command: command.name, pictures, onInput: () => this.changed(), onEnter: single ? "plain" : "modified", plain: single };
+    const options = {
+      command: command.name,
+      pictures,
+      onInput: () => this.changed(),
+      onEnter: single ? "plain" : "modified",
+      plain: single,
+    };
     this.controls = fields.map((field) => makeControl(field, options));
     this.keypad = pads.length > 0 ? new Keypad(command, pads, () => this.submit()) : null;
     const composer = single && ["text", "multiline"].includes(fields[0].kind) && !fields[0].nullable;
@@ -97,12 +137,30 @@ class Card {
     if (composer) first.body.append(this.button);
     const form = el(
       "form",
-      { class: `card${composer ? " composer" : ""}${this.keypad ? " keys-card" : ""}`, noValidate: true, autocomplete: "off", "aria-label": command.label, data: { testid: `command-${command.name}`, live: String(this.live) } },
-      el("header", { class: "card-head" }, el("h3", {}, command.label), single ? first.beside : null, this.keypad ? this.status : null),
+      {
+        class: `card${composer ? " composer" : ""}${this.keypad ? " keys-card" : ""}`,
+        noValidate: true,
+        autocomplete: "off",
+        "aria-label": command.label,
+        data: { testid: `command-${command.name}`, live: String(this.live) },
+      },
+      el(
+        "header",
+        { class: "card-head" },
+        el("h3", {}, command.label),
+        single ? first.beside : null,
+        this.keypad ? this.status : null,
+      ),
       command.description ? el("p", { class: "about" }, command.description) : null,
       this.keypad?.element,
       this.controls.map((control) => control.element),
-      el("footer", { class: "card-foot" }, composer ? null : this.button, this.live || composer ? first.hint : null, this.keypad ? null : this.status),
+      el(
+        "footer",
+        { class: "card-foot" },
+        composer ? null : this.button,
+        this.live || composer ? first.hint : null,
+        this.keypad ? null : this.status,
+      ),
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -114,7 +172,18 @@ class Card {
 
   sendButton(composer) {
     const data = { testid: `send-${this.command.name}` };
-    if (composer) return el("button", { type: "submit", class: "send round", "aria-label": `Send: ${this.command.label}`, title: "Send (Enter)", data }, icon("up"));
+    if (composer)
+      return el(
+        "button",
+        {
+          type: "submit",
+          class: "send round",
+          "aria-label": `Send: ${this.command.label}`,
+          title: "Send (Enter)",
+          data,
+        },
+        icon("up"),
+      );
     return el("button", { type: "submit", class: "send", data }, "Send");
   }
 
@@ -139,7 +208,8 @@ class Card {
         this.latest = id;
         this.panel.requests.set(id, this);
       });
-      if (this.latest === requestId && !this.live && this.status.dataset.state !== "accepted") this.say("sending", "Sent");
+      if (this.latest === requestId && !this.live && this.status.dataset.state !== "accepted")
+        this.say("sending", "Sent");
     } catch (error) {
       this.refused(error.message, error instanceof FieldProblem ? error.path : "");
     }
@@ -157,7 +227,8 @@ class Card {
     const seek = (holder, key, path) => {
       const value = holder[key];
       if (value instanceof Upload) uploads.push({ upload: value, holder, key, path });
-      else if (typeof value === "object" && value !== null) for (const inner of Object.keys(value)) seek(value, inner, `${path}.${inner}`);
+      else if (typeof value === "object" && value !== null)
+        for (const inner of Object.keys(value)) seek(value, inner, `${path}.${inner}`);
     };
     for (const key of Object.keys(args)) seek(args, key, key);
     return { args, uploads };
@@ -172,7 +243,11 @@ class Card {
   }
 
   shown(requestId, delayMs, exact) {
-    if (requestId === this.latest) this.say("shown", exact ? `Visible after ${Math.round(delayMs)} ms` : `Sent to you after ${Math.round(delayMs)} ms`);
+    if (requestId === this.latest)
+      this.say(
+        "shown",
+        exact ? `Visible after ${Math.round(delayMs)} ms` : `Sent to you after ${Math.round(delayMs)} ms`,
+      );
   }
 
   refused(message, path) {

@@ -32,10 +32,16 @@ export class Connection {
     this.timers = new Set();
   }
 
-  /** Negotiate. Resolves when messages can be sent; rejects with words. `again` comes back to a running session. */
+  /**
+   * Negotiate. Resolves when messages can be sent; rejects with words. `again` comes back to a running
+   * session.
+   */
   async open({ again = false } = {}) {
     const sessionId = this.session.session_id;
-    const [iceServers, connectionId] = await Promise.all([this.server.iceServers(sessionId), this.server.register(sessionId)]);
+    const [iceServers, connectionId] = await Promise.all([
+      this.server.iceServers(sessionId),
+      this.server.register(sessionId),
+    ]);
     if (this.closed) throw new Error("closed");
     this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
     const tracks = this.addTracks();
@@ -75,7 +81,10 @@ export class Connection {
         reject(new Error("There is no connection to the model."));
         return;
       }
-      const timer = setTimeout(() => this.settle({ requestId, error: { message: "The server did not answer." } }), REQUEST_MS);
+      const timer = setTimeout(
+        () => this.settle({ requestId, error: { message: "The server did not answer." } }),
+        REQUEST_MS,
+      );
       this.requests.set(requestId, { resolve, reject, timer });
       this.control.send(encodeRequest(method, requestId, data));
     });
@@ -119,7 +128,15 @@ export class Connection {
   /** Wait until the peer is connected and both channels are open. */
   ready() {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error("The video connection could not be made. A firewall may block it, or the server has no address that this browser can reach.")), CONNECT_MS);
+      const timer = setTimeout(
+        () =>
+          reject(
+            new Error(
+              "The video connection could not be made. A firewall may block it, or the server has no address that this browser can reach.",
+            ),
+          ),
+        CONNECT_MS,
+      );
       this.timers.add(timer);
       const check = () => {
         if (this.opened || this.data.readyState !== "open" || this.control.readyState !== "open") return;
@@ -139,10 +156,18 @@ export class Connection {
       this.peer.onconnectionstatechange = () => {
         const state = this.peer.connectionState;
         if (state === "failed") {
-          if (!this.opened) reject(new Error("The video connection could not be made. A firewall may block it."));
+          if (!this.opened)
+            reject(new Error("The video connection could not be made. A firewall may block it."));
           this.lose("the network connection failed");
         } else if (state === "disconnected") {
-          this.timers.add(setTimeout(() => this.peer.connectionState === "disconnected" && this.lose("the network connection was interrupted"), RECOVER_MS));
+          this.timers.add(
+            setTimeout(
+              () =>
+                this.peer.connectionState === "disconnected" &&
+                this.lose("the network connection was interrupted"),
+              RECOVER_MS,
+            ),
+          );
         }
       };
     });
@@ -168,7 +193,11 @@ export class Connection {
     };
     this.peer.onicecandidate = ({ candidate }) => {
       if (candidate?.candidate) {
-        batch.push({ candidate: candidate.candidate, sdp_mid: candidate.sdpMid ?? undefined, sdp_mline_index: candidate.sdpMLineIndex ?? undefined });
+        batch.push({
+          candidate: candidate.candidate,
+          sdp_mid: candidate.sdpMid ?? undefined,
+          sdp_mline_index: candidate.sdpMLineIndex ?? undefined,
+        });
       } else if (candidate === null) {
         final = true;
       }

@@ -10,8 +10,8 @@ export function uniqueId(prefix) {
 }
 
 /**
- * Make an element. `props` are DOM properties, except `class`, `data` (dataset), `on` (listeners) and names with a
- * dash or `role`, which become attributes. Null and false children are left out; strings become text.
+ * Make an element. `props` are DOM properties, except `class`, `data` (dataset), `on` (listeners) and names
+ * with a dash or `role`, which become attributes. Null and false children are left out; strings become text.
  */
 export function el(tag, props = {}, ...children) {
   const element = document.createElement(tag);
@@ -19,11 +19,14 @@ export function el(tag, props = {}, ...children) {
     if (value === undefined || value === null) continue;
     if (name === "class") element.className = value;
     else if (name === "data") Object.assign(element.dataset, value);
-    else if (name === "on") for (const [type, listener] of Object.entries(value)) element.addEventListener(type, listener);
+    else if (name === "on")
+      for (const [type, listener] of Object.entries(value)) element.addEventListener(type, listener);
     else if (name.includes("-") || name === "role") element.setAttribute(name, value);
     else element[name] = value;
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  element.append(
+    ...children.flat().filter((child) => child !== null && child !== undefined && child !== false),
+  );
   return element;
 }
 

@@ -1,5 +1,6 @@
 /**
- * Pictures for commands: any file the browser can read → one that fits a message, scaled down only as far as needed.
+ * Pictures for commands: any file the browser can read → one that fits a message, scaled down only as far as
+ * needed.
  */
 
 const MAX_SIDE = 1536;
@@ -19,9 +20,17 @@ export async function fitPicture(file, { maxBytes, maxSide = MAX_SIDE }) {
     if (ACCEPTED.has(file.type) && file.size <= maxBytes && Math.max(width, height) <= maxSide) {
       return { blob: file, width, height };
     }
-    for (let side = Math.min(maxSide, Math.max(width, height)); side >= MIN_SIDE; side = Math.floor(side * 0.8)) {
+    for (
+      let side = Math.min(maxSide, Math.max(width, height));
+      side >= MIN_SIDE;
+      side = Math.floor(side * 0.8)
+    ) {
       const scale = side / Math.max(width, height);
-      const canvas = draw(bitmap, Math.max(1, Math.round(width * scale)), Math.max(1, Math.round(height * scale)));
+      const canvas = draw(
+        bitmap,
+        Math.max(1, Math.round(width * scale)),
+        Math.max(1, Math.round(height * scale)),
+      );
       for (const quality of QUALITIES) {
         const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
         if (blob && blob.size <= maxBytes) return { blob, width: canvas.width, height: canvas.height };
@@ -46,14 +55,18 @@ export async function toBase64(blob) {
 
 /** "84 kB", "1.2 MB". */
 export function sizeText(bytes) {
-  return bytes < 1_000_000 ? `${Math.max(1, Math.round(bytes / 1000))} kB` : `${(bytes / 1_000_000).toFixed(1)} MB`;
+  return bytes < 1_000_000
+    ? `${Math.max(1, Math.round(bytes / 1000))} kB`
+    : `${(bytes / 1_000_000).toFixed(1)} MB`;
 }
 
 async function decode(file) {
   try {
     return await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
-    throw new Error(`${file.name ? `“${file.name}”` : "This"} is not a picture that this browser can read. Try PNG, JPEG or WebP.`);
+    throw new Error(
+      `${file.name ? `“${file.name}”` : "This"} is not a picture that this browser can read. Try PNG, JPEG or WebP.`,
+    );
   }
 }
 

@@ -1,6 +1,6 @@
 /**
- * The keys of one command on the screen: laid out as on the keyboard, held with a finger, the mouse or the keys.
- * The command is sent whenever what is held changes.
+ * The keys of one command on the screen: laid out as on the keyboard, held with a finger, the mouse or the
+ * keys. The command is sent whenever what is held changes.
  */
 
 import { el } from "./dom.js";
@@ -13,7 +13,11 @@ export class Keypad {
     this.onChange = onChange;
     this.enabled = false;
     this.buttons = new Map();
-    this.element = el("div", { class: "keypad", data: { testid: `keypad-${command.name}` } }, pads.map((pad) => this.pad(pad, command.name)));
+    this.element = el(
+      "div",
+      { class: "keypad", data: { testid: `keypad-${command.name}` } },
+      pads.map((pad) => this.pad(pad, command.name)),
+    );
     this.render();
   }
 
@@ -62,7 +66,12 @@ export class Keypad {
       const meaning = pad.meaning[key.letter] ?? "";
       const button = el(
         "button",
-        { type: "button", class: `key${key.letter === pad.neutral ? " neutral" : ""}`, "aria-pressed": "false", data: { testid: `key-${command}.${pad.field}-${key.letter}` } },
+        {
+          type: "button",
+          class: `key${key.letter === pad.neutral ? " neutral" : ""}`,
+          "aria-pressed": "false",
+          data: { testid: `key-${command}.${pad.field}-${key.letter}` },
+        },
         el("kbd", {}, key.letter.toUpperCase()),
         meaning ? el("span", {}, meaning) : null,
       );
@@ -81,7 +90,8 @@ export class Keypad {
       button.setPointerCapture(event.pointerId);
       this.press(letter);
     });
-    for (const type of ["pointerup", "pointercancel", "lostpointercapture"]) button.addEventListener(type, () => this.release(letter));
+    for (const type of ["pointerup", "pointercancel", "lostpointercapture"])
+      button.addEventListener(type, () => this.release(letter));
     button.addEventListener("contextmenu", (event) => event.preventDefault());
     // A held Enter or Space on a focused key works as the key itself.
     button.addEventListener("keydown", (event) => {

@@ -1,9 +1,9 @@
 /**
  * Key bindings for commands whose parameters are single-letter choices, such as W A S D. Pure.
  *
- * Holding semantics: a key down chooses its letter, letting go falls back to the letter still held, else to the
- * neutral choice. Several parameters combine, because each has its own stack of held keys. Where there is no neutral
- * choice, as in "push left", a key down is said once and letting go is not.
+ * Holding semantics: a key down chooses its letter, letting go falls back to the letter still held, else to
+ * the neutral choice. Several parameters combine, because each has its own stack of held keys. Where there is
+ * no neutral choice, as in "push left", a key down is said once and letting go is not.
  */
 
 const NEUTRAL_WORD = /^(none|no|neutral|nothing|idle|stop|still|off|no[- ]?op|no[- ]?action|release[ds]?)$/i;
@@ -12,22 +12,31 @@ const DIRECTIONS = ["wasd", "ijkl", "hjkl", "esdf", "2468"];
 /** Physical neighbours, so that a keypad on the screen looks like the keyboard under the hand. */
 const ROWS = ["1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm"];
 
-/** What a description says the letters mean: "W=forward, Q=none" or "W up, A left" → {W: "forward", Q: "none"}. */
+/**
+ * What a description says the letters mean: "W=forward, Q=none" or "W up, A left" → {W: "forward", Q:
+ * "none"}.
+ */
 export function meanings(description, letters) {
   const found = {};
   for (const letter of letters) {
-    const match = new RegExp(`(?:^|[\\s,;:(])['"]?${letter}['"]?\\s*(?:=|:|→|->)\\s*['"]?([^,;.)\\n'"]+)`).exec(description);
+    const match = new RegExp(
+      `(?:^|[\\s,;:(])['"]?${letter}['"]?\\s*(?:=|:|→|->)\\s*['"]?([^,;.)\\n'"]+)`,
+    ).exec(description);
     if (match) found[letter] = match[1].trim();
   }
   if (Object.keys(found).length > 0) return found;
   // Without a sign, only a list that has them all: "A" may be an article.
-  const listed = letters.map((letter) => new RegExp(`(?:^|[,;:(])\\s*${letter} ([^,;.)\\n]+)`).exec(description)?.[1].trim());
-  return listed.every(Boolean) ? Object.fromEntries(letters.map((letter, index) => [letter, listed[index]])) : {};
+  const listed = letters.map((letter) =>
+    new RegExp(`(?:^|[,;:(])\\s*${letter} ([^,;.)\\n]+)`).exec(description)?.[1].trim(),
+  );
+  return listed.every(Boolean)
+    ? Object.fromEntries(letters.map((letter, index) => [letter, listed[index]]))
+    : {};
 }
 
 /**
- * The pad of one field, or null when its choices are not all single letters or digits. `neutral` is what letting go
- * returns to; null when there is no such choice, and then letting go says nothing.
+ * The pad of one field, or null when its choices are not all single letters or digits. `neutral` is what
+ * letting go returns to; null when there is no such choice, and then letting go says nothing.
  */
 export function padOf(field, about = "") {
   if (field.kind !== "choice" || field.choices.length < 2) return null;
@@ -36,16 +45,27 @@ export function padOf(field, about = "") {
   if (new Set(letters.map((letter) => letter.toLowerCase())).size !== letters.length) return null;
   const own = meanings(field.description, letters);
   const meaning = Object.keys(own).length > 0 ? own : meanings(about, letters);
-  return { field: field.name, letters, meaning, neutral: neutralOf(field, letters, meaning), keys: letters.map((letter) => ({ letter, ...place(letter) })) };
+  return {
+    field: field.name,
+    letters,
+    meaning,
+    neutral: neutralOf(field, letters, meaning),
+    keys: letters.map((letter) => ({ letter, ...place(letter) })),
+  };
 }
 
-/** Named by the description, else the default, else the last choice unless it is a direction like those before it. */
+/**
+ * Named by the description, else the default, else the last choice unless it is a direction like those before
+ * it.
+ */
 function neutralOf(field, letters, meaning) {
   const named = letters.find((letter) => NEUTRAL_WORD.test(meaning[letter] ?? ""));
   if (named) return named;
   if (letters.includes(field.default)) return field.default;
   const spelled = letters.join("").toLowerCase();
-  const direction = DIRECTIONS.some((set) => set.includes(spelled.at(-1)) && [...spelled].every((letter) => set.includes(letter)));
+  const direction = DIRECTIONS.some(
+    (set) => set.includes(spelled.at(-1)) && [...spelled].every((letter) => set.includes(letter)),
+  );
   return direction || meaning[letters.at(-1)] ? null : letters.at(-1);
 }
 
@@ -130,5 +150,8 @@ export function isTyping(target) {
   if (!(target instanceof Element)) return false;
   if (target.closest("textarea, select, [contenteditable=''], [contenteditable='true'], dialog")) return true;
   const input = target.closest("input");
-  return input !== null && !["checkbox", "radio", "range", "button", "submit", "file", "color"].includes(input.type);
+  return (
+    input !== null &&
+    !["checkbox", "radio", "range", "button", "submit", "file", "color"].includes(input.type)
+  );
 }

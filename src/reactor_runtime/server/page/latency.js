@@ -1,8 +1,8 @@
 /**
  * From a command's send time to the displayed frame that carries it. Pure: times come in as milliseconds.
  *
- * The server names the RTP timestamp of the first frame that saw a command (`commandShown`); the browser names
- * the RTP timestamp of every frame it displays. Either may come first, so both wait for the other here.
+ * The server names the RTP timestamp of the first frame that saw a command (`commandShown`); the browser
+ * names the RTP timestamp of every frame it displays. Either may come first, so both wait for the other here.
  */
 
 const HALF_RTP_RANGE = 2 ** 31;
@@ -25,7 +25,8 @@ export function median(values) {
 }
 
 /**
- * The displayed frames of one connection: `{rtp, displayMs, receivedMs}`, newest last, bounded; oldest dropped.
+ * The displayed frames of one connection: `{rtp, displayMs, receivedMs}`, newest last, bounded; oldest
+ * dropped.
  */
 export class DisplayedFrames {
   constructor() {
@@ -46,7 +47,9 @@ export class DisplayedFrames {
 
   /** The first displayed frame at or after `rtp` that was displayed no earlier than `sinceMs`. */
   firstAtLeast(rtp, sinceMs) {
-    return this.frames.find((frame) => frame.displayMs >= sinceMs && frame.rtp !== null && rtpAtLeast(frame.rtp, rtp));
+    return this.frames.find(
+      (frame) => frame.displayMs >= sinceMs && frame.rtp !== null && rtpAtLeast(frame.rtp, rtp),
+    );
   }
 
   /** Frames displayed per second over the `windowMs` before `nowMs`. */
@@ -67,8 +70,9 @@ export class DisplayedFrames {
 }
 
 /**
- * Match commands with the frames that show them. `onDelay({requestId, command, delayMs, exact})` is called once
- * per command; `exact` is false when the frame could not be identified and the notice's arrival stands in for it.
+ * Match commands with the frames that show them. `onDelay({requestId, command, delayMs, exact})` is called
+ * once per command; `exact` is false when the frame could not be identified and the notice's arrival stands
+ * in for it.
  */
 export class DelayTracker {
   constructor(frames, onDelay) {
@@ -106,7 +110,8 @@ export class DelayTracker {
   frame(frame) {
     if (frame.rtp === null) return;
     for (const [requestId, entry] of this.pending) {
-      if (entry.rtp !== null && rtpAtLeast(frame.rtp, entry.rtp)) this.finish(requestId, frame.displayMs, true);
+      if (entry.rtp !== null && rtpAtLeast(frame.rtp, entry.rtp))
+        this.finish(requestId, frame.displayMs, true);
     }
   }
 

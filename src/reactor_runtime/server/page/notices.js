@@ -1,4 +1,7 @@
-/** What the runtime and the model have to say: short notices that go away, and the log of the model's messages. */
+/**
+ * What the runtime and the model have to say: short notices that go away, and the log of the model's
+ * messages.
+ */
 
 import { el, icon } from "./dom.js";
 
@@ -15,8 +18,16 @@ export class Notices {
   /** Show `text`; `kind` is "info" or "problem". Problems stay until they are closed. */
   show(text, kind = "info") {
     if ([...this.root.children].some((notice) => notice.dataset.text === text)) return;
-    const notice = el("div", { class: "notice", role: kind === "problem" ? "alert" : "status", data: { text, kind, testid: `notice-${kind}` } });
-    const close = el("button", { type: "button", class: "quiet", "aria-label": "Dismiss", on: { click: () => notice.remove() } }, icon("close"));
+    const notice = el("div", {
+      class: "notice",
+      role: kind === "problem" ? "alert" : "status",
+      data: { text, kind, testid: `notice-${kind}` },
+    });
+    const close = el(
+      "button",
+      { type: "button", class: "quiet", "aria-label": "Dismiss", on: { click: () => notice.remove() } },
+      icon("close"),
+    );
     notice.append(icon(kind === "problem" ? "alert" : "info"), el("p", {}, text.slice(0, TEXT_MAX)), close);
     this.root.append(notice);
     while (this.root.childElementCount > NOTICES_MAX) this.root.firstElementChild.remove();
@@ -39,7 +50,12 @@ export class Log {
     const time = new Date().toLocaleTimeString([], { hour12: false });
     const text = Object.keys(data).length > 0 ? JSON.stringify(data) : "";
     this.root.prepend(
-      el("li", { data: { testid: "message" } }, el("div", { class: "log-head" }, el("b", {}, type), el("time", {}, time)), text ? el("code", {}, text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text) : null),
+      el(
+        "li",
+        { data: { testid: "message" } },
+        el("div", { class: "log-head" }, el("b", {}, type), el("time", {}, time)),
+        text ? el("code", {}, text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text) : null,
+      ),
     );
     while (this.root.childElementCount > LOG_MAX) this.root.lastElementChild.remove();
     this.section.hidden = false;

@@ -1,4 +1,7 @@
-/** Numbers over the picture: what is displayed, what the network does, what the model says, and the command delay. */
+/**
+ * Numbers over the picture: what is displayed, what the network does, what the model says, and the command
+ * delay.
+ */
 
 import { el } from "./dom.js";
 import { median } from "./latency.js";
@@ -16,7 +19,13 @@ export class Overlay {
     this.before = null;
     this.values = {};
     this.server = {};
-    this.spark = el("canvas", { class: "spark", width: 320, height: 56, role: "img", "aria-label": "Recent delays from command to picture" });
+    this.spark = el("canvas", {
+      class: "spark",
+      width: 320,
+      height: 56,
+      role: "img",
+      "aria-label": "Recent delays from command to picture",
+    });
     this.rows = new Map();
     this.list = el("dl", { class: "numbers" });
     this.serverList = el("dl", { class: "numbers" });
@@ -39,7 +48,9 @@ export class Overlay {
 
   /** Named numbers of the runtime. */
   setServer(values) {
-    this.server = Object.fromEntries(Object.entries(values).filter(([, value]) => typeof value === "number" && Number.isFinite(value)));
+    this.server = Object.fromEntries(
+      Object.entries(values).filter(([, value]) => typeof value === "number" && Number.isFinite(value)),
+    );
   }
 
   async refresh() {
@@ -54,7 +65,9 @@ export class Overlay {
   read(report) {
     const all = [...report.values()];
     const video = all.find((stat) => stat.type === "inbound-rtp" && stat.kind === "video") ?? {};
-    const pair = all.find((stat) => stat.type === "candidate-pair" && stat.nominated && stat.state === "succeeded") ?? {};
+    const pair =
+      all.find((stat) => stat.type === "candidate-pair" && stat.nominated && stat.state === "succeeded") ??
+      {};
     const before = this.before ?? {};
     this.before = video;
     const seconds = (video.timestamp - before.timestamp) / 1000;
@@ -92,14 +105,30 @@ export class Overlay {
 
   render() {
     const now = this.stats();
-    const number = (value, unit, digits = 0) => (value === null || value === undefined ? "–" : `${value.toFixed(digits)}${unit && ` ${unit}`}`);
-    const rate = now.bitrateKbps === null || now.bitrateKbps === undefined ? "–" : now.bitrateKbps >= 1000 ? `${(now.bitrateKbps / 1000).toFixed(2)} Mbit/s` : `${now.bitrateKbps.toFixed(0)} kbit/s`;
+    const number = (value, unit, digits = 0) =>
+      value === null || value === undefined ? "–" : `${value.toFixed(digits)}${unit && ` ${unit}`}`;
+    const rate =
+      now.bitrateKbps === null || now.bitrateKbps === undefined
+        ? "–"
+        : now.bitrateKbps >= 1000
+          ? `${(now.bitrateKbps / 1000).toFixed(2)} Mbit/s`
+          : `${now.bitrateKbps.toFixed(0)} kbit/s`;
     this.row(this.list, "displayed", "Displayed", number(this.connection ? now.displayedFps : null, "fps"));
     this.row(this.list, "picture", "Picture", now.width ? `${now.width} × ${now.height} ${now.codec}` : "–");
     this.row(this.list, "bitrate", "Bitrate", rate);
-    this.row(this.list, "roundtrip", "Round trip", number(now.roundTripMs, "ms", now.roundTripMs < 10 ? 1 : 0));
+    this.row(
+      this.list,
+      "roundtrip",
+      "Round trip",
+      number(now.roundTripMs, "ms", now.roundTripMs < 10 ? 1 : 0),
+    );
     this.row(this.list, "jitter", "Jitter buffer", number(now.jitterBufferMs, "ms", 1));
-    this.row(this.list, "dropped", "Dropped · frozen", this.connection ? `${now.framesDropped ?? 0} · ${now.freezes ?? 0}` : "–");
+    this.row(
+      this.list,
+      "dropped",
+      "Dropped · frozen",
+      this.connection ? `${now.framesDropped ?? 0} · ${now.freezes ?? 0}` : "–",
+    );
     this.row(this.list, "gap", "Longest gap", number(this.connection ? now.longestGapMs : null, "ms"));
     this.row(this.list, "delay", "Command delay", number(now.lastDelayMs, "ms"));
     this.row(this.list, "median", "Median delay", number(now.medianDelayMs, "ms"));
@@ -108,7 +137,12 @@ export class Overlay {
     this.heading.hidden = Object.keys(this.server).length === 0;
     for (const [name, value] of Object.entries(this.server)) {
       const [, stem, unit] = /^(.*?)(?:_(ms|s|fps|kbps|percent|bytes))?$/.exec(name);
-      this.row(this.serverList, `server-${name}`, stem.replace(/_/g, " "), number(value, UNITS[unit] ?? "", Number.isInteger(value) ? 0 : 1));
+      this.row(
+        this.serverList,
+        `server-${name}`,
+        stem.replace(/_/g, " "),
+        number(value, UNITS[unit] ?? "", Number.isInteger(value) ? 0 : 1),
+      );
     }
   }
 

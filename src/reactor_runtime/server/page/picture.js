@@ -25,11 +25,31 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
   // Base64 makes four bytes of three.
   const messageBytes = Math.floor(((MESSAGE_MAX_BYTES - ENVELOPE_BYTES) / pictures) * 0.75);
   const maxBytes = upload ? UPLOAD_MAX_BYTES : messageBytes;
-  const file = el("input", { id, type: "file", accept: picture ? "image/*" : "", data: { testid: `file-${command}.${field.path}` } });
+  const file = el("input", {
+    id,
+    type: "file",
+    accept: picture ? "image/*" : "",
+    data: { testid: `file-${command}.${field.path}` },
+  });
   const preview = el("img", { alt: "", hidden: true });
-  const caption = el("span", { class: "drop-text" }, picture ? "Drop, paste or choose a picture" : "Drop or choose a file");
-  const remove = el("button", { type: "button", class: "quiet", hidden: true, "aria-label": `Remove ${field.label}` }, icon("close"));
-  const element = el("div", { class: "drop" }, file, preview, el("div", { class: "drop-words" }, picture ? icon("image") : icon("file"), caption), remove);
+  const caption = el(
+    "span",
+    { class: "drop-text" },
+    picture ? "Drop, paste or choose a picture" : "Drop or choose a file",
+  );
+  const remove = el(
+    "button",
+    { type: "button", class: "quiet", hidden: true, "aria-label": `Remove ${field.label}` },
+    icon("close"),
+  );
+  const element = el(
+    "div",
+    { class: "drop" },
+    file,
+    preview,
+    el("div", { class: "drop-words" }, picture ? icon("image") : icon("file"), caption),
+    remove,
+  );
   let held = null;
   let problem = "";
 
@@ -55,9 +75,17 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
     try {
       if (picture) {
         const fitted = await fitPicture(blob, { maxBytes, maxSide: upload ? UPLOAD_MAX_SIDE : undefined });
-        const inline = field.encoding === "base64" || (field.encoding === "either" && fitted.blob.size <= messageBytes);
-        held = { blob: fitted.blob, name: blob.name || "picture", text: inline ? await toBase64(fitted.blob) : "" };
-        show(`${fitted.width} × ${fitted.height}, ${sizeText(fitted.blob.size)}`, URL.createObjectURL(fitted.blob));
+        const inline =
+          field.encoding === "base64" || (field.encoding === "either" && fitted.blob.size <= messageBytes);
+        held = {
+          blob: fitted.blob,
+          name: blob.name || "picture",
+          text: inline ? await toBase64(fitted.blob) : "",
+        };
+        show(
+          `${fitted.width} × ${fitted.height}, ${sizeText(fitted.blob.size)}`,
+          URL.createObjectURL(fitted.blob),
+        );
       } else if (blob.size > maxBytes) {
         throw new Error(`This file is too large: ${sizeText(blob.size)}; up to ${sizeText(maxBytes)} fits.`);
       } else {
@@ -84,7 +112,8 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
       element.classList.add("over");
     });
   }
-  for (const type of ["dragleave", "drop"]) element.addEventListener(type, () => element.classList.remove("over"));
+  for (const type of ["dragleave", "drop"])
+    element.addEventListener(type, () => element.classList.remove("over"));
   element.addEventListener("drop", (event) => {
     event.preventDefault();
     take(event.dataTransfer.files[0]);

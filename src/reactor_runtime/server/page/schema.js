@@ -23,11 +23,18 @@ const UPLOAD = "reactor-upload-reference";
 
 /** "set_prompt" → "Set prompt". */
 export function words(name) {
-  const text = name.replace(/([a-z0-9])([A-Z])/g, "$1 $2").replace(/[_\-.]+/g, " ").trim().toLowerCase();
+  const text = name
+    .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
+    .replace(/[_\-.]+/g, " ")
+    .trim()
+    .toLowerCase();
   return text ? text[0].toUpperCase() + text.slice(1) : name;
 }
 
-/** Title, version, tracks and commands of the document; empty ones for `{}`, which is what comes before the load. */
+/**
+ * Title, version, tracks and commands of the document; empty ones for `{}`, which is what comes before the
+ * load.
+ */
 export function readSchema(document) {
   const info = document?.info ?? {};
   const commands = [];
@@ -46,7 +53,10 @@ export function readSchema(document) {
 
 function readCommand(pathName, operation, document) {
   const name = operation.operationId ?? pathName;
-  const schema = resolve(operation.requestBody?.content?.["application/json"]?.schema ?? {}, { document, root: {} });
+  const schema = resolve(operation.requestBody?.content?.["application/json"]?.schema ?? {}, {
+    document,
+    root: {},
+  });
   const context = { document, root: schema };
   return {
     name,
@@ -59,7 +69,12 @@ function readCommand(pathName, operation, document) {
 function readFields(schema, context, path, depth) {
   const required = new Set(schema.required ?? []);
   return Object.entries(schema.properties ?? {}).map(([name, part]) =>
-    readField(part, context, { name, path: path ? `${path}.${name}` : name, required: required.has(name), depth }),
+    readField(part, context, {
+      name,
+      path: path ? `${path}.${name}` : name,
+      required: required.has(name),
+      depth,
+    }),
   );
 }
 
@@ -69,7 +84,10 @@ function readField(part, context, { name, path, required, depth }) {
   const field = {
     name,
     path,
-    label: typeof schema.title === "string" && schema.title.length <= 40 && !isGenerated(schema) ? words(schema.title) : words(name),
+    label:
+      typeof schema.title === "string" && schema.title.length <= 40 && !isGenerated(schema)
+        ? words(schema.title)
+        : words(name),
     description: part.description ?? schema.description ?? "",
     required,
     nullable,
@@ -112,9 +130,14 @@ function pictureShape(schema, context, name) {
   const options = (schema.anyOf ?? schema.oneOf ?? [schema]).map((option) => resolve(option, context));
   const upload = options.find((option) => option.format === UPLOAD);
   const text = options.find((option) => option.type === "string");
-  const encoded = text && (text.contentEncoding === "base64" || /base64|byte|binary|image/.test(text.format ?? "") || /^image\//.test(text.contentMediaType ?? ""));
+  const encoded =
+    text &&
+    (text.contentEncoding === "base64" ||
+      /base64|byte|binary|image/.test(text.format ?? "") ||
+      /^image\//.test(text.contentMediaType ?? ""));
   if (upload && !text) {
-    const picture = IMAGE_NAME.test(name) || /^image\//.test(schema.contentMediaType ?? schema["x-media-type"] ?? "");
+    const picture =
+      IMAGE_NAME.test(name) || /^image\//.test(schema.contentMediaType ?? schema["x-media-type"] ?? "");
     return { kind: picture ? "image" : "file", encoding: "upload" };
   }
   if (upload) return { kind: "image", encoding: "either" };
@@ -134,9 +157,16 @@ function choiceValues(schema, context) {
 }
 
 function choiceShape(values) {
-  const choices = values.map((value) => ({ value, label: typeof value === "string" ? value : JSON.stringify(value) }));
+  const choices = values.map((value) => ({
+    value,
+    label: typeof value === "string" ? value : JSON.stringify(value),
+  }));
   const length = choices.reduce((sum, choice) => sum + choice.label.length + 2, 0);
-  return { kind: "choice", choices, style: choices.length <= PILLS_MAX && length <= PILL_TEXT_MAX ? "pills" : "menu" };
+  return {
+    kind: "choice",
+    choices,
+    style: choices.length <= PILLS_MAX && length <= PILL_TEXT_MAX ? "pills" : "menu",
+  };
 }
 
 function numberShape(schema) {
@@ -146,16 +176,27 @@ function numberShape(schema) {
   const high = schema.maximum ?? schema.exclusiveMaximum;
   const bounded = typeof low === "number" && typeof high === "number" && high > low;
   const step = given ?? (integer ? 1 : bounded ? niceStep((high - low) / 200) : null);
-  const min = schema.minimum ?? (typeof schema.exclusiveMinimum === "number" ? tidy(schema.exclusiveMinimum + (step ?? 0)) : null);
-  const max = schema.maximum ?? (typeof schema.exclusiveMaximum === "number" ? tidy(schema.exclusiveMaximum - (step ?? 0)) : null);
+  const min =
+    schema.minimum ??
+    (typeof schema.exclusiveMinimum === "number" ? tidy(schema.exclusiveMinimum + (step ?? 0)) : null);
+  const max =
+    schema.maximum ??
+    (typeof schema.exclusiveMaximum === "number" ? tidy(schema.exclusiveMaximum - (step ?? 0)) : null);
   const aimable = bounded && (max - min) / step <= SLIDER_STEPS_MAX;
   return { kind: aimable ? "slider" : "number", integer, min, max, step };
 }
 
 function textShape(schema, name) {
-  const limits = { minLength: schema.minLength ?? null, maxLength: schema.maxLength ?? null, pattern: schema.pattern ?? null };
+  const limits = {
+    minLength: schema.minLength ?? null,
+    maxLength: schema.maxLength ?? null,
+    pattern: schema.pattern ?? null,
+  };
   if (schema.format === "color") return { kind: "color", ...limits };
-  const long = (TEXT_NAME.test(name) && !(schema.maxLength <= SHORT_TEXT)) || (schema.maxLength ?? 0) > LONG_TEXT || schema.format === "multiline";
+  const long =
+    (TEXT_NAME.test(name) && !(schema.maxLength <= SHORT_TEXT)) ||
+    (schema.maxLength ?? 0) > LONG_TEXT ||
+    schema.format === "multiline";
   return { kind: long ? "multiline" : "text", ...limits };
 }
 
@@ -163,11 +204,24 @@ function listShape(schema, context, { path, depth }) {
   const tuple = Array.isArray(schema.prefixItems) ? schema.prefixItems : null;
   const items = tuple ?? (schema.items ? [schema.items] : null);
   if (!items) return { kind: "json" };
-  const read = (part, index) => readField(part, context, { name: "item", path: `${path}.${index}`, required: true, depth: depth + 1 });
+  const read = (part, index) =>
+    readField(part, context, { name: "item", path: `${path}.${index}`, required: true, depth: depth + 1 });
   if (tuple) {
-    return { kind: "list", items: tuple.map(read), item: null, minItems: tuple.length, maxItems: tuple.length };
+    return {
+      kind: "list",
+      items: tuple.map(read),
+      item: null,
+      minItems: tuple.length,
+      maxItems: tuple.length,
+    };
   }
-  return { kind: "list", items: [], item: read(items[0], 0), minItems: schema.minItems ?? 0, maxItems: schema.maxItems ?? null };
+  return {
+    kind: "list",
+    items: [],
+    item: read(items[0], 0),
+    minItems: schema.minItems ?? 0,
+    maxItems: schema.maxItems ?? null,
+  };
 }
 
 /** Follow `$ref`s; what stands beside a reference wins over what it points to. */
@@ -188,7 +242,10 @@ export function resolve(part, context) {
 }
 
 function lookUp(reference, { document, root }) {
-  const steps = reference.replace(/^#\//, "").split("/").map((step) => step.replace(/~1/g, "/").replace(/~0/g, "~"));
+  const steps = reference
+    .replace(/^#\//, "")
+    .split("/")
+    .map((step) => step.replace(/~1/g, "/").replace(/~0/g, "~"));
   for (const start of [root, document]) {
     let at = start;
     for (const step of steps) at = Object.hasOwn(Object(at), step) ? at[step] : undefined;
@@ -201,11 +258,16 @@ function lookUp(reference, { document, root }) {
 function withoutNull(schema, context) {
   if (Array.isArray(schema.type)) {
     const types = schema.type.filter((type) => type !== "null");
-    return { schema: { ...schema, type: types.length === 1 ? types[0] : undefined }, nullable: types.length < schema.type.length };
+    return {
+      schema: { ...schema, type: types.length === 1 ? types[0] : undefined },
+      nullable: types.length < schema.type.length,
+    };
   }
   const key = schema.anyOf ? "anyOf" : "oneOf";
   if (Array.isArray(schema[key])) {
-    const options = schema[key].map((option) => resolve(option, context)).filter((option) => option.type !== "null");
+    const options = schema[key]
+      .map((option) => resolve(option, context))
+      .filter((option) => option.type !== "null");
     const nullable = options.length < schema[key].length;
     const { [key]: _, ...beside } = schema;
     if (options.length === 1) return { schema: { ...options[0], ...beside }, nullable };

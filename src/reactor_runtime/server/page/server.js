@@ -1,6 +1,6 @@
 /**
- * The runtime's HTTP surface, relative to the address of the page, so that it also works behind a path prefix.
- * Every call has a deadline, and every failure becomes a `ServerError` with words for people.
+ * The runtime's HTTP surface, relative to the address of the page, so that it also works behind a path
+ * prefix. Every call has a deadline, and every failure becomes a `ServerError` with words for people.
  */
 
 const CALL_MS = 8_000;
@@ -36,7 +36,11 @@ export class Server {
   async health() {
     const response = await this.call("GET", "health", { accept: [503] });
     const body = await json(response);
-    return { ok: response.ok && body.status !== "unhealthy", state: String(body.state ?? ""), detail: body.detail ?? "" };
+    return {
+      ok: response.ok && body.status !== "unhealthy",
+      state: String(body.state ?? ""),
+      detail: body.detail ?? "",
+    };
   }
 
   async schema() {
@@ -57,7 +61,10 @@ export class Server {
 
   async iceServers(sessionId) {
     const body = await json(await this.call("GET", `${transport(sessionId)}/ice_servers`));
-    return (body.ice_servers ?? []).map(({ uris, credentials }) => ({ urls: uris, ...credentials && { username: credentials.username, credential: credentials.password } }));
+    return (body.ice_servers ?? []).map(({ uris, credentials }) => ({
+      urls: uris,
+      ...(credentials && { username: credentials.username, credential: credentials.password }),
+    }));
   }
 
   async register(sessionId) {
@@ -68,7 +75,11 @@ export class Server {
   /** Hand over the offer: POST for a first connection, PUT to come back. */
   async offer(sessionId, connectionId, { sdp, mapping, again }) {
     const body = { sdp_offer: sdp, client_info: CLIENT, track_mapping: mapping };
-    await this.call(again ? "PUT" : "POST", `${transport(sessionId)}/connections/${connectionId}/sdp_params`, { body });
+    await this.call(
+      again ? "PUT" : "POST",
+      `${transport(sessionId)}/connections/${connectionId}/sdp_params`,
+      { body },
+    );
   }
 
   async answer(sessionId, connectionId, { signal } = {}) {
@@ -93,11 +104,15 @@ export class Server {
   async upload(sessionId, blob, name) {
     const mimeType = blob.type || "application/octet-stream";
     const body = { name, size: blob.size, mime_type: mimeType };
-    const slot = await json(await this.call("POST", `sessions/${encodeURIComponent(sessionId)}/uploads`, { body }));
+    const slot = await json(
+      await this.call("POST", `sessions/${encodeURIComponent(sessionId)}/uploads`, { body }),
+    );
     // The address names the host the server believes it has; only its path is sure to be ours.
     const address = new URL(slot.presigned_url, this.base);
     const put = await this.call("PUT", `${address.pathname.replace(/^\//, "")}${address.search}`, {
-      raw: blob, timeoutMs: UPLOAD_MS, root: address.origin === this.base.origin ? new URL("/", this.base) : this.base,
+      raw: blob,
+      timeoutMs: UPLOAD_MS,
+      root: address.origin === this.base.origin ? new URL("/", this.base) : this.base,
     });
     await put.body?.cancel();
     return { upload_id: slot.presigned_id, name, mime_type: mimeType, size: blob.size };
@@ -105,14 +120,21 @@ export class Server {
 
   /** One request. Throws ServerError for a status that is neither 2xx nor in `accept`. */
   async call(method, path, { body, raw, accept = [], timeoutMs = CALL_MS, signal, root = this.base } = {}) {
-    const headers = { "Reactor-API-Version": "1", "Reactor-API-Accept-Version": "1", "Reactor-WebRTC-Version": "1.0" };
+    const headers = {
+      "Reactor-API-Version": "1",
+      "Reactor-API-Accept-Version": "1",
+      "Reactor-WebRTC-Version": "1.0",
+    };
     if (this.token) headers.Authorization = `Bearer ${this.token}`;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const deadline = AbortSignal.timeout(timeoutMs);
     let response;
     try {
       response = await fetch(new URL(path, root), {
-        method, headers, cache: "no-store", credentials: "same-origin",
+        method,
+        headers,
+        cache: "no-store",
+        credentials: "same-origin",
         body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
         signal: signal ? AbortSignal.any([signal, deadline]) : deadline,
       });
@@ -140,11 +162,15 @@ async function json(response) {
 async function reason(response) {
   const { detail } = await json(response);
   if (typeof detail === "string" && detail) return detail;
-  if (Array.isArray(detail) && detail.length > 0) return detail.map((entry) => entry?.msg ?? String(entry)).join("; ");
+  if (Array.isArray(detail) && detail.length > 0)
+    return detail.map((entry) => entry?.msg ?? String(entry)).join("; ");
   return `The server answered ${response.status} ${response.statusText}`.trim();
 }
 
-/** A token comes once in the address (`#token=…` or `?token=…`), is kept for the tab, and leaves the address bar. */
+/**
+ * A token comes once in the address (`#token=…` or `?token=…`), is kept for the tab, and leaves the address
+ * bar.
+ */
 function takeToken() {
   const address = new URL(location.href);
   const hash = new URLSearchParams(address.hash.slice(1));

@@ -1,8 +1,9 @@
 /**
- * The life of a viewer: waiting for the model, starting or joining its session, coming back after a loss, ending.
+ * The life of a viewer: waiting for the model, starting or joining its session, coming back after a loss,
+ * ending.
  *
- * One loop at a time drives it; starting or stopping cancels the one before. What people see is `view`, a plain value
- * handed to `onView` whenever it changes:
+ * One loop at a time drives it; starting or stopping cancels the one before. What people see is `view`, a
+ * plain value handed to `onView` whenever it changes:
  *   {name, title, detail, canStart, canStop, busy}
  *   name: loading | failed | gone | locked | connecting | waiting | live | reconnecting | ended
  */
@@ -65,7 +66,12 @@ export class Session {
   async stop() {
     const created = this.creator;
     this.cancel();
-    this.show("ended", created ? "Session stopped" : "You left the session", created ? "The model stays loaded." : "It goes on for the others.", { canStart: true });
+    this.show(
+      "ended",
+      created ? "Session stopped" : "You left the session",
+      created ? "The model stays loaded." : "It goes on for the others.",
+      { canStart: true },
+    );
     if (!created) return;
     this.creator = false;
     try {
@@ -90,23 +96,42 @@ export class Session {
   async untilReady(round) {
     for (let missed = 0; ; missed += 1) {
       try {
-        const [health, running, document] = await Promise.all([this.server.health(), this.server.session(), this.schemaReady ? null : this.server.schema()]);
+        const [health, running, document] = await Promise.all([
+          this.server.health(),
+          this.server.session(),
+          this.schemaReady ? null : this.server.schema(),
+        ]);
         this.check(round);
         missed = 0;
         const loading = ["created", "loading"].includes(health.state);
         if (health.ok && !loading) return { running, document };
         if (document?.paths) this.useSchema(document);
         if (loading) {
-          this.show("loading", "Loading the model", health.detail || "This can take a few minutes the first time.", { busy: true });
+          this.show(
+            "loading",
+            "Loading the model",
+            health.detail || "This can take a few minutes the first time.",
+            { busy: true },
+          );
         } else {
-          this.show("failed", "The model is not available", capital(health.detail) || "The operator's log has the details.", {});
+          this.show(
+            "failed",
+            "The model is not available",
+            capital(health.detail) || "The operator's log has the details.",
+            {},
+          );
         }
         await this.pause(round, loading ? POLL_MS : POLL_FAILED_MS);
       } catch (error) {
         this.check(round);
         if (!(error instanceof ServerError) || isLocked(error)) throw error;
         await this.countdown(round, RETRY_S[Math.min(missed + 1, RETRY_S.length - 1)], (left) => {
-          this.show("gone", "The server is not reachable", `Is it still running, and is this address right? Trying again in ${left} s.`, { canStart: true });
+          this.show(
+            "gone",
+            "The server is not reachable",
+            `Is it still running, and is this address right? Trying again in ${left} s.`,
+            { canStart: true },
+          );
         });
       }
     }
@@ -129,7 +154,10 @@ export class Session {
         this.check(round);
         const wait = error instanceof ServerError && (error.status === 409 || error.status === 503);
         if (!wait || performance.now() > untilMs) throw error;
-        this.show("connecting", "Waiting for the model", capital(error.message), { busy: true, canStop: true });
+        this.show("connecting", "Waiting for the model", capital(error.message), {
+          busy: true,
+          canStop: true,
+        });
         await this.pause(round, BUSY_MS);
         ({ running } = await this.untilReady(round));
       }
@@ -165,7 +193,12 @@ export class Session {
     this.onConnected(connection);
     setTimeout(() => {
       if (round !== this.round || this.view.name !== "waiting") return;
-      this.show("waiting", "Waiting for the first frame", "This model may need a command to begin, such as a prompt.", { busy: true, canStop: true });
+      this.show(
+        "waiting",
+        "Waiting for the first frame",
+        "This model may need a command to begin, such as a prompt.",
+        { busy: true, canStop: true },
+      );
     }, FIRST_FRAME_HINT_MS);
   }
 
@@ -184,7 +217,11 @@ export class Session {
   async comeBack(round, why) {
     for (let attempt = 0; ; attempt += 1) {
       await this.countdown(round, RETRY_S[Math.min(attempt, RETRY_S.length - 1)], (left) => {
-        this.show("reconnecting", "Reconnecting", `${capital(why)}. Next try in ${left} s.`, { busy: true, canStart: true, canStop: true });
+        this.show("reconnecting", "Reconnecting", `${capital(why)}. Next try in ${left} s.`, {
+          busy: true,
+          canStart: true,
+          canStop: true,
+        });
       });
       try {
         this.show("reconnecting", "Reconnecting", `${capital(why)}.`, { busy: true, canStop: true });
@@ -204,7 +241,10 @@ export class Session {
           this.finish();
           return;
         }
-        why = error instanceof ServerError && error.status === 0 ? "the server does not answer" : error.message.replace(/\.$/, "");
+        why =
+          error instanceof ServerError && error.status === 0
+            ? "the server does not answer"
+            : error.message.replace(/\.$/, "");
       }
     }
   }
@@ -213,14 +253,23 @@ export class Session {
   finish() {
     this.cancel();
     this.creator = false;
-    const reason = this.endReason ? ENDINGS[this.endReason] ?? this.endReason : "It ended while you were away.";
+    const reason = this.endReason
+      ? (ENDINGS[this.endReason] ?? this.endReason)
+      : "It ended while you were away.";
     this.show("ended", "Session ended", capital(reason), { canStart: true });
   }
 
   fail(error) {
     this.cancel();
     if (isLocked(error)) {
-      this.show("locked", "This model is protected", this.server.token ? "This access token was not accepted. Check it and try again." : "Enter the access token that the operator gave you.", {});
+      this.show(
+        "locked",
+        "This model is protected",
+        this.server.token
+          ? "This access token was not accepted. Check it and try again."
+          : "Enter the access token that the operator gave you.",
+        {},
+      );
     } else {
       this.show("ended", "Could not connect", error.message, { canStart: true });
     }

@@ -1,4 +1,7 @@
-/** The panel of controls: a column beside the picture, or on a narrow screen a sheet that is pulled up and down. */
+/**
+ * The panel of controls: a column beside the picture, or on a narrow screen a sheet that is pulled up and
+ * down.
+ */
 
 const SIZES = ["low", "half", "full"];
 const PULL_PX = 40;
@@ -16,7 +19,8 @@ export class Sheet {
       handle.setPointerCapture(event.pointerId);
     });
     handle.addEventListener("pointermove", (event) => this.pull(event.clientY));
-    for (const type of ["pointerup", "pointercancel"]) handle.addEventListener(type, () => (this.fromY = null));
+    for (const type of ["pointerup", "pointercancel"])
+      handle.addEventListener(type, () => (this.fromY = null));
     this.set("half");
   }
 

@@ -1,6 +1,6 @@
 /**
- * Who gets a key: the field being typed in, else the model's keypads, else the page. A key that a model uses is not
- * the page's any more.
+ * Who gets a key: the field being typed in, else the model's keypads, else the page. A key that a model uses
+ * is not the page's any more.
  */
 
 import { el } from "./dom.js";
@@ -27,7 +27,18 @@ export class Shortcuts {
   }
 
   down(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || event.defaultPrevented || isTyping(event.target)) return;
+    // Out of a text field and back to the model's keys.
+    if (event.key === "Escape" && isTyping(event.target) && !event.target.closest("dialog"))
+      event.target.blur();
+    if (
+      event.ctrlKey ||
+      event.metaKey ||
+      event.altKey ||
+      event.isComposing ||
+      event.defaultPrevented ||
+      isTyping(event.target)
+    )
+      return;
     if (event.repeat) {
       if (this.taken(event.key)) event.preventDefault();
       return;
@@ -52,9 +63,18 @@ export class Shortcuts {
   }
 
   describe() {
-    const model = this.keypads.flatMap((keypad) => keypad.pads.flatMap((pad) => pad.letters.map((letter) => [letter, pad.meaning[letter] ?? pad.field.replace(/_/g, " ")])));
-    const page = Object.entries(this.keys).filter(([key]) => !this.taken(key)).map(([key, { label }]) => [key, label]);
-    const rows = [...model, ...page].flatMap(([key, label]) => [el("dt", {}, el("kbd", {}, key.toUpperCase())), el("dd", {}, label)]);
+    const model = this.keypads.flatMap((keypad) =>
+      keypad.pads.flatMap((pad) =>
+        pad.letters.map((letter) => [letter, pad.meaning[letter] ?? pad.field.replace(/_/g, " ")]),
+      ),
+    );
+    const page = Object.entries(this.keys)
+      .filter(([key]) => !this.taken(key))
+      .map(([key, { label }]) => [key, label]);
+    const rows = [...model, ...page].flatMap(([key, label]) => [
+      el("dt", {}, el("kbd", {}, key.toUpperCase())),
+      el("dd", {}, label),
+    ]);
     this.list.replaceChildren(...rows);
   }
 }

@@ -1,4 +1,7 @@
-/** The picture: showing the stream, noticing each displayed frame, the glow around it, capture and full screen. */
+/**
+ * The picture: showing the stream, noticing each displayed frame, the glow around it, capture and full
+ * screen.
+ */
 
 import { DisplayedFrames } from "./latency.js";
 
@@ -18,8 +21,14 @@ export class Stage {
     this.glowMs = 0;
     this.generation = 0;
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
-    for (const type of ["pointermove", "pointerdown", "keydown"]) root.addEventListener(type, () => this.stir());
-    video.addEventListener("resize", () => root.style.setProperty("--ratio", video.videoHeight > 0 ? String(video.videoWidth / video.videoHeight) : "1.7778"));
+    for (const type of ["pointermove", "pointerdown", "keydown"])
+      root.addEventListener(type, () => this.stir());
+    video.addEventListener("resize", () =>
+      root.style.setProperty(
+        "--ratio",
+        video.videoHeight > 0 ? String(video.videoWidth / video.videoHeight) : "1.7778",
+      ),
+    );
   }
 
   /** Show a stream; a stream that is already shown stays. */
@@ -48,7 +57,12 @@ export class Stage {
   }
 
   displayed(nowMs, { rtpTimestamp, expectedDisplayTime, receiveTime, presentedFrames }) {
-    const frame = { rtp: rtpTimestamp ?? null, displayMs: expectedDisplayTime ?? nowMs, receivedMs: receiveTime ?? null, presented: presentedFrames ?? null };
+    const frame = {
+      rtp: rtpTimestamp ?? null,
+      displayMs: expectedDisplayTime ?? nowMs,
+      receivedMs: receiveTime ?? null,
+      presented: presentedFrames ?? null,
+    };
     this.frames.add(frame);
     this.onFrame(frame);
     this.shine(nowMs);

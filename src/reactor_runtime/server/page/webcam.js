@@ -1,6 +1,11 @@
 /** Sending pictures to the model: the camera, or a video file that plays in a loop. */
 
-const CAMERA = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, facingMode: "user" };
+const CAMERA = {
+  width: { ideal: 640 },
+  height: { ideal: 480 },
+  frameRate: { ideal: 30 },
+  facingMode: "user",
+};
 
 const CAMERA_ERRORS = {
   NotAllowedError: "The browser may not use the camera. Allow it in the address bar, then try again.",
@@ -10,7 +15,10 @@ const CAMERA_ERRORS = {
 };
 
 export class Webcam {
-  /** `onChange({stream, from})` is called when sharing begins (from "camera" or "file") and with null when it ends. */
+  /**
+   * `onChange({stream, from})` is called when sharing begins (from "camera" or "file") and with null when it
+   * ends.
+   */
   constructor({ trackName, onChange, onProblem }) {
     this.trackName = trackName;
     this.onChange = onChange;
@@ -37,7 +45,9 @@ export class Webcam {
 
   async shareCamera() {
     if (!navigator.mediaDevices?.getUserMedia) {
-      this.onProblem("The camera works on https and on localhost only. Open this page there, for instance through an SSH tunnel.");
+      this.onProblem(
+        "The camera works on https and on localhost only. Open this page there, for instance through an SSH tunnel.",
+      );
       return;
     }
     try {
@@ -75,7 +85,9 @@ export class Webcam {
     await this.publish();
   }
 
-  /** Claim the model's input, then let the frames flow on the line that was negotiated with the connection. */
+  /**
+   * Claim the model's input, then let the frames flow on the line that was negotiated with the connection.
+   */
   async publish() {
     const sender = this.connection?.senders.get(this.trackName);
     if (!sender) return;

@@ -1,8 +1,9 @@
 /**
  * The JSON wire format (v0) of the data channels: values in, text out, and back. Pure.
  *
- * `data` carries commands (scope `application`) and platform traffic (scope `runtime`); `control` carries track
- * verbs. A command carries a `request_id`, which this runtime answers with `commandReceipt` and `commandShown`.
+ * `data` carries commands (scope `application`) and platform traffic (scope `runtime`); `control` carries
+ * track verbs. A command carries a `request_id`, which this runtime answers with `commandReceipt` and
+ * `commandShown`.
  */
 
 /** Ceiling of one message in either direction, as the SDP announces it. */

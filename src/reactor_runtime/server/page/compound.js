@@ -1,0 +1,120 @@
+/** The inner controls of lists and nested objects, made of the controls of their parts. */
+
+import { el, icon } from "./dom.js";
+import { words } from "./schema.js";
+
+export function listControl(field, options) {
+  const rows = el("div", { class: "rows" });
+  const fixed = field.item === null;
+  let controls = [];
+  const label = (index) => `${words(field.name)} ${index + 1}`;
+  const add = (item, value) => {
+    const index = controls.length;
+    const control = options.makeControl(
+      { ...item, label: label(index), path: `${field.path}.${index}`, description: "" },
+      { ...options, plain: true },
+    );
+    if (value !== undefined) control.write(value);
+    controls.push(control);
+    const remove = fixed
+      ? null
+      : el(
+          "button",
+          {
+            type: "button",
+            class: "quiet",
+            "aria-label": `Remove ${label(index)}`,
+            on: { click: () => take(control) },
+          },
+          icon("close"),
+        );
+    control.row = el("div", { class: "row" }, control.element, control.beside, remove);
+    rows.append(control.row);
+    more.hidden = fixed || (field.maxItems !== null && controls.length >= field.maxItems);
+  };
+  const take = (control) => {
+    const values = controls.filter((other) => other !== control).map((other) => attempt(other));
+    write(values);
+    more.focus();
+    options.onInput();
+  };
+  const write = (values) => {
+    controls = [];
+    rows.replaceChildren();
+    more.hidden = fixed || (field.maxItems !== null && values.length >= field.maxItems);
+    values.forEach((value, index) => add(fixed ? field.items[index] : field.item, value));
+  };
+  const more = el(
+    "button",
+    {
+      type: "button",
+      class: "quiet add",
+      hidden: fixed,
+      data: { testid: `add-${options.command}.${field.path}` },
+      on: {
+        click: () => {
+          add(field.item);
+          controls.at(-1).element.querySelector("input, textarea, select")?.focus();
+          options.onInput();
+        },
+      },
+    },
+    icon("plus"),
+    "Add",
+  );
+  if (fixed)
+    write(
+      field.items.map((item, index) => (Array.isArray(field.default) ? field.default[index] : item.default)),
+    );
+  else write(Array.isArray(field.default) ? field.default : Array(field.minItems).fill(undefined));
+  return {
+    element: el("div", { class: "list" }, rows, more),
+    grouped: true,
+    read: () => {
+      if (controls.length === 0 && !field.required && !field.hasDefault) return undefined;
+      return controls.map((control) => control.read()).filter((value) => value !== undefined);
+    },
+    write,
+    refuse: (message, path) => passOn(controls, message, path),
+  };
+}
+
+export function groupControl(field, options) {
+  const controls = field.fields.map((part) => options.makeControl(part, { ...options, plain: false }));
+  const write = (value) =>
+    controls.forEach((control) => control.field.name in value && control.write(value[control.field.name]));
+  if (typeof field.default === "object" && field.default !== null) write(field.default);
+  return {
+    element: el(
+      "div",
+      { class: "group" },
+      controls.map((control) => control.element),
+    ),
+    grouped: true,
+    read: () =>
+      Object.fromEntries(
+        controls
+          .map((control) => [control.field.name, control.read()])
+          .filter(([, value]) => value !== undefined),
+      ),
+    write,
+    refuse: (message, path) => passOn(controls, message, path),
+  };
+}
+
+/** Hand a refusal to the control that `path` names or lies in. True when one took it. */
+export function passOn(controls, message, path) {
+  const owner = controls.find(({ field }) => path === field.path || path.startsWith(`${field.path}.`));
+  if (!owner) return false;
+  owner.refuse(message, path === owner.field.path ? "" : path);
+  return true;
+}
+
+/** What a control holds, or undefined where it is not valid yet. */
+function attempt(control) {
+  try {
+    return control.read();
+  } catch {
+    return undefined;
+  }
+}

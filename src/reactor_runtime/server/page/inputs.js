@@ -1,0 +1,259 @@
+/**
+ * The inner controls of single values. Each maker returns {element, targets, read(), write(value)}, and where
+ * it has them `aside`, a part that belongs beside the label, and `grouped`, when it is several inputs under
+ * one legend.
+ */
+
+import { el, icon } from "./dom.js";
+import { FieldProblem } from "./problem.js";
+import { tidy } from "./schema.js";
+
+export function textControl(field, { id, onInput, onEnter }) {
+  const long = field.kind === "multiline";
+  const limits = { maxLength: field.maxLength ?? undefined };
+  const input = long
+    ? el("textarea", { id, rows: 3, spellcheck: true, ...limits })
+    : el("input", { id, type: field.kind === "color" ? "color" : "text", autocomplete: "off", ...limits });
+  if (typeof field.default === "string") input.value = field.default;
+  input.addEventListener("input", onInput);
+  input.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.isComposing) return;
+    if (long && (event.shiftKey || (onEnter === "modified" && !event.ctrlKey && !event.metaKey))) return;
+    event.preventDefault();
+    input.form?.requestSubmit();
+  });
+  return {
+    element: input,
+    targets: [input],
+    read: () => {
+      const text = input.value;
+      if (text === "" && !field.required && field.kind !== "color") return field.hasDefault ? "" : undefined;
+      if (text === "" && (field.minLength ?? 0) > 0)
+        throw new FieldProblem(field.path, "Enter some text first.");
+      if (text.length < (field.minLength ?? 0))
+        throw new FieldProblem(field.path, `At least ${field.minLength} characters, please.`);
+      return text;
+    },
+    write: (value) => {
+      input.value = String(value);
+    },
+  };
+}
+
+/** Text → number within the field's range, or words. */
+function readNumber(field, input) {
+  const text = input.value.trim();
+  if (text === "" && !input.validity.badInput) {
+    if (!field.required) return undefined;
+    throw new FieldProblem(field.path, "Enter a number first.");
+  }
+  const value = Number(text);
+  if (!Number.isFinite(value) || input.validity.badInput)
+    throw new FieldProblem(field.path, "This is not a number.");
+  if (field.integer && !Number.isInteger(value))
+    throw new FieldProblem(field.path, "A whole number, please.");
+  if (field.min !== null && value < field.min)
+    throw new FieldProblem(field.path, `At least ${field.min}, please.`);
+  if (field.max !== null && value > field.max)
+    throw new FieldProblem(field.path, `At most ${field.max}, please.`);
+  return value;
+}
+
+function numberInput(field, { id, onInput }, extra = {}) {
+  const input = el("input", {
+    id,
+    type: "number",
+    class: "number",
+    inputMode: field.integer ? "numeric" : "decimal",
+    step: field.integer ? "1" : "any",
+    min: field.min ?? undefined,
+    max: field.max ?? undefined,
+    autocomplete: "off",
+    ...extra,
+  });
+  if (typeof field.default === "number") input.value = field.default;
+  input.addEventListener("input", onInput);
+  return input;
+}
+
+export function numberControl(field, options) {
+  const input = numberInput(field, options);
+  const step = field.step ?? 1;
+  const by = (sign) => () => {
+    const from = Number(input.value) || 0;
+    const next = tidy(from + sign * step);
+    input.value = Math.min(field.max ?? Infinity, Math.max(field.min ?? -Infinity, next));
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  const button = (name, label, sign) =>
+    el(
+      "button",
+      {
+        type: "button",
+        class: "step",
+        tabIndex: -1,
+        "aria-label": `${label} ${field.label}`,
+        on: { click: by(sign) },
+      },
+      icon(name),
+    );
+  return {
+    element: el(
+      "div",
+      { class: "stepper" },
+      button("minus", "Decrease", -1),
+      input,
+      button("plus", "Increase", 1),
+    ),
+    targets: [input],
+    read: () => readNumber(field, input),
+    write: (value) => {
+      input.value = value;
+    },
+  };
+}
+
+export function sliderControl(field, options) {
+  const start = typeof field.default === "number" ? field.default : tidy(field.min);
+  const range = el("input", {
+    id: options.id,
+    type: "range",
+    min: field.min,
+    max: field.max,
+    step: field.step,
+    value: start,
+    data: { testid: `slider-${options.command}.${field.path}` },
+  });
+  const exact = numberInput(
+    field,
+    { ...options, id: `${options.id}-exact` },
+    { class: "exact", "aria-label": `${field.label}, exact value` },
+  );
+  exact.value = start;
+  const fill = () => {
+    const share = (Number(range.value) - field.min) / (field.max - field.min);
+    range.style.setProperty("--fill", `${Math.min(1, Math.max(0, share)) * 100}%`);
+  };
+  range.addEventListener("input", () => {
+    exact.value = tidy(Number(range.value));
+    fill();
+    options.onInput();
+  });
+  exact.addEventListener("input", () => {
+    if (exact.value !== "") range.value = exact.value;
+    fill();
+  });
+  fill();
+  return {
+    element: range,
+    aside: exact,
+    targets: [exact, range],
+    read: () => readNumber(field, exact),
+    write: (value) => {
+      exact.value = value;
+      range.value = value;
+      fill();
+    },
+  };
+}
+
+export function toggleControl(field, { id, onInput }) {
+  const input = el("input", {
+    id,
+    type: "checkbox",
+    role: "switch",
+    class: "switch",
+    checked: field.default === true,
+  });
+  input.addEventListener("change", onInput);
+  return {
+    element: el("span", { hidden: true }),
+    aside: input,
+    targets: [input],
+    read: () => input.checked,
+    write: (value) => {
+      input.checked = Boolean(value);
+    },
+  };
+}
+
+export function pillsControl(field, { id, onInput, command }) {
+  const start = field.choices.findIndex((choice) => choice.value === field.default);
+  const inputs = field.choices.map((choice, index) =>
+    el("input", {
+      type: "radio",
+      name: id,
+      value: String(index),
+      checked: index === start,
+      on: { change: onInput },
+      data: { testid: `choice-${command}.${field.path}-${choice.label}` },
+    }),
+  );
+  const element = el(
+    "div",
+    { class: "pills" },
+    inputs.map((input, index) =>
+      el("label", { class: "pill" }, input, el("span", {}, field.choices[index].label)),
+    ),
+  );
+  return {
+    element,
+    grouped: true,
+    targets: inputs,
+    read: () => {
+      const index = inputs.findIndex((input) => input.checked);
+      if (index >= 0) return field.choices[index].value;
+      if (!field.required) return undefined;
+      throw new FieldProblem(field.path, "Choose one first.");
+    },
+    write: (value) => {
+      inputs.forEach((input, index) => {
+        input.checked = field.choices[index].value === value;
+      });
+    },
+  };
+}
+
+export function menuControl(field, { id, onInput }) {
+  const start = field.choices.findIndex((choice) => choice.value === field.default);
+  const select = el(
+    "select",
+    { id, on: { change: onInput } },
+    start < 0 ? el("option", { value: "", disabled: field.required }, "Choose…") : null,
+    field.choices.map((choice, index) => el("option", { value: String(index) }, choice.label)),
+  );
+  select.value = start < 0 ? "" : String(start);
+  return {
+    element: el("div", { class: "select" }, select, icon("chevron")),
+    targets: [select],
+    read: () => {
+      if (select.value !== "") return field.choices[Number(select.value)].value;
+      if (!field.required) return undefined;
+      throw new FieldProblem(field.path, "Choose one first.");
+    },
+    write: (value) => {
+      select.value = String(field.choices.findIndex((choice) => choice.value === value));
+    },
+  };
+}
+
+export function jsonControl(field, { id, onInput }) {
+  const input = el("textarea", { id, rows: 3, class: "code", spellcheck: false, placeholder: "JSON" });
+  if (field.hasDefault && field.default !== null) input.value = JSON.stringify(field.default, null, 1);
+  input.addEventListener("input", onInput);
+  return {
+    element: input,
+    targets: [input],
+    read: () => {
+      if (input.value.trim() === "" && !field.required) return undefined;
+      try {
+        return JSON.parse(input.value);
+      } catch {
+        throw new FieldProblem(field.path, "This is not valid JSON.");
+      }
+    },
+    write: (value) => {
+      input.value = JSON.stringify(value, null, 1);
+    },
+  };
+}
