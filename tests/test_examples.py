@@ -128,7 +128,7 @@ async def test_the_test_card_shows_the_camera() -> None:
 @pytest.mark.parametrize("pace", ["emit", "sleep"])
 async def test_the_stamp_tells_when_a_frame_was_emitted_and_what_it_saw(pace: str) -> None:
     async with audience("testcard", stamp=True, pace=pace, fps=120) as user:
-        sys.path.insert(0, str(EXAMPLES / "testcard"))
+        sys.path.append(str(EXAMPLES / "testcard"))
         import stamp as codec
 
         first, second = codec.read(await user.look()), codec.read(await user.look())

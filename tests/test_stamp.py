@@ -14,12 +14,13 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
+from chromium import ARGUMENTS, CHROMIUM
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "examples" / "testcard"))
+sys.path.append(str(ROOT / "examples" / "testcard"))
 
 import stamp as codec  # noqa: E402
 from stamp import Stamp  # noqa: E402
@@ -162,9 +163,7 @@ def test_the_browser_reads_what_python_drew() -> None:
         codec.draw(picture, stamp)
     coded = list(through_x264(iter(pictures), bits_per_s=1_700_000))
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu", "--disable-quic"]
-        )
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         try:
             page = browser.new_page()
             url = "data:text/javascript;base64," + base64.b64encode(source.encode()).decode()
