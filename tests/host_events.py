@@ -89,6 +89,11 @@ class Recording:
             )
             await asyncio.sleep(0.005)
 
+    async def more_frames(self, count: int = 3, within_s: float = 15.0) -> None:
+        """Wait until so many more frames came."""
+        wanted = len(self.frames) + count
+        await self.until(lambda: len(self.frames) >= wanted, within_s)
+
     async def ask(
         self, host: ModelHost, name: str, within_s: float = 15.0, **arguments: Any
     ) -> CommandOutcome:

@@ -23,7 +23,7 @@ def test_a_thousand_repeats_per_second_are_a_line_per_second_with_a_count() -> N
     assert len(written) == 3
     assert "Traceback" in written[0]
     assert "ValueError: the text" in written[0]
-    assert written[1] == "command 'x' raised ValueError again, 1000 times: the text"
+    assert written[1] == "command 'x' raised 1000 times more: ValueError: the text"
     assert sum("Traceback" in text for text in written) == 1
 
 

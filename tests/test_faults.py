@@ -1,7 +1,7 @@
 """What a model can do to the server, and what the server promises about it (promises 10 to 19, 40).
 
-Each test runs a FaultyModel in a real model process and holds a figure. The figures are the promises'; NOISE_S is what a
-machine whose cores are shared may add to a time.
+Each test runs a FaultyModel in a real model process and holds a figure. The figures are the promises';
+NOISE_S is what a machine whose cores are shared may add to a time.
 """
 
 from __future__ import annotations
@@ -59,10 +59,9 @@ async def fault(host: ProcessHost, events: Recording, kind: str, **arguments: An
 
 
 async def next_user_is_served(host: ProcessHost, events: Recording) -> None:
-    seen = len(events.frames)
     host.start_session("second")
     watch(host)
-    await events.until(lambda: len(events.frames) > seen + 3)
+    await events.more_frames()
 
 
 # 10 ---------------------------------------------------------------------------------------------------
@@ -79,8 +78,7 @@ async def test_a_handler_that_raises_is_answered_at_once_and_no_frame_is_lost(
             assert time.monotonic() - asked_s <= 0.2 + NOISE_S
             assert outcome.code == "internal_error"
             assert "secret" not in outcome.message
-        seen = len(events.frames)
-        await events.until(lambda: len(events.frames) > seen + 5)
+        await events.more_frames()
         ids = [frame_id for frame_id, _, _ in events.frames]
         assert ids == list(range(1, len(ids) + 1))
         await host.stop_session()
@@ -296,8 +294,7 @@ async def test_running_out_of_memory_in_a_command_degrades_once_and_then_ends_th
         outcome = await events.ask(host, "fault", kind="gpu_oom", where="handler")
         assert outcome.code == "out_of_memory"
         assert [message.type for message in events.messages] == ["degraded"]
-        seen = len(events.frames)
-        await events.until(lambda: len(events.frames) > seen + 3)
+        await events.more_frames()
         await events.ask(host, "fault", kind="gpu_oom", where="handler")
         await events.until(lambda: events.ended)
         assert isinstance(events.ended[0], ModelOutOfMemory)
@@ -347,8 +344,7 @@ async def test_a_wrong_frame_raises_at_its_line_and_the_session_lives(
         await events.until(lambda: events.messages)
         assert events.messages[0].type == "rejected"
         assert "accepted" in str(events.messages[0].data) or "NaN" in str(events.messages[0].data)
-        seen = len(events.frames)
-        await events.until(lambda: len(events.frames) > seen + 3)
+        await events.more_frames()
         assert set(events.sizes) == {(360, 640, 3)}
 
 

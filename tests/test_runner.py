@@ -103,14 +103,15 @@ def test_frames_are_numbered_from_one_and_know_the_last_command_before_them(
 def test_commands_are_checked_before_the_handler_and_refused_in_its_words(
     model_class: type[Commanded],
 ) -> None:
+    wrong: list[tuple[str, dict[str, Any], str]] = [
+        ("nothing", {}, ""),
+        ("set_value", {}, "value"),
+        ("set_value", {"value": "x"}, "value"),
+        ("set_value", {"value": 1, "more": 2}, "more"),
+    ]
     model = model_class()
     with Stage(model) as stage:
-        for name, arguments, field in [
-            ("nothing", {}, ""),
-            ("set_value", {}, "value"),
-            ("set_value", {"value": "x"}, "value"),
-            ("set_value", {"value": 1, "more": 2}, "more"),
-        ]:
+        for name, arguments, field in wrong:
             outcome = stage.ask(name, **arguments)
             assert (outcome.code, outcome.field) == ("invalid_command", field)
         outcome = stage.ask("refuse")
@@ -429,3 +430,53 @@ def test_sessions_and_commands_in_any_interleaving_lose_nothing(model_class: typ
         assert model.resets == 30
         assert len(stage.books) == 0
     assert stage.text == ""
+
+
+def test_a_handler_that_emits_while_the_generator_is_held_is_not_a_deadlock() -> None:
+    class Held(Commanded):
+        def start_session(self) -> Iterator[Any]:
+            while True:
+                yield picture(1)
+
+        @command("flash")
+        def flash(self) -> None:
+            get_ctx().emit_frame(picture(99))
+
+    with Stage(Held(), watched=False) as stage:
+        stage.hold = True
+        stage.until(lambda: stage.state() is PulseState.WAITING and len(stage.frames) == 2)
+        stage.send("flash")
+        stage.until(lambda: len(stage.frames) == 3)
+        assert stage.frames[-1][1] == 99
+        stage.watch()
+        stage.hold = False
+        for ticket in stage.held:
+            stage.runner.released(ticket)
+        stage.until(lambda: stage.outcomes and len(stage.frames) > 9)
+        assert stage.stop() is None
+
+
+def test_an_exception_that_cannot_be_printed_is_still_an_outcome() -> None:
+    class Unprintable(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no text")
+
+    class Shy(Loop):
+        @command("shy")
+        def shy(self) -> None:
+            raise Unprintable
+
+    with Stage(Shy()) as stage:
+        for _ in range(2):
+            assert stage.ask("shy").code == "internal_error"
+
+
+def test_an_empty_block_shows_nothing_and_costs_nothing() -> None:
+    class Empty(Commanded):
+        def start_session(self) -> None:
+            get_ctx().emit_block([])
+            get_ctx().emit_frame(picture(5))
+
+    with Stage(Empty()) as stage:
+        assert stage.end() is None
+        assert [(frame_id, value) for frame_id, value, _ in stage.frames] == [(1, 5)]

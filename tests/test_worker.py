@@ -80,8 +80,7 @@ async def test_one_construction_serves_one_user_after_the_other_in_another_proce
             "note": "é \U0001f600",
             "frames": pytest.approx(events.frames[-1][0] if events.frames else 0, abs=9),
         }
-        seen = len(events.frames)
-        await events.until(lambda seen=seen: len(events.frames) > seen + 2)
+        await events.more_frames()
         await host.stop_session()
         assert host.state is HostState.IDLE
     assert events.ended == [None] * 5
@@ -261,7 +260,12 @@ async def test_frames_may_be_released_from_any_thread_and_outlive_the_host(tmp_p
     host = await running(tmp_path, SHOWS, events)
     await events.until(lambda: len(events.held) >= 2)
     kept = events.held.pop()
-    releasing = threading.Thread(target=lambda: [frame.release() for frame in events.held])
+
+    def release() -> None:
+        for frame in events.held:
+            frame.release()
+
+    releasing = threading.Thread(target=release)
     releasing.start()
     releasing.join()
     events.hold = False
@@ -307,7 +311,8 @@ async def test_the_process_listens_on_nothing_and_knows_no_token(
 ) -> None:
     monkeypatch.setenv("REACTOR_TOKEN", "hush-hush")
     source = SHOWS + (
-        '    @command("environment")\n    def environment(self):\n        return {"text": str(dict(os.environ))}\n'
+        '    @command("environment")\n    def environment(self):\n'
+        '        return {"text": str(dict(os.environ))}\n'
     )
     events = Recording()
     host = await running(tmp_path, source, events)
@@ -348,7 +353,11 @@ async def test_what_the_author_started_ends_with_it(tmp_path: Path) -> None:
             outcome = await events.ask(host, "leave")
             assert outcome.code == "model_crashed"
         await host.close()
-        await events.until(lambda pid=reply["pid"]: not _lives(pid))
+        await _ended(events, reply["pid"])
+
+
+async def _ended(events: Recording, pid: int) -> None:
+    await events.until(lambda: not _lives(pid))
 
 
 def _lives(pid: int) -> bool:
@@ -430,8 +439,7 @@ async def test_sessions_leave_no_descriptor_no_thread_and_no_memory_behind(tmp_p
     for user in range(30):
         host.start_session(str(user))
         watch(host)
-        seen = len(events.frames)
-        await events.until(lambda seen=seen: len(events.frames) > seen + 2)
+        await events.more_frames()
         await host.stop_session()
         here = psutil.Process()
         counts.append((here.num_fds(), threading.active_count(), model.num_fds(), model.num_threads()))

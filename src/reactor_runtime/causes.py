@@ -53,10 +53,7 @@ class CauseLog:
                     return
                 seen.logged_s, repeats, seen.repeats = now_s, seen.repeats, 0
         if repeats:
-            self._write(f"{place} raised {type(error).__name__} again, {repeats} times: {_first_line(error)}")
+            what = "".join(traceback.format_exception_only(error)).partition("\n")[0]
+            self._write(f"{place} raised {repeats} times more: {what}")
         else:
             self._write(f"{place} raised:\n" + "".join(traceback.format_exception(error)).rstrip())
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).partition("\n")[0]

@@ -187,6 +187,8 @@ class SessionContext:
             if self._inbox.stopping:
                 raise SessionStopped
             pictures = self._normalizer.normalize(frames)
+            if not pictures:
+                return
             # Conversion waits for the device, so it is the model's own time; what follows is ours.
             started_s = time.monotonic()
             self._emit_s += started_s - called_s
@@ -195,7 +197,8 @@ class SessionContext:
             for picture in pictures:
                 self._hand_over(picture, emitted_s=called_s, busy_s=busy_s)
                 busy_s = 0.0
-            self._await_gate(between)
+        # Outside the lock: a handler that runs in between may emit as well.
+        self._await_gate(between)
 
     def end(self) -> None:
         """Mark the session as over, for every thread. For the runner."""

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
+from . import limits
 from .causes import CauseLog
 from .errors import CommandRejected, ModelFailed, ModelOutOfMemory, SessionStopped
 from .schema import commands_of, reply_of
@@ -28,7 +29,9 @@ def is_out_of_memory(error: BaseException) -> bool:
 def failure_of(error: BaseException, place: str) -> ModelFailed:
     """Return what the owner of the host is told; its text is for the operator."""
     kind = ModelOutOfMemory if is_out_of_memory(error) else ModelFailed
-    return kind(f"{place} raised {type(error).__name__}: {error}")
+    # Through traceback, because an author's __str__ may raise as well.
+    text = "".join(traceback.format_exception_only(error)).strip()
+    return kind(f"{place} raised {text}"[: limits.LOG_LINE_MAX])
 
 
 class Handlers:

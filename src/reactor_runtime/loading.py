@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from .causes import CauseLog
-from .errors import ReactorError
+from .errors import FrameRejected, ModelDefinitionError, ReactorError
+from .frames import FrameNormalizer
 from .handlers import failure_of
 from .manifest import Manifest
 from .model import VideoModel
@@ -28,6 +29,10 @@ def load_model(
         model_class = manifest.load_class()
         model = manifest.construct(model_class, overrides)
         info = manifest.info(model_class, overrides)
+        # Each session makes its own; a wrong value_range is told now and not to the first user.
+        FrameNormalizer(model.value_range)
+    except FrameRejected as error:
+        raise ModelDefinitionError(f"{model_class.__name__}: {error}") from None
     except ReactorError:
         raise
     except BaseException as error:  # sys.exit() at import included

@@ -88,7 +88,7 @@ class Runner:
             books=self._books,
             memory=self._memory,
             outlet=self._outlet,
-            normalizer=FrameNormalizer(getattr(self._model, "value_range", None)),
+            normalizer=FrameNormalizer(self._model.value_range),
             pulse_of_this_thread=self._pulse_of_this_thread,
         )
         with self._wake:

@@ -114,7 +114,11 @@ class ProcessHost:
         if self._state is not HostState.RUNNING:
             raise CommandRejected("no session runs", code="session_ended")
         self._mailbox.admit(call)
-        self._send(call)
+        try:
+            self._send(call)
+        except records.RecordError:
+            self._mailbox.answer(CommandOutcome(call.command_id))
+            raise CommandRejected("the command and its uploads are too large", code="too_large") from None
 
     def demand(self, demand: Demand) -> None:
         if self._state is HostState.RUNNING:

@@ -132,10 +132,11 @@ class ModelProcess:
     # The exit -----------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        """On the waiter thread. Until it is reaped its id cannot belong to anyone else."""
-        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
+        """On the waiter thread. What the author started ends first, while the id is still this process's."""
+        if hasattr(os, "waitid"):
+            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
         exit_code = self._process.wait()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
             self._loop.call_soon_threadsafe(self._exited, exit_code)

@@ -18,7 +18,7 @@ import json
 import struct
 import types
 import typing
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -159,7 +159,7 @@ def encode(record: ToModel | ToServer) -> bytes:
             return len(value)
         if isinstance(value, Mapping):
             return dict(value)
-        return {name: getattr(value, name) for name in _names_of(type(value))}
+        return {name: getattr(value, name) for name in _names_of(value.__class__)}
 
     header = json.dumps({"record": type(record).__name__, **plain(record)}, default=plain).encode()
     size_bytes = sum(map(len, body))
@@ -169,8 +169,8 @@ def encode(record: ToModel | ToServer) -> bytes:
 
 
 @functools.cache
-def _names_of(record_class: Hashable) -> tuple[str, ...]:
-    return tuple(field.name for field in dataclasses.fields(record_class))  # type: ignore[arg-type]
+def _names_of(record_class: type[Any]) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(record_class))
 
 
 # Bytes → values -----------------------------------------------------------------------------------------
