@@ -40,7 +40,7 @@ DECODES = ("vp8", "vp9")
 #: grows slowly while a stream needs less, and every keyframe above it would queue in the pacer.
 MIN_BITS_PER_S = 150_000
 START_BITS_PER_S = 4_000_000
-MAX_BITS_PER_S = 30_000_000
+MAX_BITS_PER_S = 20_000_000
 #: No further host candidate for this long means that there are no more.
 QUIET_S = 0.01
 #: How long an encoder may take to appear once a peer is connected.
@@ -268,13 +268,12 @@ class ReactorPeer:
             await self._add(self._pc, candidate)
 
     async def _add(self, pc: rw.PeerConnection, candidate: Candidate) -> None:
+        text = candidate.candidate.removeprefix("a=")
+        # Everything is bundled, so a client that names no section means the first.
+        index = 0 if candidate.sdp_mid is None else candidate.sdp_mline_index
         try:
-            await pc.add_ice_candidate(
-                rw.IceCandidate(
-                    candidate.candidate.removeprefix("a="), candidate.sdp_mid, candidate.sdp_mline_index
-                )
-            )
-        except RuntimeError as error:
+            await pc.add_ice_candidate(rw.IceCandidate(text, candidate.sdp_mid, index))
+        except (RuntimeError, ValueError, OverflowError) as error:
             raise OfferRejected(f"the candidate cannot be used: {error}") from error
 
     def _local_candidate(self, candidate: str) -> None:
@@ -298,11 +297,14 @@ class ReactorPeer:
         """Give each outbound track its encoder, and only then say that the peer is connected."""
         for name, outlet in self._outlets.items():
             transceiver = self._transceivers[name]
-            await transceiver.set_send_bitrate(MIN_BITS_PER_S, MAX_BITS_PER_S)
-            async with self._engine.slots:
-                bound = await outlet.bind(self._engine.factory, name, transceiver, deadline_s=BIND_S)
+            try:
+                await transceiver.set_send_bitrate(MIN_BITS_PER_S, MAX_BITS_PER_S)
+                async with self._engine.slots:
+                    bound = await outlet.bind(self._engine.factory, name, transceiver, deadline_s=BIND_S)
+            except (RuntimeError, PeerFailed) as error:
+                log.error("the WebRTC engine made no encoder for %s: %s", name, error)
+                bound = False
             if not bound:
-                log.error("the WebRTC engine made no encoder for %s within %g s", name, BIND_S)
                 self._enter(PeerState.FAILED)
                 return
         self._enter(PeerState.CONNECTED)
