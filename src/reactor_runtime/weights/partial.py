@@ -33,6 +33,8 @@ from .ranges import Ranges
 _OWNER = "owner"
 _JOURNAL = "journal"
 FILES = "files"
+_DYING_S = 2.0
+_DYING_POLL_S = 0.01
 
 
 @dataclass(slots=True)
@@ -60,12 +62,17 @@ class Partial:
 
     @classmethod
     def create(cls, paths: names.CachePaths, name: str, version: str) -> Partial:
-        """Take over what a dead process left of this version, else begin anew."""
-        for orphan in orphans(paths):
-            if names.partial_of(orphan.name) == (name, version):
+        """Take over what a dead process left of this version, else begin anew. Hold the version's lock."""
+        deadline_s = time.monotonic() + _DYING_S
+        while left := [path for path in unfinished(paths) if names.partial_of(path.name) == (name, version)]:
+            for orphan in filter(_is_orphan, left):
                 taken = cls._take_over(orphan, paths.partial(name, version, secrets.token_hex(4)))
                 if taken is not None:
                     return taken
+            # Whoever had the version's lock is dying: the kernel frees its locks one after the other.
+            if time.monotonic() >= deadline_s:
+                break
+            time.sleep(_DYING_POLL_S)
         while True:
             path = paths.partial(name, version, secrets.token_hex(4))
             owner = try_lock(path / _OWNER)
@@ -176,11 +183,14 @@ class Partial:
         self._journal = self._owner = -1
 
 
+def unfinished(paths: names.CachePaths) -> list[Path]:
+    """Return the folders of all unfinished downloads."""
+    return [path for path in sorted(paths.partials.iterdir()) if path.is_dir()] if paths.partials.is_dir() else []
+
+
 def orphans(paths: names.CachePaths) -> list[Path]:
     """Return the unfinished downloads whose owner is gone."""
-    if not paths.partials.is_dir():
-        return []
-    return [folder for folder in sorted(paths.partials.iterdir()) if folder.is_dir() and _is_orphan(folder)]
+    return [path for path in unfinished(paths) if _is_orphan(path)]
 
 
 def remove_orphan(folder: Path) -> bool:
