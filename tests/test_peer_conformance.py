@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Literal, cast
 
 import numpy as np
@@ -210,6 +211,41 @@ async def test_viewers_that_never_connect_do_not_take_the_next_ones_picture(engi
         await broadcast.run_until(lambda: len(viewer.readable()) >= 10)
     for peer in half_open:
         await peer.close()
+
+
+def _is_connected(viewer: PythonViewer) -> bool:
+    return viewer.state == "connected"
+
+
+async def test_viewers_that_leave_as_they_connect_do_not_take_the_next_ones_picture(
+    engine: PeerEngine,
+) -> None:
+    for delay in (0, 0, 0.002, 0.005, 0.01):
+        async with PythonViewer() as hasty:
+            peer = engine.create(Recorder(), TRACKS, codecs=CODECS)
+            await hasty.accept(await peer.answer(await hasty.offer(), hasty.mapping))
+            await hasty.wait(partial(_is_connected, hasty))
+            await asyncio.sleep(delay)
+            await peer.close()
+    async with PythonViewer() as viewer, connected(engine, viewer) as (peer, _):
+        assert peer.codec is not None
+        broadcast = Broadcast(peer.codec)
+        broadcast.peers.append(peer)
+        await broadcast.run_until(lambda: len(viewer.readable()) >= 10)
+
+
+async def test_eight_viewers_that_join_at_once_all_see_the_picture(engine: PeerEngine) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        viewers = [
+            await stack.enter_async_context(PythonViewer(codec="vp8")) for _ in range(limits.VIEWERS_MAX)
+        ]
+        joined = await asyncio.gather(
+            *(stack.enter_async_context(connected(engine, viewer)) for viewer in viewers)
+        )
+        broadcast = Broadcast("vp8")
+        broadcast.peers.extend(peer for peer, _ in joined)
+        broadcast.want_key = True
+        await broadcast.run_until(lambda: all(len(viewer.readable()) >= 10 for viewer in viewers))
 
 
 async def test_a_keyframe_request_reaches_us_and_mends_the_picture(engine: PeerEngine) -> None:

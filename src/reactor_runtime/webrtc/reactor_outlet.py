@@ -90,15 +90,21 @@ class Outlet:
         """
         track = factory.create_video_track_with_options(name, inline_encoder=self._encode)
         assert isinstance(track, rw.Track)  # only pre_encoded returns the other kind
-        track.on_encoder_feedback(self._feedback)
-        await transceiver.set_track(track)
-        self._track = track
-        loop = asyncio.get_running_loop()
-        give_up = loop.time() + deadline_s
-        while not self._bound.is_set() and loop.time() < give_up:
-            self._wake(track)
-            await asyncio.sleep(0.005)
-        return self._bound.is_set()
+        try:
+            track.on_encoder_feedback(self._feedback)
+            await transceiver.set_track(track)
+            loop = asyncio.get_running_loop()
+            give_up = loop.time() + deadline_s
+            while not self._bound.is_set() and loop.time() < give_up:
+                self._wake(track)
+                await asyncio.sleep(0.005)
+            if self._bound.is_set():
+                self._track = track
+            return self._bound.is_set()
+        finally:
+            # A track that stays unbound must be gone before the next one is made, also when we are cancelled
+            # and a traceback keeps this frame.
+            del track
 
     def send(self, frame: EncodedFrame, *, report: bool) -> None:
         track = self._track
