@@ -77,9 +77,13 @@ class OutOfMemoryError(RuntimeError):
 
 
 class FaultyModel(VideoModel):
-    """Streams, and fails in every known way. `fps` paces its own loop; 0 emits as fast as it may."""
+    """Streams, and fails in every known way.
 
-    fps = None
+    size        height and width of its picture
+    rate        frames per second of its own loop; 0 emits as fast as it may
+    load_fault  what goes wrong while it is constructed
+    reset_fault whether reset() raises
+    """
 
     def __init__(
         self,
