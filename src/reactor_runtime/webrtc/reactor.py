@@ -338,6 +338,9 @@ class ReactorPeer:
         if name is None:
             return
         self._remote_tracks.append(track)
+        if self._closed:
+            self._remote_tracks.clear()
+            return
 
         def deliver(bgra: bytes, width: int, height: int, _: rw.FrameMetadata | None = None) -> None:
             if not self._closed:
@@ -357,6 +360,9 @@ class ReactorPeer:
             channel.close(0)
             return
         self._channels[label] = channel
+        if self._closed:  # let_go may have passed by already
+            self._channels.clear()
+            return
         channel.on_message(lambda data, binary: self._message(label, data, binary))
         if str(channel.state()) == str(rw.DataChannelState.Open):
             self._post(self._events.channel_open, label)
@@ -422,9 +428,11 @@ class ReactorPeer:
         self._closed = True
         self._state = PeerState.CLOSED
         await self._handshake.settle()
-        if self._binding is not None:
-            self._binding.cancel()
-            await asyncio.wait([self._binding])
+        binding, self._binding = self._binding, None
+        if binding is not None:
+            binding.cancel()
+            await asyncio.wait([binding])
+            del binding  # its traceback holds objects of the engine, which may hold callbacks of ours
         await asyncio.to_thread(self.let_go)
         self._engine.forget(self)
 

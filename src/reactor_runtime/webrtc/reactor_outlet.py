@@ -36,6 +36,10 @@ _WAKE_SIDE = 16
 _WAKE = bytes(_WAKE_SIDE * _WAKE_SIDE * 4)
 
 
+def _nothing(*_: int) -> None:
+    return
+
+
 @dataclass(frozen=True, slots=True)
 class _Waiting:
     frame: EncodedFrame
@@ -128,7 +132,9 @@ class Outlet:
         self._wake(track)
 
     def close(self) -> None:
+        """Let go of the track, and of the owner: the engine keeps callbacks for as long as it likes."""
         self._track = None
+        self._on_keyframe, self._on_rate, self._on_report = _nothing, _nothing, _nothing
         with self._lock:
             self._queue.clear()
 
