@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from reactor_runtime.stream import Sink, VideoStream, default_bitrate
+from reactor_runtime.stream import BITRATE_FLOOR, KEYFRAME_GAP_S, Sink, VideoStream, default_bitrate
 from reactor_runtime.types import Codec, Demand, EmittedFrame, EncodedFrame
 
 pytestmark = pytest.mark.slow
@@ -29,6 +29,9 @@ class Viewer:
 
     def take(self, frame: EncodedFrame, *, report: bool) -> None:
         self.got.append((frame, report))
+
+    async def saw(self, frame_id: int) -> None:
+        await until(lambda: frame_id in self.ids)
 
     @property
     def ids(self) -> list[int]:
@@ -61,7 +64,7 @@ async def stream(demands: list[Demand] | None = None, fps: float = 200.0) -> Asy
 
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
     async with asyncio.timeout(within_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
 
@@ -71,7 +74,7 @@ async def test_the_first_picture_of_every_viewer_is_a_keyframe() -> None:
         video.add(early.sink)
         for frame_id in (1, 2, 3):
             video.push(source.frame(frame_id))
-            await until(lambda: frame_id in early.ids)
+            await early.saw(frame_id)
         video.add(late.sink)
         # No new frame is needed: a slow model's viewer sees its last picture at once.
         await until(lambda: len(late.got) == 1)
@@ -129,7 +132,7 @@ async def test_the_first_frame_that_saw_a_command_is_reported_once() -> None:
         video.add(viewer.sink)
         for frame_id, command_id in ((1, 6), (2, 8), (3, 8)):
             video.push(source.frame(frame_id, command_id=command_id))
-            await until(lambda: frame_id in viewer.ids)
+            await viewer.saw(frame_id)
     assert [(frame.frame_id, report) for frame, report in viewer.got if report] == [(2, True)]
     assert viewer.sink.reported == {2: 8}
 
@@ -155,11 +158,59 @@ async def test_the_poorest_viewer_sets_the_rate_of_a_shared_encoder() -> None:
         assert video.allowed(ceiling, "h264") == ceiling
         poor.sink.bitrate_limit = 600_000
         assert video.allowed(ceiling, "h264") == 600_000
-        poor.sink.bitrate_limit = 1
-        assert 0 < video.allowed(ceiling, "h264") < ceiling
+        rich.sink.bitrate_limit = 500_000
+        assert video.allowed(ceiling, "h264") == 500_000
 
 
-async def test_played_out_waits_for_what_is_queued_and_not_for_ever() -> None:
+async def test_a_viewer_who_cannot_take_the_least_rate_holds_nobody_else_down() -> None:
+    async with stream() as video:
+        rich, stalled = Viewer(), Viewer()
+        video.add(stalled.sink)
+        stalled.sink.bitrate_limit = 1
+        ceiling = video.ceiling(640, 480)
+        assert video.allowed(ceiling, "h264") == BITRATE_FLOOR
+        video.add(rich.sink)
+        assert video.allowed(ceiling, "h264") == ceiling
+
+
+async def test_a_viewer_that_keeps_asking_gets_no_more_keyframes_than_others_can_pay_for() -> None:
+    source, calm, greedy = Source(), Viewer(), Viewer()
+    async with stream() as video:
+        video.add(calm.sink)
+        video.add(greedy.sink)
+        began_s = time.monotonic()
+        for frame_id in range(1, 61):
+            video.push(source.frame(frame_id))
+            video.want_keyframe(greedy.sink)
+            await asyncio.sleep(0.01)
+        took_s = time.monotonic() - began_s
+        keyframes = sum(frame.keyframe for frame, _ in calm.got)
+        assert keyframes <= 2 + took_s / KEYFRAME_GAP_S
+        # Without any further frame: what was put off is not forgotten.
+        seen = len(greedy.got)
+        video.want_keyframe(greedy.sink)
+        await until(lambda: any(frame.keyframe for frame, _ in greedy.got[seen:]))
+
+
+async def test_a_viewer_whose_connection_breaks_takes_nothing_from_the_others(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    source, healthy = Source(), Viewer()
+
+    def broken(frame: EncodedFrame, *, report: bool) -> None:
+        raise RuntimeError("this engine is gone")
+
+    async with stream() as video:
+        video.add(Sink("h264", broken))
+        video.add(healthy.sink)
+        for frame_id in range(1, 20):
+            video.push(source.frame(frame_id))
+            await healthy.saw(frame_id)
+    assert caplog.text.count("this engine is gone") <= 2
+    assert source.released == source.made
+
+
+async def test_played_out_waits_until_what_is_queued_was_shown_or_the_stream_ends() -> None:
     source, viewer = Source(), Viewer()
     async with stream(fps=20) as video:
         video.add(viewer.sink)
@@ -169,10 +220,25 @@ async def test_played_out_waits_for_what_is_queued_and_not_for_ever() -> None:
             await video.played_out()
         assert video.counters().shown + video.counters().skipped == 4
         video.push(source.frame(5))
+        await until(lambda: video.counters().shown + video.counters().skipped == 5)
         video.push(source.frame(6))
+        video.push(source.frame(7))
         video.remove(viewer.sink)
-        async with asyncio.timeout(1):
+        waiting = asyncio.create_task(video.played_out())
+        await asyncio.sleep(0.1)
+        assert not waiting.done(), "nobody has seen the last frames"
+    async with asyncio.timeout(1):
+        await waiting
+
+
+async def test_what_was_played_out_has_been_sent() -> None:
+    source, viewer = Source(), Viewer()
+    async with stream() as video:
+        video.add(viewer.sink)
+        for frame_id in range(1, 30):
+            video.push(source.frame(frame_id))
             await video.played_out()
+            assert viewer.ids[-1] == frame_id
 
 
 async def test_close_gives_every_frame_back_and_may_be_repeated() -> None:

@@ -20,6 +20,11 @@ MESSAGE_MAX_BYTES: Final = 256 * KIB
 MESSAGE_MAX_DEPTH: Final = 32
 #: Longest name of a command. Longer: an error when the model class is made.
 COMMAND_NAME_MAX: Final = 64
+#: Messages per second and viewer that are read at all, and how many may come at once; one of
+#: MESSAGE_COST_BYTES counts as two. More: dropped unread and counted, the viewer is told once a second.
+MESSAGE_RATE_PER_S: Final = 200.0
+MESSAGE_BURST: Final = 400
+MESSAGE_COST_BYTES: Final = 16 * KIB
 #: Commands per second and viewer, and how many may come at once. More: `rate_limited`.
 COMMAND_RATE_PER_S: Final = 50.0
 COMMAND_BURST: Final = 100
@@ -31,6 +36,9 @@ COMMAND_REPLY_S: Final = 9.0
 CHANNEL_BUFFER_MAX_BYTES: Final = 1 * MIB
 #: A JSON message from the model to its clients. Larger: raised at the author's line.
 MODEL_MESSAGE_MAX_BYTES: Final = 256 * KIB
+
+#: Different names that a model may report numbers under, per session. More: ignored.
+REPORTS_MAX: Final = 64
 
 # Frames --------------------------------------------------------------------------------------
 
@@ -74,8 +82,8 @@ JOURNAL_EVENTS: Final = 1024
 UPLOAD_MAX_BYTES: Final = 16 * MIB
 UPLOADS_PER_SESSION: Final = 32
 UPLOADS_MAX_BYTES: Final = 64 * MIB
-#: How long a command that names an upload waits for its bytes.
-UPLOAD_WAIT_S: Final = 10.0
+#: How long a command that names an upload waits for its bytes; less than clients wait for its answer.
+UPLOAD_WAIT_S: Final = 9.0
 #: How long GET sdp_params is held open for an answer. Clients poll six times within 6.2 s.
 ANSWER_HOLD_S: Final = 5.0
 
@@ -88,10 +96,16 @@ OFFER_MAX_SECTIONS: Final = 8
 EARLY_CANDIDATES: Final = 256
 #: How long an answer waits for candidates; an unreachable STUN server costs no more than this.
 GATHER_S: Final = 0.15
-#: An answered peer that is not connected by then is dropped.
-JOIN_S: Final = 30.0
+#: A peer that is not connected this long after its offer is dropped.
+JOIN_S: Final = 15.0
 #: Viewers of one session. More: 503.
 VIEWERS_MAX: Final = 8
+#: Peers of a session that are not connected yet. More: the oldest is dropped if it had JOIN_FAIR_S, else 503.
+JOINING_MAX: Final = 16
+JOIN_FAIR_S: Final = 2.0
+#: Connection ids of a session, of whom most may never have offered or have left. More: the one that was
+#: silent longest is forgotten.
+CONNECTIONS_KNOWN: Final = 64
 #: A viewer from whom nothing arrived for this long is gone (clients ping every 5 or 10 s).
 PING_TIMEOUT_S: Final = 20.0
 

@@ -18,6 +18,18 @@ from .types import JsonObject
 
 
 @dataclass(slots=True)
+class MessageCounts:
+    """Data channel messages that were not read, or not delivered."""
+
+    rejected: int = 0
+    """Inbound, larger than allowed or not explained by any wire format."""
+    limited: int = 0
+    """Inbound, over a rate."""
+    dropped: int = 0
+    """Outbound, to a viewer whose channel is full, gone, or cannot carry them."""
+
+
+@dataclass(slots=True)
 class Totals:
     """Counts since the server started."""
 
@@ -27,6 +39,7 @@ class Totals:
     commands_refused: int = 0
     failures: int = 0
     stream: StreamCounters = field(default_factory=StreamCounters)
+    messages: MessageCounts = field(default_factory=MessageCounts)
 
     def add(self, ended: StreamCounters) -> None:
         """Keep what a session that ended had counted."""
@@ -73,6 +86,9 @@ def _counters(snapshot: Snapshot) -> Iterator[Metric]:
         ("reactor_viewers_connected", totals.viewers, "Connections that were established"),
         ("reactor_commands", totals.commands, "Commands answered"),
         ("reactor_commands_refused", totals.commands_refused, "Commands answered with an error"),
+        ("reactor_messages_rejected", totals.messages.rejected, "Messages of clients that could not be read"),
+        ("reactor_messages_limited", totals.messages.limited, "Messages of clients over a rate limit"),
+        ("reactor_messages_dropped", totals.messages.dropped, "Messages that could not be delivered"),
         ("reactor_model_failures", totals.failures, "Exceptions, crashes and hangs of the model"),
         ("reactor_model_restarts", snapshot.restarts, "Times the model process was started again"),
         ("reactor_frames_emitted", stream.received, "Frames emitted by the model"),

@@ -18,14 +18,14 @@ class TokenBucket:
         self.refused = 0
         """How many were refused, for /metrics."""
 
-    def take(self, now_s: float) -> bool:
-        """Take one token at `now_s` (monotonic). False when there is none: the caller refuses."""
+    def take(self, now_s: float, cost: float = 1.0) -> bool:
+        """Take `cost` tokens at `now_s` (monotonic). False when there are fewer: the caller refuses."""
         # A clock that steps back earns nothing, and costs nothing either.
         passed_s = 0.0 if self._at_s is None else max(0.0, now_s - self._at_s)
         self._tokens = min(self._burst, self._tokens + passed_s * self._rate_per_s)
         self._at_s = now_s
-        if self._tokens < 1.0:
+        if self._tokens < cost:
             self.refused += 1
             return False
-        self._tokens -= 1.0
+        self._tokens -= cost
         return True

@@ -21,6 +21,7 @@ from . import limits
 from .config import Settings
 from .errors import CommandRejected, SessionRefused
 from .host import ModelHost
+from .metrics import MessageCounts
 from .server.service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
 from .stream import VideoStream
 from .types import (
@@ -38,7 +39,8 @@ from .types import (
 )
 from .uploads import Uploads
 from .viewer import Viewer
-from .webrtc.peer import Candidate, IceServer, Peer, PeerEngine, PeerState
+from .webrtc.ice import parse_ice_server
+from .webrtc.peer import Candidate, IceServer, Peer, PeerEngine
 from .wire import messages as say
 
 log = logging.getLogger(__name__)
@@ -83,6 +85,7 @@ class Session:
         engine: PeerEngine,
         settings: Settings,
         owner: SessionOwner,
+        counts: MessageCounts,
     ) -> None:
         self.session_id = session_id
         self.uploads = Uploads()
@@ -96,8 +99,10 @@ class Session:
         self._engine = engine
         self._settings = settings
         self._owner = owner
+        self._counts = counts
+        self._ice_servers = tuple(parse_ice_server(text) for text in settings.ice_servers)
         self._viewers: dict[int, Viewer] = {}
-        self._open: set[Viewer] = set()
+        self._forgotten: set[asyncio.Task[None]] = set()
         self._publishers: dict[str, Viewer] = {}
         self._pending: dict[int, _Pending] = {}
         self._command_id = 0
@@ -106,13 +111,15 @@ class Session:
         self._busy_s = 0.0
         self._last_frame_s: float | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting: set[asyncio.Task[None]] = set()
+        """Those of the tasks that wait for an upload."""
         self._closed = False
         self._spawn(self._tick())
 
     @property
     def viewers(self) -> int:
         """How many are connected."""
-        return len(self._open)
+        return sum(viewer.connected for viewer in self._viewers.values())
 
     # What the host tells ------------------------------------------------------------------------------
 
@@ -141,11 +148,13 @@ class Session:
         self.broadcast(say.Broadcast(message.type, message.data))
 
     def metrics(self, values: JsonObject) -> None:
-        self._reports.update(values)
+        for name, value in values.items():
+            if name in self._reports or len(self._reports) < limits.REPORTS_MAX:
+                self._reports[name] = value
 
     def broadcast(self, message: say.ServerMessage) -> None:
         """Say something to every viewer, each in its own format."""
-        for viewer in self._viewers.values():
+        for viewer in list(self._viewers.values()):
             viewer.send(message)
 
     def _demand(self, demand: Demand) -> None:
@@ -154,7 +163,7 @@ class Session:
     # Signalling (SessionAccess) -----------------------------------------------------------------------
 
     def ice_servers(self) -> Sequence[IceServer]:
-        return tuple(IceServer((url,)) for url in self._settings.ice_servers)
+        return self._ice_servers
 
     def track_map(self) -> JsonObject:
         return {
@@ -163,12 +172,16 @@ class Session:
         }
 
     def register(self) -> int:
-        if len(self._viewers) >= limits.VIEWERS_MAX:
-            raise SessionRefused(
-                f"{limits.VIEWERS_MAX} viewers are connected; no more are admitted",
-                status=503,
-                retry_after_s=5,
-            )
+        if self._closed:
+            raise SessionRefused("No session running", status=400)
+        self._check_room()
+        if len(self._viewers) >= limits.CONNECTIONS_KNOWN:
+            idle = [
+                viewer for viewer in self._viewers.values() if not viewer.connected and not viewer.joining
+            ]
+            if not idle:
+                raise SessionRefused("too many connections at once", status=503, retry_after_s=1)
+            self._forget(min(idle, key=lambda viewer: viewer.heard_s))
         connection_id = random.choice([i for i in CONNECTION_IDS if i not in self._viewers])  # noqa: S311
         self._viewers[connection_id] = self._make_viewer(connection_id)
         return connection_id
@@ -177,10 +190,13 @@ class Session:
         if legacy and connection_id not in self._viewers:
             self._viewers[LEGACY_CONNECTION_ID] = self._make_viewer(LEGACY_CONNECTION_ID, legacy=True)
         viewer = self._viewer(connection_id)
-        if viewer.offered and not (replace or legacy):
+        if viewer.offered_s is not None and not (replace or legacy):
             raise SessionRefused("this connection has offered already; use PUT to reconnect", status=409)
-        self._left(viewer)
-        ice_servers = self.ice_servers() if offer.ice_servers is None else offer.ice_servers
+        if not viewer.connected:
+            self._check_room()
+        if not viewer.joining:
+            self._make_room_to_join()
+        ice_servers = self._ice_servers if offer.ice_servers is None else offer.ice_servers
         codec = self._settings.codec
         codecs: tuple[Codec, ...] = ("h264", "vp8") if codec == "auto" else (codec,)
 
@@ -188,13 +204,40 @@ class Session:
             return self._engine.create(events, self._info.tracks, codecs=codecs, ice_servers=ice_servers)
 
         self._owner.note("offer", {"connection_id": connection_id, "client": offer.client})
-        self._spawn(viewer.connect(make_peer, offer.sdp, offer.mapping))
+        viewer.offer(make_peer, offer.sdp, offer.mapping)
+
+    def _check_room(self) -> None:
+        if self.viewers >= limits.VIEWERS_MAX:
+            raise SessionRefused(
+                f"{limits.VIEWERS_MAX} viewers are connected; no more are admitted",
+                status=503,
+                retry_after_s=5,
+            )
+
+    def _make_room_to_join(self) -> None:
+        """Peers that never connect must not keep out one that would."""
+        joining = [viewer for viewer in self._viewers.values() if viewer.joining]
+        if len(joining) < limits.JOINING_MAX:
+            return
+        oldest = min(joining, key=lambda viewer: viewer.offered_s or 0.0)
+        if time.monotonic() - (oldest.offered_s or 0.0) < limits.JOIN_FAIR_S:
+            raise SessionRefused("too many connections at once", status=503, retry_after_s=1)
+        oldest.drop("made room for others")
+
+    def _forget(self, viewer: Viewer) -> None:
+        del self._viewers[viewer.connection_id]
+        task = asyncio.create_task(viewer.close())
+        self._forgotten.add(task)
+        task.add_done_callback(self._forgotten.discard)
 
     async def answer(self, connection_id: int, *, hold_s: float) -> str | None:
-        return await self._viewer(connection_id).answer(hold_s)
+        answer = await self._viewer(connection_id).answer(hold_s)
+        if answer is None:
+            self._viewer(connection_id)  # raises if the session ended meanwhile
+        return answer
 
     def add_candidates(self, connection_id: int, candidates: Sequence[Candidate]) -> None:
-        self._spawn(self._viewer(connection_id).add_candidates(candidates))
+        self._viewer(connection_id).add_candidates(candidates)
 
     def _viewer(self, connection_id: int) -> Viewer:
         if self._closed:
@@ -205,19 +248,25 @@ class Session:
         return viewer
 
     def _make_viewer(self, connection_id: int, *, legacy: bool = False) -> Viewer:
-        return Viewer(connection_id, self, {MAIN_VIDEO: self.stream}, self._info.tracks, legacy=legacy)
+        streams = {MAIN_VIDEO: self.stream}
+        return Viewer(connection_id, self, streams, self._info.tracks, counts=self._counts, legacy=legacy)
 
     # What viewers tell (ViewerEvents) -----------------------------------------------------------------
 
     def connected(self, viewer: Viewer) -> None:
-        self._open.add(viewer)
-        if not self._closed:
-            self._owner.viewer_opened()
+        if self._closed:
+            return
+        self._owner.viewer_opened()
+        if self.viewers > limits.VIEWERS_MAX:
+            viewer.drop("no room")
 
     def gone(self, viewer: Viewer, reason: str) -> None:
-        """A connection ended by itself. Its id stays known for a while, so that its client may reconnect."""
-        self._left(viewer)
-        self._owner.note("viewer_gone", {"connection_id": viewer.connection_id, "reason": reason})
+        """A connection ended. Its id stays known, so that its client may reconnect."""
+        for name in [name for name, publisher in self._publishers.items() if publisher is viewer]:
+            del self._publishers[name]
+        if not self._closed:
+            self._owner.viewer_closed()
+            self._owner.note("viewer_gone", {"connection_id": viewer.connection_id, "reason": reason})
 
     def input_frame(self, viewer: Viewer, track: str, pixels: Pixels) -> None:
         # JS 2.9.0 publishes without a claim, so an unclaimed track takes whatever comes.
@@ -227,10 +276,7 @@ class Session:
     def said(self, viewer: Viewer, message: say.ClientMessage) -> None:
         match message:
             case say.Command():
-                if message.uploads:
-                    self._spawn(self._command_with_uploads(viewer, message))
-                else:
-                    self._command(viewer, message, {})
+                self._command(viewer, message)
             case say.RequestSchema(request_id):
                 viewer.send(say.Schema(request_id, self._owner.openapi()))
             case say.RequestCapabilities():
@@ -269,28 +315,35 @@ class Session:
     def _refuse_publish(self, viewer: Viewer, message: say.PublishTrack, why: str) -> None:
         viewer.send(say.RequestRefused(message.request_id, "publish_track", "publish_refused", why))
 
+    def _command(self, viewer: Viewer, command: say.Command) -> None:
+        """Pass a command on at once, in order; only one whose upload is still on its way is overtaken."""
+        try:
+            files = self.uploads.arrived(command.uploads, command.arguments)
+            if files is not None:
+                self._call(viewer, command, files)
+            elif len(self._waiting) < limits.COMMAND_MAILBOX:
+                self._waiting.add(self._spawn(self._command_with_uploads(viewer, command)))
+            else:
+                raise CommandRejected("too many commands wait for their uploads", code="rate_limited")
+        except CommandRejected as error:
+            self._refuse(viewer, command, error)
+
     async def _command_with_uploads(self, viewer: Viewer, command: say.Command) -> None:
         try:
-            uploads = await self.uploads.resolve(command.uploads, command.arguments)
+            self._call(viewer, command, await self.uploads.resolve(command.uploads, command.arguments))
         except CommandRejected as error:
             self._refuse(viewer, command, error)
-            return
-        self._command(viewer, command, uploads)
 
-    def _command(self, viewer: Viewer, command: say.Command, uploads: dict[str, UploadedFile]) -> None:
+    def _call(self, viewer: Viewer, command: say.Command, files: dict[str, UploadedFile]) -> None:
         self._command_id += 1
-        call = CommandCall(self._command_id, command.name, command.arguments, uploads)
+        call = CommandCall(self._command_id, command.name, command.arguments, files)
+        self._host.send_command(call)
         self._pending[call.command_id] = _Pending(viewer, command.request_id, command.name, time.monotonic())
-        try:
-            self._host.send_command(call)
-        except CommandRejected as error:
-            del self._pending[call.command_id]
-            self._refuse(viewer, command, error)
 
     def _refuse(self, viewer: Viewer, command: say.Command, error: CommandRejected) -> None:
-        viewer.send(
-            say.CommandRefused(command.request_id, command.name, error.code, error.public(), error.field)
-        )
+        text = error.public()
+        viewer.send(say.CommandRefused(command.request_id, command.name, error.code, text, error.field))
+        self._owner.note("command", {"command": command.name, "code": error.code})
 
     # Time ---------------------------------------------------------------------------------------------
 
@@ -299,8 +352,8 @@ class Session:
         while True:
             await asyncio.sleep(TICK_S)
             now_s = time.monotonic()
-            for viewer in list(self._viewers.values()):
-                await self._look_after(viewer, now_s)
+            for viewer in self._viewers.values():
+                self._look_after(viewer, now_s)
             overdue = [i for i, p in self._pending.items() if now_s - p.sent_s > limits.COMMAND_REPLY_S]
             for command_id in overdue:
                 text = f"not handled within {limits.COMMAND_REPLY_S:.0f} s"
@@ -309,26 +362,20 @@ class Session:
             if ticks % 2 == 0:
                 self.broadcast(say.RuntimeStats(self.numbers()))
 
-    async def _look_after(self, viewer: Viewer, now_s: float) -> None:
-        """Drop a viewer that fell silent, never connected, or was lost longer than a client tries again."""
+    def _look_after(self, viewer: Viewer, now_s: float) -> None:
+        """Drop the peer of a viewer that fell silent or did not connect in time."""
         silent_s = self._settings.ping_timeout_s
-        if viewer in self._open:
-            if silent_s <= 0 or now_s - viewer.heard_s <= silent_s:
-                return
-            reason = f"nothing heard for {silent_s:.0f} s"
-        elif now_s - max(viewer.made_s, viewer.heard_s) > limits.JOIN_S:
-            reason = "never connected" if viewer.state is not PeerState.FAILED else "did not come back"
-        else:
-            return
-        self.gone(viewer, reason)
-        self._viewers.pop(viewer.connection_id, None)
-        await viewer.close()
+        if viewer.connected and 0 < silent_s < now_s - viewer.heard_s:
+            viewer.drop(f"nothing heard for {silent_s:g} s")
+        elif viewer.joining and now_s - (viewer.offered_s or now_s) > limits.JOIN_S:
+            viewer.drop("never connected")
 
     def numbers(self) -> JsonObject:
         """Numbers for the page's overlay and for /metrics; milliseconds where the name says so."""
         counters = self.stream.counters()
         encoded = max(1, counters.encoded)
         return {
+            **self._reports,
             "fps": round(1 / self.stream.interval_s, 2),
             "model_ms": round(self._busy_s * 1000, 2),
             "convert_ms": round(counters.convert_s / encoded * 1000, 2),
@@ -337,13 +384,12 @@ class Session:
             "frames_shown": counters.shown,
             "frames_skipped": counters.skipped + counters.dropped,
             "viewers": self.viewers,
-            **self._reports,
         }
 
     # Ending -------------------------------------------------------------------------------------------
 
     async def end(self, *goodbyes: say.ServerMessage) -> None:
-        """Say why, and stop picture and commands. The connections stay until `part()`. May be called twice."""
+        """Say why, and stop picture and commands; `part()` closes the connections. May be called twice."""
         if self._closed:
             return
         self._closed = True
@@ -358,28 +404,19 @@ class Session:
 
     async def part(self) -> None:
         """Close every connection, after what was said last had the time to leave. May be called twice."""
-        try:
-            if self._open:
-                await asyncio.sleep(GOODBYE_S)
-        finally:
-            await asyncio.gather(*(viewer.close() for viewer in self._viewers.values()))
-            self._viewers.clear()
-            self._open.clear()
+        if self.viewers:
+            await asyncio.sleep(GOODBYE_S)
+        await asyncio.gather(*(viewer.close() for viewer in self._viewers.values()), *self._forgotten)
+        self._viewers.clear()
 
-    def _left(self, viewer: Viewer) -> None:
-        for name in [name for name, publisher in self._publishers.items() if publisher is viewer]:
-            del self._publishers[name]
-        if viewer in self._open:
-            self._open.discard(viewer)
-            if not self._closed:
-                self._owner.viewer_closed()
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._finished)
+        return task
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._waiting.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("session %s: a task failed", self.session_id, exc_info=error)

@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from . import __version__, limits, schema
+from . import __version__, schema
 from .config import Settings
 from .errors import ModelFailed, ReactorError, SessionRefused
 from .host import HostCounters, HostEvents, HostFactory, HostState, ModelHost
@@ -35,6 +35,9 @@ from .wire import messages as say
 
 log = logging.getLogger(__name__)
 model_log = logging.getLogger("reactor_runtime.model")
+
+#: How long the connections of an ended session may take to close before the server goes.
+PART_S = 5.0
 
 
 class Sessions:
@@ -68,6 +71,8 @@ class Sessions:
         self._settled.set()
         self._orphan_timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ending: asyncio.Task[None] | None = None
+        """The last session's cleanup, until its connections are closed."""
         self._closed = False
 
     # The model ----------------------------------------------------------------------------------------
@@ -136,13 +141,15 @@ class Sessions:
 
     async def start(self, session_id: str | None) -> JsonObject:
         """Start a session; while the last one is closing, wait for that instead of refusing."""
-        if self._draining:
-            raise SessionRefused("the server is shutting down", status=503, retry_after_s=10)
-        if self._lifecycle.state is State.CLOSING:
+        if self._lifecycle.state is State.CLOSING and not self._draining:
             # Past the time-out, the lifecycle table refuses in words.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._settings.stop_s + 1):
                     await self._settled.wait()
+        if self._draining:
+            raise SessionRefused("the server is shutting down", status=503, retry_after_s=10)
+        if self._lifecycle.state is State.TERMINATED and self._detail is not None:
+            raise SessionRefused(self._detail, status=503)
         self._fire(Event.START_SESSION)
         assert self._host is not None
         assert self._info is not None
@@ -154,6 +161,7 @@ class Sessions:
             engine=self._engine,
             settings=self._settings,
             owner=self,
+            counts=self._totals.messages,
         )
         self._totals.sessions += 1
         self._host.start_session(session.session_id)
@@ -209,6 +217,7 @@ class Sessions:
 
     def viewer_closed(self) -> None:
         self._fire(Event.CONNECTION_CLOSED)
+        self._end_unwatched()
 
     def note(self, event: str, detail: JsonObject) -> None:
         if event == "command":
@@ -246,10 +255,8 @@ class Sessions:
         # While CLOSING, `_cleanup` sees that the host has failed; while CREATED, `load` raises.
 
     async def _finish(self, session: Session) -> None:
-        """The model has no more frames: show what was emitted, then end."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(limits.LEAD_MAX_S + 1):
-                await session.stream.played_out()
+        """The model has no more frames: show what was emitted, then end. Without viewers it is orphaned."""
+        await session.stream.played_out()
         if self._session is session and self._lifecycle.running:
             self._fire(Event.MODEL_FINISHED)
             self._end(say.SessionEnded("finished"))
@@ -257,12 +264,16 @@ class Sessions:
     def _end(self, *goodbyes: say.ServerMessage) -> None:
         session = self._session
         assert session is not None
-        self._spawn(self._cleanup(session, goodbyes))
+        self._ending = asyncio.create_task(self._cleanup(session, goodbyes))
+        self._ending.add_done_callback(self._finished)
 
     async def _cleanup(self, session: Session, goodbyes: tuple[say.ServerMessage, ...]) -> None:
         host = self._host
         assert host is not None
-        await asyncio.gather(session.end(*goodbyes), host.stop_session())
+        ended = await asyncio.gather(session.end(*goodbyes), host.stop_session(), return_exceptions=True)
+        for error in ended:
+            if isinstance(error, BaseException):
+                log.error("session %s did not end cleanly", session.session_id, exc_info=error)
         self._totals.add(session.stream.counters())
         self._session = None
         if host.state is HostState.FAILED:
@@ -309,9 +320,16 @@ class Sessions:
             return
         seconds = self._settings.drain_s
         session.broadcast(say.RuntimeNotice("draining", f"the server stops in at most {seconds:.0f} s"))
+        self._end_unwatched()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._settled.wait()
+
+    def _end_unwatched(self) -> None:
+        """While draining, nobody is waited for who has left."""
+        if self._draining and self._lifecycle.state is State.ORPHANED:
+            self._fire(Event.EVICTION)
+            self._end(say.SessionEnded("server stopped"))
 
     async def close(self) -> None:
         """End the session and the model. May be called twice and from any state."""
@@ -333,6 +351,9 @@ class Sessions:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._ending is not None:  # its viewers may still be reading what was said last
+            await asyncio.wait([self._ending], timeout=PART_S)
+            self._ending.cancel()
         if self._host is not None:
             await self._host.close()
         self._fire(Event.EVICTION)

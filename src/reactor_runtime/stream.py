@@ -19,16 +19,18 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from . import limits
+from .causes import CauseLog
 from .encode import Encoder, open_encoder, to_i420
-from .errors import EncoderFailed
 from .pacing import Pacer
 from .types import Codec, Demand, EmittedFrame, EncodedFrame, Pixels
 
 log = logging.getLogger(__name__)
 
 RTP_CLOCK_HZ = 90_000
-#: An encoder's rate never goes below this, however poor a viewer's network is.
+#: An encoder's rate never goes below this, and a viewer who cannot take even that holds nobody else down.
 BITRATE_FLOOR = 250_000
+#: A viewer gets no more keyframes than one in this time, because every other viewer pays for them.
+KEYFRAME_GAP_S = 0.5
 
 
 def default_bitrate(width: int, height: int) -> int:
@@ -53,7 +55,12 @@ class Sink:
     reported: dict[int, int] = field(default_factory=dict)
     """Frame id → command id of the frames whose sending was reported and not yet taken."""
     needs_keyframe: bool = True
+    keyframe_s: float = 0.0
+    """When its last keyframe was sent, monotonic seconds."""
     frames: int = 0
+
+    def gets_keyframe(self, now_s: float) -> bool:
+        return self.needs_keyframe and now_s - self.keyframe_s >= KEYFRAME_GAP_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,7 @@ class _Work:
 
     frame: EmittedFrame | None = None
     refresh: bool = False
+    busy: bool = False
     closed: bool = False
 
 
@@ -95,6 +103,7 @@ class VideoStream:
         self._bits_per_s = bits_per_s
         self._on_demand = on_demand
         self._timer: asyncio.TimerHandle | None = None
+        self._keyframe_timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
         self._sinks: tuple[Sink, ...] = ()
@@ -139,15 +148,35 @@ class VideoStream:
     def want_keyframe(self, sink: Sink) -> None:
         """A viewer lost the picture: its next frame is a keyframe, from the last picture if need be."""
         sink.needs_keyframe = True
-        self._refresh()
+        left_s = sink.keyframe_s + KEYFRAME_GAP_S - time.monotonic()
+        if left_s <= 0:
+            self._refresh()
+        elif self._keyframe_timer is None and not self._closed:
+            self._keyframe_timer = self._loop.call_later(left_s, self._keyframe_due)
+
+    def _keyframe_due(self) -> None:
+        self._keyframe_timer = None
+        for sink in self._sinks:
+            if sink.needs_keyframe:
+                self.want_keyframe(sink)
 
     @property
     def watched(self) -> bool:
         return bool(self._sinks)
 
     async def played_out(self) -> None:
-        """Wait until every frame that was emitted has been shown, or nobody watches any more."""
+        """Wait until every frame that was emitted has been shown; while nobody watches, none is.
+
+        Returns as well when the stream is closed.
+        """
         await self._idle.wait()
+        await asyncio.to_thread(self._await_encoder)
+
+    def _await_encoder(self) -> None:
+        with self._wake:
+            self._wake.wait_for(
+                lambda: self._work.closed or (self._work.frame is None and not self._work.busy), timeout=1.0
+            )
 
     @property
     def interval_s(self) -> float:
@@ -171,14 +200,16 @@ class VideoStream:
         if self._closed:
             return
         self._closed = True
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._keyframe_timer):
+            if timer is not None:
+                timer.cancel()
         self._sinks = ()
         for frame in self._pacer.clear():
             frame.release()
+        self._idle.set()
         with self._wake:
             self._work.closed = True
-            self._wake.notify()
+            self._wake.notify_all()
         await asyncio.to_thread(self._thread.join)
 
     def _arrived(self, frame: EmittedFrame) -> None:
@@ -194,8 +225,10 @@ class VideoStream:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._closed or not self._sinks:
-            self._idle.set()
+        if self._closed:
+            return
+        if not self._sinks:
+            self._mark_idle()
             return
         popped = self._pacer.pop(time.monotonic())
         if popped is not None:
@@ -209,6 +242,10 @@ class VideoStream:
         if due_s is not None:
             # The loop's clock is time.monotonic, as the pacer's.
             self._timer = self._loop.call_at(due_s, self._show_due)
+        self._mark_idle()
+
+    def _mark_idle(self) -> None:
+        if len(self._pacer):
             self._idle.clear()
         else:
             self._idle.set()
@@ -220,7 +257,7 @@ class VideoStream:
     def _hand_over(self, frame: EmittedFrame) -> None:
         with self._wake:
             overtaken, self._work.frame = self._work.frame, frame
-            self._wake.notify()
+            self._wake.notify_all()
         if overtaken is not None:
             self._dropped += 1
             overtaken.release()
@@ -228,7 +265,7 @@ class VideoStream:
     def _refresh(self) -> None:
         with self._wake:
             self._work.refresh = True
-            self._wake.notify()
+            self._wake.notify_all()
 
     # The encoder thread's side ------------------------------------------------------------------------
 
@@ -241,9 +278,12 @@ class VideoStream:
         return self._bits_per_s or default_bitrate(width, height)
 
     def allowed(self, ceiling: int, codec: Codec) -> int:
-        """Return what a codec's encoder is to aim for: the ceiling, or what its poorest viewer can take."""
-        limited = [sink.bitrate_limit for sink in self._sinks if sink.codec == codec and sink.bitrate_limit]
-        return max(BITRATE_FLOOR, min([ceiling, *limited]))
+        """Return what a codec's encoder is to aim for: the ceiling, or what its poorest viewer takes."""
+        limited = [sink.bitrate_limit or ceiling for sink in self._sinks if sink.codec == codec]
+        able = [rate for rate in limited if rate >= BITRATE_FLOOR]
+        if limited and not able:
+            return BITRATE_FLOOR
+        return max(BITRATE_FLOOR, min([ceiling, *able]))
 
     def _encode_loop(self) -> None:
         while True:
@@ -253,26 +293,30 @@ class VideoStream:
                 frame, self._work.frame = self._work.frame, None
                 refresh, self._work.refresh = self._work.refresh, False
                 closed = self._work.closed
+                self._work.busy = frame is not None
             if closed:
                 if frame is not None:
                     frame.release()
                 self._encoding.close()
                 return
-            try:
-                if frame is not None:
-                    self._encoding.show(frame)
-                elif refresh:
-                    self._encoding.refresh()
-            except EncoderFailed:
-                log.exception("the encoder failed; it is opened again for the next frame")
-                self._encoding.close()
+            if frame is not None:
+                self._encoding.show(frame)
+                with self._wake:
+                    self._work.busy = False
+                    self._wake.notify_all()
+            elif refresh:
+                self._encoding.refresh()
 
 
 class _Encoding:
-    """Encoders and the last picture; everything here runs on the encoder thread."""
+    """Encoders and the last picture; everything here runs on the encoder thread, and nothing raises.
+
+    A failing encoder is opened again for the next frame, a failing viewer is left out; both are logged.
+    """
 
     def __init__(self, stream: VideoStream) -> None:
         self._stream = stream
+        self._causes = CauseLog(log.error)
         self._encoders: dict[Codec, Encoder] = {}
         self._size = (0, 0)
         self._picture: Pixels | None = None
@@ -290,6 +334,9 @@ class _Encoding:
                 self.close()
                 self._size = (width, height)
             self._picture = to_i420(frame.pixels, self._picture)
+        except Exception as error:
+            self._causes.exception(error, "the colour conversion")
+            return
         finally:
             frame.release()
         self.convert_s += time.perf_counter() - began
@@ -300,28 +347,41 @@ class _Encoding:
         """Send the last picture again to viewers that wait for a keyframe, and drop unused encoders."""
         for codec in set(self._encoders) - {sink.codec for sink in self._stream.sinks}:
             self._encoders.pop(codec).close()
-        waiting = tuple(sink for sink in self._stream.sinks if sink.needs_keyframe)
-        if self._picture is not None and waiting:
-            codecs = {sink.codec for sink in waiting}
+        now_s = time.monotonic()
+        codecs = {sink.codec for sink in self._stream.sinks if sink.gets_keyframe(now_s)}
+        if self._picture is not None and codecs:
             self._send(tuple(sink for sink in self._stream.sinks if sink.codec in codecs))
 
     def _send(self, sinks: tuple[Sink, ...]) -> None:
+        now_s = time.monotonic()
         for codec in dict.fromkeys(sink.codec for sink in sinks):
             receivers = [sink for sink in sinks if sink.codec == codec]
-            encoded = self._encode(codec, keyframe=any(sink.needs_keyframe for sink in receivers))
+            try:
+                encoded = self._encode(codec, keyframe=any(sink.gets_keyframe(now_s) for sink in receivers))
+            except Exception as error:
+                self._causes.exception(error, f"the {codec} encoder")
+                if (encoder := self._encoders.pop(codec, None)) is not None:
+                    encoder.close()
+                continue
             if encoded is None:
                 continue
             for sink in receivers:
                 if encoded.keyframe:
-                    sink.needs_keyframe = False
+                    sink.needs_keyframe, sink.keyframe_s = False, now_s
                 elif sink.needs_keyframe:
                     continue
-                report = sink.report_from is not None and self._command_id >= sink.report_from
-                if report:
-                    sink.report_from = None
-                    sink.reported[encoded.frame_id] = self._command_id
-                sink.frames += 1
-                sink.send(encoded, report=report)
+                self._pass(encoded, sink)
+
+    def _pass(self, encoded: EncodedFrame, sink: Sink) -> None:
+        report = sink.report_from is not None and self._command_id >= sink.report_from
+        if report:
+            sink.report_from = None
+            sink.reported[encoded.frame_id] = self._command_id
+        sink.frames += 1
+        try:
+            sink.send(encoded, report=report)
+        except Exception as error:
+            self._causes.exception(error, "a viewer's connection")
 
     def _encode(self, codec: Codec, *, keyframe: bool) -> EncodedFrame | None:
         assert self._picture is not None

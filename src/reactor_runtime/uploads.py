@@ -136,20 +136,33 @@ class Uploads:
         Waits up to `wait_s` in all for bytes that are still on their way. Raises CommandRejected
         (`unresolved_upload`) naming the parameter.
         """
-        wanted = {name: (reference.upload_id, name) for name, reference in uploads.items()}
-        for path, upload_id in references(arguments):
-            wanted.setdefault(upload_id, (upload_id, path))
-        files: dict[str, UploadedFile] = {}
         try:
             async with asyncio.timeout(wait_s):
-                for key, (upload_id, path) in wanted.items():
-                    files[key] = await self._file(upload_id, path)
+                for upload_id, path in _wanted(uploads, arguments).values():
+                    await self._slot(upload_id, path).done.wait()
         except TimeoutError:
             raise CommandRejected(
                 f"the bytes of upload {upload_id} did not arrive within {wait_s:g} s",
                 code="unresolved_upload",
                 field=path,
             ) from None
+        files = self.arrived(uploads, arguments)
+        assert files is not None
+        return files
+
+    def arrived(
+        self, uploads: Mapping[str, UploadReference], arguments: JsonObject
+    ) -> dict[str, UploadedFile] | None:
+        """Return what `resolve` returns if all of it is here, None while bytes are on their way.
+
+        Raises CommandRejected (`unresolved_upload`) for an id that this session does not know.
+        """
+        files: dict[str, UploadedFile] = {}
+        for key, (upload_id, path) in _wanted(uploads, arguments).items():
+            slot = self._slot(upload_id, path)
+            if slot.data is None:
+                return None
+            files[key] = UploadedFile(slot.upload_id, slot.name, slot.mime_type, slot.data)
         return files
 
     def close(self) -> None:
@@ -159,16 +172,15 @@ class Uploads:
             slot.done.set()
         self._slots.clear()
 
-    async def _file(self, upload_id: str, path: str) -> UploadedFile:
+    def _slot(self, upload_id: str, path: str) -> _Slot:
+        if self._closed:
+            raise CommandRejected("the session has ended", code="unresolved_upload", field=path)
         slot = self._slots.get(_same(upload_id))
         if slot is None:
             raise CommandRejected(
                 f"no upload {upload_id!r} in this session", code="unresolved_upload", field=path
             )
-        await slot.done.wait()
-        if self._closed or slot.data is None:
-            raise CommandRejected("the session has ended", code="unresolved_upload", field=path)
-        return UploadedFile(slot.upload_id, slot.name, slot.mime_type, slot.data)
+        return slot
 
     def _check_open(self) -> None:
         if self._closed:
@@ -178,6 +190,14 @@ class Uploads:
 def _same(upload_id: str) -> str:
     """Clients write their UUIDs with or without dashes."""
     return upload_id.replace("-", "").lower()
+
+
+def _wanted(uploads: Mapping[str, UploadReference], arguments: JsonObject) -> dict[str, tuple[str, str]]:
+    """Return (upload_id, path) of each file a command refers to, by the key the model finds it under."""
+    wanted = {name: (reference.upload_id, name) for name, reference in uploads.items()}
+    for path, upload_id in references(arguments):
+        wanted.setdefault(upload_id, (upload_id, path))
+    return wanted
 
 
 def references(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

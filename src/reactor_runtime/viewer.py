@@ -1,8 +1,9 @@
 """One connection of a session: its peer, its wire format, its rate and its tracks.
 
-Lives on the event loop from registration until `close()`. What a client says is refused by size and rate
-before it is parsed, decoded by the wire format that its first frame latched, and handed to the session;
-what the session says goes out in that same format.
+Lives on the event loop from registration until `close()`. Peers come and go meanwhile: each offer makes a
+fresh one, a lost or silent one is dropped, and its client may offer again under the same connection id.
+What a client says is refused by size and rate before it is parsed, decoded by the wire format that its first
+frame latched, and handed to the session; what the session says goes out in that same format.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from . import limits
-from .errors import MessageRejected, OfferRejected, ReactorError
+from .errors import MessageRejected, OfferRejected, PeerFailed, ReactorError
+from .metrics import MessageCounts
 from .rate import TokenBucket
 from .stream import Sink, VideoStream
 from .types import EncodedFrame, Pixels, Track
@@ -29,19 +31,21 @@ log = logging.getLogger(__name__)
 
 #: What is said before the client's first frame shows which format it speaks. More: oldest dropped, counted.
 OUTBOX = 64
+#: How often a viewer is told that it sends too much.
+FLOOD_NOTICE_S = 1.0
 
 
 class ViewerEvents(Protocol):
-    """What a viewer tells its session. On the event loop."""
+    """What a viewer tells its session. On the event loop. `connected` and `gone` alternate."""
 
     def connected(self, viewer: Viewer) -> None: ...
+
+    def gone(self, viewer: Viewer, reason: str) -> None: ...
 
     def said(self, viewer: Viewer, message: say.ClientMessage) -> None: ...
 
     def input_frame(self, viewer: Viewer, track: str, pixels: Pixels) -> None:
         """An inbound picture. On the engine's thread."""
-
-    def gone(self, viewer: Viewer, reason: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Viewer:
         streams: dict[str, VideoStream],
         tracks: Sequence[Track],
         *,
+        counts: MessageCounts,
         legacy: bool = False,
     ) -> None:
         self.connection_id = connection_id
@@ -70,46 +75,73 @@ class Viewer:
         self._legacy = legacy
         self._wire: Wire | None = V0() if legacy else None
         self._outbox: deque[say.ServerMessage] = deque(maxlen=OUTBOX)
-        self._bucket = TokenBucket(limits.COMMAND_RATE_PER_S, limits.COMMAND_BURST)
+        self._counts = counts
+        self._messages = TokenBucket(limits.MESSAGE_RATE_PER_S, limits.MESSAGE_BURST)
+        self._commands = TokenBucket(limits.COMMAND_RATE_PER_S, limits.COMMAND_BURST)
+        self._flood_told_s = -FLOOD_NOTICE_S
         self._peer: Peer | None = None
         self._sinks: dict[str, Sink] = {}
         self._resumed: set[str] = {track.name for track in tracks if legacy and track.direction == "out"}
         self._shows: dict[int, PendingShow] = {}
         self._early: deque[Candidate] = deque(maxlen=limits.EARLY_CANDIDATES)
         self._answer: asyncio.Future[str] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
-        self.state = PeerState.NEW
-        self.made_s = self.heard_s = time.monotonic()
-        self.dropped_messages = 0
-        self.rejected_messages = 0
+        self._state = PeerState.NEW
+        self.connected = False
+        self.offered_s: float | None = None
+        """When it last offered; None before its first offer."""
+        self.heard_s = time.monotonic()
 
     @property
-    def offered(self) -> bool:
-        return self._answer is not None
+    def joining(self) -> bool:
+        """Whether it has a peer that is not connected yet."""
+        return self._peer is not None and not self.connected
 
     # Signalling ---------------------------------------------------------------------------------------
 
-    async def connect(
+    def offer(
         self, make_peer: Callable[[Viewer], Peer], offer_sdp: str, mapping: Sequence[TrackMapping]
     ) -> None:
-        """Answer an offer on a fresh peer, discarding the one before. The answer is kept for `answer()`."""
+        """Begin to answer an offer on a fresh peer, in place of the one before. `answer()` has the result."""
+        if self._answer is not None:
+            self._answer.cancel()
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         # Nobody may ever ask for the answer; its error must then not be reported as unretrieved.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._answer = answer
-        await self._discard_peer()
-        self.made_s = self.heard_s = time.monotonic()
+        self.offered_s = self.heard_s = time.monotonic()
+        self._spawn(self._connect(answer, make_peer, offer_sdp, mapping))
+
+    async def _connect(
+        self,
+        answer: asyncio.Future[str],
+        make_peer: Callable[[Viewer], Peer],
+        offer_sdp: str,
+        mapping: Sequence[TrackMapping],
+    ) -> None:
+        await self._discard_peer("replaced by a new offer")
+        if self._closed or self._answer is not answer:
+            return
         peer = self._peer = make_peer(self)
+        error: ReactorError
         try:
             sdp = await peer.answer(offer_sdp, mapping)
             while self._early and self._peer is peer:
                 await self._add_candidate(peer, self._early.popleft())
-        except ReactorError as error:
+        except ReactorError as refused:
+            error = refused
+        except Exception:
+            log.exception("connection %d: the WebRTC engine failed", self.connection_id)
+            error = PeerFailed("the WebRTC engine failed")
+        else:
             if not answer.done():
-                answer.set_exception(error)
+                answer.set_result(sdp)
             return
         if not answer.done():
-            answer.set_result(sdp)
+            answer.set_exception(error)
+        if self._peer is peer:
+            await self._discard_peer("the offer was refused")
 
     async def answer(self, hold_s: float) -> str | None:
         """Return the answer, waiting at most hold_s for it; None when there is none yet.
@@ -121,17 +153,21 @@ class Viewer:
         done, _ = await asyncio.wait([self._answer], timeout=hold_s)
         return self._answer.result() if done and not self._answer.cancelled() else None
 
-    async def add_candidates(self, candidates: Sequence[Candidate]) -> None:
-        """Add trickled candidates, or keep them when the offer has not been answered yet.
+    def add_candidates(self, candidates: Sequence[Candidate]) -> None:
+        """Add trickled candidates, or keep them while there is no answered offer that they could belong to.
 
         The Python client sends its first candidates before its offer.
         """
         answered = self._answer is not None and self._answer.done() and not self._answer.cancelled()
+        lost = self._state in (PeerState.DISCONNECTED, PeerState.FAILED, PeerState.CLOSED)
+        if answered and not lost and self._peer is not None:
+            self._spawn(self._add_candidates(self._peer, candidates))
+        else:
+            self._early.extend(candidates)
+
+    async def _add_candidates(self, peer: Peer, candidates: Sequence[Candidate]) -> None:
         for candidate in candidates:
-            if answered and self._peer is not None:
-                await self._add_candidate(self._peer, candidate)
-            else:
-                self._early.append(candidate)
+            await self._add_candidate(peer, candidate)
 
     async def _add_candidate(self, peer: Peer, candidate: Candidate) -> None:
         try:
@@ -143,20 +179,33 @@ class Viewer:
     # Saying -------------------------------------------------------------------------------------------
 
     def send(self, message: say.ServerMessage) -> None:
-        """Say something in the client's format; kept until it is known which that is."""
+        """Say something in the client's format; kept until it is known which that is. Never raises."""
         if self._closed:
             return
         if self._wire is None:
-            if len(self._outbox) == OUTBOX:
-                self.dropped_messages += 1
-            self._outbox.append(message)
+            # Numbers of a moment that has passed help nobody.
+            if not isinstance(message, say.RuntimeStats):
+                self._counts.dropped += len(self._outbox) == OUTBOX
+                self._outbox.append(message)
             return
         peer = self._peer
         if peer is None:
             return
-        for outgoing in self._wire.encode(message):
-            if not peer.send(outgoing.channel, outgoing.payload):
-                self.dropped_messages += 1
+        try:
+            frames = self._wire.encode(message)
+        except MessageRejected as error:
+            self._unsayable(message, error)
+            return
+        for outgoing in frames:
+            self._counts.dropped += not peer.send(outgoing.channel, outgoing.payload)
+
+    def _unsayable(self, message: say.ServerMessage, error: MessageRejected) -> None:
+        """What the model said does not fit this format. A command must be answered all the same."""
+        self._counts.dropped += 1
+        log.warning("connection %d: %s", self.connection_id, error)
+        if isinstance(message, say.CommandReply):
+            text = f"the command was handled, but its reply cannot be sent: {error}"
+            self.send(say.CommandRefused(message.request_id, message.command, "internal_error", text))
 
     def tell_when_shown(self, command_id: int, request_id: str, command: str) -> None:
         """Say CommandShown when the first frame that saw this command has been sent to this viewer."""
@@ -183,7 +232,7 @@ class Viewer:
 
     def _attach(self) -> None:
         peer = self._peer
-        if peer is None or peer.codec is None or self.state is not PeerState.CONNECTED:
+        if peer is None or peer.codec is None or not self.connected:
             return
         for track in self._resumed - self._sinks.keys():
 
@@ -207,23 +256,31 @@ class Viewer:
     # PeerEvents ---------------------------------------------------------------------------------------
 
     def peer_state(self, state: PeerState) -> None:
-        if self._closed or state is self.state:
+        if self._closed or state is self._state:
             return
-        self.state = state
+        self._state = state
         if state is PeerState.CONNECTED:
             self.heard_s = time.monotonic()
-            self._attach()
+            if self.connected:  # it had been disconnected for a moment, and missed frames
+                for track in self._sinks:
+                    self.keyframe_wanted(track)
+                return
+            self.connected = True
             self._events.connected(self)
+            self._attach()
         elif state in (PeerState.FAILED, PeerState.CLOSED):
-            self._detach()
-            self._events.gone(self, "connection lost")
+            self.drop("connection lost")
 
     def channel_open(self, label: str) -> None:
         self.heard_s = time.monotonic()
 
     def channel_message(self, label: str, data: str | bytes) -> None:
-        self.heard_s = time.monotonic()
+        now_s = self.heard_s = time.monotonic()
         if self._closed:
+            return
+        # A large message costs as much as many small ones.
+        if not self._messages.take(now_s, 1 + len(data) / limits.MESSAGE_COST_BYTES):
+            self._flooded(now_s)
             return
         channel: say.Channel = "control" if label == "control" else "data"
         try:
@@ -236,15 +293,24 @@ class Viewer:
                 self._flush()
             message = self._wire.decode(channel, data)
         except MessageRejected as error:
-            self.rejected_messages += 1
+            self._counts.rejected += 1
             log.debug("connection %d: %s", self.connection_id, error)
             return
-        if isinstance(message, say.Command) and not self._bucket.take(time.monotonic()):
+        if isinstance(message, say.Command) and not self._commands.take(now_s):
+            self._counts.limited += 1
             rate = limits.COMMAND_RATE_PER_S
             text = f"more than {rate:.0f} commands a second; send fewer, or only the newest value"
             self.send(say.CommandRefused(message.request_id, message.name, "rate_limited", text))
             return
         self._events.said(self, message)
+
+    def _flooded(self, now_s: float) -> None:
+        """Drop a message unread: its sender is beyond what is even looked at."""
+        self._counts.limited += 1
+        if now_s - self._flood_told_s >= FLOOD_NOTICE_S:
+            self._flood_told_s = now_s
+            text = "too many messages; what was sent beyond the limit was dropped"
+            self.send(say.RuntimeNotice("rate_limited", text))
 
     def _flush(self) -> None:
         while self._outbox:
@@ -261,8 +327,11 @@ class Viewer:
     def frame_sent(self, track: str, frame_id: int, rtp_timestamp: int) -> None:
         sink = self._sinks.get(track)
         command_id = sink.reported.pop(frame_id, None) if sink is not None else None
-        if command_id is None:
+        if sink is None or command_id is None:
             return
+        # The engine may have dropped frames before this one; they are not reported any more.
+        for dropped_id in [dropped_id for dropped_id in sink.reported if dropped_id < frame_id]:
+            sink.reported.pop(dropped_id, None)
         for pending_id in [pending_id for pending_id in self._shows if pending_id <= command_id]:
             show = self._shows.pop(pending_id)
             self.send(say.CommandShown(show.request_id, show.command, frame_id, rtp_timestamp))
@@ -276,20 +345,38 @@ class Viewer:
     async def stats(self) -> dict[str, float]:
         return await self._peer.stats() if self._peer is not None else {}
 
-    async def _discard_peer(self) -> None:
+    def drop(self, reason: str) -> None:
+        """Close the peer. The viewer stays known, so that its client may offer again."""
+        if self._peer is not None:
+            self._spawn(self._discard_peer(reason))
+
+    async def close(self) -> None:
+        """Close the peer for good; returns when everything is gone. May be called twice."""
+        self._closed = True
+        if self._answer is not None:
+            self._answer.cancel()
+        await self._discard_peer("closed")
+        # None of these is ever cancelled: an engine that is left in the middle keeps its sockets.
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _discard_peer(self, reason: str) -> None:
         self._detach()
         self._shows.clear()
-        self.state = PeerState.NEW
+        self._state = PeerState.NEW
         peer, self._peer = self._peer, None
+        if self.connected:
+            self.connected = False
+            self._events.gone(self, reason)
         if peer is not None:
             await peer.close()
 
-    async def close(self) -> None:
-        """Close the peer. May be called twice."""
-        if self._closed:
-            return
-        self._closed = True
-        if self._answer is not None and not self._answer.done():
-            self._answer.cancel()
-        await self._discard_peer()
-        self.state = PeerState.CLOSED
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("connection %d: a task failed", self.connection_id, exc_info=error)
