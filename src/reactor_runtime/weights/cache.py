@@ -130,16 +130,19 @@ class Cache:
 
     def quarantine(self, name: str, version: str, root: Path, path: str) -> None:
         """Move one damaged file away, where nothing loads it; the newest of a kind is kept."""
-        target = self.paths.quarantined(name, version, path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         damaged = root / names.check_path(path)
-        try:
-            damaged.rename(target)
-            os.utime(target, follow_symlinks=False)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except IsADirectoryError:
+        for part in (*reversed(damaged.relative_to(root).parents[:-1]), Path(path)):
+            if (root / part).is_symlink():
+                # What is behind a link is someone else's.
+                (root / part).unlink()
+                return
+        if damaged.is_dir():
             shutil.rmtree(damaged)
+        elif damaged.exists():
+            target = self.paths.quarantined(name, version, path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            damaged.rename(target)
+            os.utime(target)
 
     def require_space(self, needed_bytes: int) -> None:
         """Raise DiskFull unless this many bytes and a margin are free. Makes room from rubbish first."""

@@ -185,7 +185,11 @@ class Partial:
 
 def unfinished(paths: names.CachePaths) -> list[Path]:
     """Return the folders of all unfinished downloads."""
-    return [path for path in sorted(paths.partials.iterdir()) if path.is_dir()] if paths.partials.is_dir() else []
+    return (
+        [path for path in sorted(paths.partials.iterdir()) if path.is_dir()]
+        if paths.partials.is_dir()
+        else []
+    )
 
 
 def orphans(paths: names.CachePaths) -> list[Path]:
