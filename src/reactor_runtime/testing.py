@@ -305,12 +305,12 @@ def _ignore_stop(model: FaultyModel, amount: float) -> None:
 
 def _noise(model: FaultyModel, amount: float) -> None:
     """Print `amount` MB/s from a thread, for as long as the process lives."""
-    line = b"x" * 9_999 + b"\n"
+    lines = (b"x" * 9_999 + b"\n") * 5
 
     def shout() -> None:
         started_s, written = time.monotonic(), 0
         while True:
-            written += os.write(1, line)
+            written += os.write(1, lines)
             ahead_s = written / (amount * 1e6) - (time.monotonic() - started_s)
             if ahead_s > 0:
                 time.sleep(ahead_s)
