@@ -28,6 +28,7 @@ from .candidate import usable
 from .handshake import Handshake
 from .offer import Plan, complete_answer, plan_offer
 from .peer import Candidate, IceServer, PeerCaps, PeerEvents, PeerState, TrackMapping
+from .reactor_channels import Channels
 from .reactor_outlet import Outlet
 
 log = logging.getLogger(__name__)
@@ -140,7 +141,10 @@ class ReactorPeer:
         self._transceivers: dict[str, rw.Transceiver] = {}
         self._remote_tracks: list[rw.Track] = []
         self._inbound: list[str | None] = []
-        self._channels: dict[str, rw.DataChannel] = {}
+        self._channels = Channels(
+            lambda label: self._post(events.channel_open, label),
+            lambda label, data: self._post(events.channel_message, label, data),
+        )
         self._outlets: dict[str, Outlet] = {}
         self._handshake = Handshake()
         self._gathered = asyncio.Event()
@@ -148,11 +152,14 @@ class ReactorPeer:
         self._early: list[Candidate] | None = []
         self._candidates = 0
         self._binding: asyncio.Task[None] | None = None
-        self.oversize_messages = 0
 
     @property
     def caps(self) -> PeerCaps:
         return CAPS
+
+    @property
+    def oversize_messages(self) -> int:
+        return self._channels.oversize
 
     @property
     def codec(self) -> Codec | None:
@@ -204,7 +211,7 @@ class ReactorPeer:
         observer.on_connection_state_change = lambda state: self._post(self._state_changed, str(state))
         observer.on_ice_candidate = lambda candidate: self._post(self._local_candidate, candidate.candidate)
         observer.on_ice_gathering_change = lambda state: self._post(self._gathering, str(state))
-        observer.on_data_channel = self._data_channel
+        observer.on_data_channel = self._channels.take
         observer.on_track = self._remote_track
         config = rw.RtcConfiguration(
             ice_servers=[
@@ -351,49 +358,8 @@ class ReactorPeer:
 
         track.on_video_frame(deliver)
 
-    # Data channels ---------------------------------------------------------------------------------
-
-    def _data_channel(self, channel: rw.DataChannel) -> None:
-        """Engine thread. Whatever is not `control` counts as `data`; the first of each stays."""
-        label = "control" if channel.label() == "control" else "data"
-        if label in self._channels:
-            channel.close(0)
-            return
-        self._channels[label] = channel
-        if self._closed:  # let_go may have passed by already
-            self._channels.clear()
-            return
-        channel.on_message(lambda data, binary: self._message(label, data, binary))
-        if str(channel.state()) == str(rw.DataChannelState.Open):
-            self._post(self._events.channel_open, label)
-        else:
-            channel.on_open(lambda: self._post(self._events.channel_open, label))
-
-    def _message(self, label: str, data: bytes, binary: bool) -> None:
-        """Engine thread."""
-        if len(data) > limits.MESSAGE_MAX_BYTES:
-            self.oversize_messages += 1
-            return
-        if binary:
-            self._post(self._events.channel_message, label, data)
-            return
-        try:
-            self._post(self._events.channel_message, label, data.decode())
-        except UnicodeDecodeError:
-            self._post(self._events.channel_message, label, data)
-
     def send(self, label: str, data: str | bytes) -> bool:
-        channel = self._channels.get(label)
-        if channel is None or self._closed:
-            return False
-        payload = data.encode() if isinstance(data, str) else data
-        try:
-            if channel.buffered_amount() + len(payload) > limits.CHANNEL_BUFFER_MAX_BYTES:
-                return False
-            channel.send(payload, isinstance(data, bytes))
-        except RuntimeError:
-            return False
-        return True
+        return not self._closed and self._channels.send(label, data)
 
     # Numbers and the end ---------------------------------------------------------------------------
 
@@ -441,15 +407,13 @@ class ReactorPeer:
         self._closed = True
         for outlet in self._outlets.values():
             outlet.close()
-        for channel in self._channels.values():
-            channel.close(0)
+        self._channels.close()
         if self._observer is not None:
             self._observer.on_connection_state_change = None
             self._observer.on_ice_candidate = None
             self._observer.on_ice_gathering_change = None
             self._observer.on_data_channel = None
             self._observer.on_track = None
-        self._channels.clear()
         self._remote_tracks.clear()
         self._transceivers.clear()
         self._observer = None

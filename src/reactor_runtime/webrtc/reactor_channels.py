@@ -1,0 +1,75 @@
+"""The data channels of one viewer, over libwebrtc. The client opens them; we dispatch on the label.
+
+Their callbacks come on libwebrtc's network thread, which carries every packet of the process, so they only
+pass on. libwebrtc itself closes the channels of a client whose message is far beyond what the SDP announces;
+one that is a little over it arrives here whole, and is dropped and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import reactor_webrtc as rw
+
+from .. import limits
+
+
+class Channels:
+    """`on_open` and `on_message` are called on the engine's thread, until `close`."""
+
+    def __init__(
+        self, on_open: Callable[[str], None], on_message: Callable[[str, str | bytes], None]
+    ) -> None:
+        self._on_open = on_open
+        self._on_message = on_message
+        self._by_label: dict[str, rw.DataChannel] = {}
+        self._closed = False
+        self.oversize = 0
+
+    def take(self, channel: rw.DataChannel) -> None:
+        """Engine thread. Whatever is not `control` counts as `data`; the first of each stays."""
+        label = "control" if channel.label() == "control" else "data"
+        if label in self._by_label:
+            channel.close(0)
+            return
+        self._by_label[label] = channel
+        if self._closed:  # `close` may have passed by already
+            self._by_label.clear()
+            return
+        channel.on_message(lambda data, binary: self._message(label, data, binary))
+        if str(channel.state()) == str(rw.DataChannelState.Open):
+            self._on_open(label)
+        else:
+            channel.on_open(lambda: self._on_open(label))
+
+    def _message(self, label: str, data: bytes, binary: bool) -> None:
+        if len(data) > limits.MESSAGE_MAX_BYTES:
+            self.oversize += 1
+            return
+        message: str | bytes = data
+        if not binary:
+            try:
+                message = data.decode()
+            except UnicodeDecodeError:
+                message = data
+        self._on_message(label, message)
+
+    def send(self, label: str, data: str | bytes) -> bool:
+        """Send text or bytes; false when the channel is not open or too much waits in it."""
+        channel = self._by_label.get(label)
+        if channel is None:
+            return False
+        payload = data.encode() if isinstance(data, str) else data
+        try:
+            if channel.buffered_amount() + len(payload) > limits.CHANNEL_BUFFER_MAX_BYTES:
+                return False
+            channel.send(payload, isinstance(data, bytes))
+        except RuntimeError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self._closed = True
+        for channel in list(self._by_label.values()):
+            channel.close(0)
+        self._by_label.clear()
