@@ -1,12 +1,14 @@
 """The WebRTC seam: everything that knows a media engine by name is in this package.
 
-peer.py       what the session needs of a peer: the protocol, its events, its capabilities
-engines.py    opens an engine by its name in the settings
-offer.py      an offer to a plan for an engine, or a reason to refuse        pure
-sdp.py        SDP as text in sections                                        pure
-candidate.py  which remote addresses may be dialled                          pure
-trailer.py    the per-frame trailer that some clients negotiate              pure
-handshake.py  the engine's part of an answer runs to its end
-reactor.py, reactor_outlet.py   libwebrtc through `reactor-webrtc` (primary)
-aio.py, aio_private.py          aiortc (fallback, pure Python transport)
+- peer.py: what the session needs of a peer: the protocol, its events, its capabilities
+- engines.py: opens an engine by its name in the settings
+- offer.py: an offer to a plan for an engine, or a reason to refuse (pure)
+- sdp.py: SDP as text in sections (pure)
+- candidate.py: which remote addresses may be dialled (pure)
+- trailer.py: the per-frame trailer that some clients negotiate (pure)
+- handshake.py: the engine's part of an answer, which runs to its end
+- reactor.py, reactor_outlet.py, reactor_channels.py: libwebrtc through `reactor-webrtc` (primary)
+- aio.py, aio_private.py: aiortc (fallback, pure Python transport)
+- ice.py: the operator's STUN and TURN servers
+- selfcheck.py: a connection of this machine with itself, for `reactor doctor`
 """
