@@ -166,7 +166,11 @@ export class Session {
   }
 
   async startOrJoin(round, running) {
-    const join = RUNNING.has(running.state) && running.capabilities;
+    // A session that somebody else left behind may still be theirs for the orphan time, but a stranger must not find
+    // their state in it: it is ended, and a fresh one begins.
+    const left = running.state === "orphaned" && !wasCreated(running.session_id);
+    if (left) await this.server.stopSession();
+    const join = !left && RUNNING.has(running.state) && running.capabilities;
     const descriptor = join ? running : await this.server.startSession();
     this.check(round);
     this.descriptor = descriptor;
