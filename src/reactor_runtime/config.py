@@ -32,6 +32,8 @@ class Settings(BaseModel):
     engine: Literal["reactor", "aiortc"] = Field("reactor", description="WebRTC engine")
     bitrate_kbps: int | None = Field(None, ge=50, le=100_000, description="video bitrate ceiling")
     ice_servers: tuple[str, ...] = Field((), description="STUN or TURN URLs; none are needed on one network")
+    registry: str = Field("", description="where weights come from: a folder, s3://bucket/prefix; \"\": this user's")
+    cache: str = Field("", description="folder of downloaded weights; \"\": the platform's cache folder")
     inline: bool = Field(False, description="run the model in the server's process, for debuggers")
     verbose: bool = Field(False, description="debug logging, and tracebacks for mistakes")
     load_s: float = Field(limits.LOAD_S, gt=0, description="how long the model may take to load")

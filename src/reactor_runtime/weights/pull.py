@@ -360,8 +360,8 @@ def _missing(store: Store, ref: Ref) -> WeightsMissing:
     has = f"It has {', '.join(known)}." if known else "It is empty."
     return WeightsMissing(
         f"{store.address} has no weights {ref.name!r}. {has}\n"
-        f"  Fix: correct the name, publish them with `reactor weights push {ref.name} FOLDER`, "
-        "or choose another registry with REACTOR_REGISTRY."
+        f"  Fix: put their files into ./weights/{ref.name} beside the manifest, publish them with "
+        f"`reactor weights push {ref.name} FOLDER`, or choose another registry with REACTOR_REGISTRY."
     )
 
 

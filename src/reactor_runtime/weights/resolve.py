@@ -36,6 +36,8 @@ Source: TypeAlias = Callable[[str], Path]
 #: The manifest's folder; None until a manifest was loaded.
 folder: Path | None = None
 _source: Source | None = None
+#: What a script pulls with; opened at its first question.
+_own: Registry | None = None
 
 #: Variables that open stores, which a model process has no use for.
 _SECRET_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "GCP_")
@@ -45,6 +47,14 @@ def use(source: Source | None) -> None:
     """Install what is asked for weights that are not local; None: a registry of this process."""
     global _source
     _source = source
+
+
+def release() -> None:
+    """Forget the registry that this process opened for itself, and let others collect what it used."""
+    global _own
+    if _own is not None:
+        _own.close()
+    _own = None
 
 
 def resolve(text: str) -> Path:
@@ -171,11 +181,14 @@ def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _from_registry(text: str) -> Path:
-    """Pull for a script of its own. What it uses is held until the process ends."""
+    """Pull for a script of its own. What it uses is held until `release` or the end of the process."""
+    global _own
     from .display import Display
 
+    if _own is None:
+        _own = registry()
     with Display() as display:
-        pulled = registry().pull(text, report=display.report)
+        pulled = _own.pull(text, report=display.report)
     if pulled.note:
         logger.warning("weights %s: %s", text, pulled.note)
     return pulled.path
