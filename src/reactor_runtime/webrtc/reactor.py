@@ -144,6 +144,7 @@ class ReactorPeer:
         self._channels = Channels(
             lambda label: self._post(events.channel_open, label),
             lambda label, data: self._post(events.channel_message, label, data),
+            lambda: self._post(self._enter, PeerState.CLOSED),
         )
         self._outlets: dict[str, Outlet] = {}
         self._handshake = Handshake()
