@@ -1,0 +1,24 @@
+import { useEffect, useState } from "react";
+
+import { loadSchema, type ModelSchema } from "./runtime";
+
+/** The schema of the model that is served, read anew for every session: it may be another model by then. */
+export function useModel(live: boolean): ModelSchema | undefined {
+  const [schema, setSchema] = useState<ModelSchema>();
+  useEffect(() => {
+    if (!live) return;
+    let current = true;
+    loadSchema().then(
+      (loaded) => current && setSchema(loaded),
+      (error: unknown) => console.error("The model's schema could not be read", error),
+    );
+    return () => {
+      current = false;
+    };
+  }, [live]);
+  return schema;
+}
+
+export function hasCommand(schema: ModelSchema | undefined, name: string): boolean {
+  return Object.values(schema?.paths ?? {}).some(({ post }) => post.operationId === name);
+}
