@@ -163,6 +163,16 @@ async def test_a_constructor_that_raises_is_a_failed_model_with_its_traceback_in
 # What crosses -----------------------------------------------------------------------------------------
 
 
+async def test_relative_paths_of_a_model_are_seen_from_its_own_folder(tmp_path: Path) -> None:
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "model.pt").write_text("weights")
+    events = Recording()
+    source = SHOWS.replace('print("constructed")', 'print(open("./weights/model.pt").read())')
+    host = await loaded(tmp_path, source, events)
+    assert "weights" in events.lines
+    await host.close()
+
+
 async def test_inbound_frames_arrive_whole_and_the_newest_wins(tmp_path: Path) -> None:
     source = (
         SHOWS.split("    def start_session")[0]

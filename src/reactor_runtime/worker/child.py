@@ -151,8 +151,13 @@ def main(argv: list[str]) -> None:
     reader = ServerReader(sock, outlet, input_memory)
     load = reader.first()
     threading.Thread(target=reader.run, name="reactor-io", daemon=True).start()
+    manifest_path = Path(load.manifest_path)
+    if manifest_path.exists():
+        # The paths that authors write ("./weights/model.pt") are seen from their project, wherever it is run from.
+        manifest_path = manifest_path.resolve()
+        os.chdir(manifest_path if manifest_path.is_dir() else manifest_path.parent)
     try:
-        model, info = load_model(Path(load.manifest_path), load.overrides, outlet.log)
+        model, info = load_model(manifest_path, load.overrides, outlet.log)
     except ReactorError as error:
         outlet.send(records.LoadFailed(pack(error)))
         return
