@@ -44,7 +44,7 @@ class _Viewer:
     async def wait(self, condition: Callable[[], object], *, within_s: float = 15) -> None:
         """Wait until the condition holds; TimeoutError after `within_s`."""
         async with asyncio.timeout(within_s):
-            while not condition():  # noqa: ASYNC110  # any condition, not only one that sets an event
+            while not condition():  # any condition, not only one that sets an event
                 await asyncio.sleep(0.01)
 
     def readable(self) -> list[int]:

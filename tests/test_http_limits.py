@@ -220,7 +220,7 @@ async def test_requests_leave_no_task_and_no_descriptor_behind(started: Live) ->
         """Wait until the server has noticed every client that went."""
         async with asyncio.timeout(5):
             # Nothing tells of a foreign task's end.
-            while len(asyncio.all_tasks()) > len(before):  # noqa: ASYNC110
+            while len(asyncio.all_tasks()) > len(before):
                 await asyncio.sleep(0.01)
         return len(asyncio.all_tasks()), psutil.Process().num_fds()
 

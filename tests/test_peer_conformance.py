@@ -77,7 +77,7 @@ class Recorder:
 
 async def until(condition: Callable[[], object], *, within_s: float = 15) -> None:
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.01)
 
 

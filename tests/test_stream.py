@@ -64,7 +64,7 @@ async def stream(demands: list[Demand] | None = None, fps: float = 200.0) -> Asy
 
 async def until(condition: Callable[[], bool], within_s: float = 5.0) -> None:
     async with asyncio.timeout(within_s):
-        while not condition():  # noqa: ASYNC110
+        while not condition():
             await asyncio.sleep(0.002)
 
 
@@ -120,8 +120,9 @@ async def test_unwatched_frames_wait_and_the_newest_is_shown_to_who_comes() -> N
         await until(lambda: bool(viewer.got))
         assert viewer.ids[0] == 2
         video.remove(viewer.sink)
-    assert [demand.watched for demand in demands][0] is True
-    assert [demand.watched for demand in demands][-1] is False
+    watched = [demand.watched for demand in demands]
+    assert watched[0]
+    assert not watched[-1]
     assert source.released == source.made
 
 
