@@ -122,6 +122,19 @@ def test_what_clients_know_comes_from_the_manifest_and_the_class(project: Write)
     assert [track.name for track in info.tracks] == ["main_video", "webcam"]
 
 
+def test_an_argument_decides_which_weights_are_needed(project: Write) -> None:
+    lists = {"profile": {"full": ["Wan2_1_VAE", "umt5@1.0"], "tiny": []}}
+    manifest = Manifest.read(
+        project({"args": {"profile": "full"}, "weights": ["Wan2_1_VAE"], "weights_by": lists})
+    )
+    assert manifest.weights_for() == ("Wan2_1_VAE", "umt5@1.0")
+    assert manifest.weights_for({"profile": "tiny"}) == ("Wan2_1_VAE",)
+    with pytest.raises(ManifestError) as caught:
+        manifest.weights_for({"profile": "tinny"})
+    assert caught.value.key == "args.profile"
+    assert "did you mean 'tiny'?" in str(caught.value)
+
+
 def test_two_projects_with_modules_of_one_name_do_not_mix(project: Write, tmp_path: Path) -> None:
     first = Manifest.read(project(depth="VALUE = 1", waves="import depth\n" + MODEL)).load_class()
     other = tmp_path / "other"
@@ -159,6 +172,14 @@ MISTAKES: dict[str, tuple[JsonObject, dict[str, str], str, str, str]] = {
     "text for a boolean": ({"video_input": "yes"}, {}, "video_input", "got 'yes'", "true"),
     "a number among weights": ({"weights": ["LongLive", 3]}, {}, "weights.1", "got 3", "LongLive"),
     "a path among weights": ({"weights": ["../LongLive"]}, {}, "weights", "'../LongLive'", "letters"),
+    "a path among an argument's weights": (
+        {"weights_by": {"profile": {"full": ["/x"]}}},
+        {},
+        "weights_by",
+        "'/x'",
+        "letters",
+    ),
+    "weights by a list": ({"weights_by": ["LongLive"]}, {}, "weights_by", "got ['LongLive']", '"profile"'),
     "a class path with a slash": ({"class": "a/b:C"}, {}, "class", "got 'a/b:C'", "model_longlive:"),
     "a class path without a class": ({"class": "waves"}, {}, "class", "got 'waves'", "model_longlive:"),
     "a version that is none": ({"reactor-runtime": "newest"}, {}, "reactor-runtime", "'newest'", "0.1"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,6 +39,7 @@ class _Keys(BaseModel):
     model_version: str = Field("0.0.0", min_length=1, max_length=100)
     args: JsonObject = Field(default_factory=dict)
     weights: list[str] = Field(default_factory=list, max_length=100)
+    weights_by: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
     video_input: bool = False
 
 
@@ -50,6 +51,7 @@ _EXAMPLES = {
     "model_version": '"model_version": "1.0.0"',
     "args": '"args": {"fps": 30, "size": [480, 640]} is what the constructor gets',
     "weights": '"weights": ["LongLive", "Wan2_1_VAE@1.2"]',
+    "weights_by": '"weights_by": {"profile": {"full": ["LongLive"], "tiny": []}} for what an argument decides',
     "video_input": '"video_input": true gives the model a camera track',
 }
 
@@ -64,7 +66,10 @@ class Manifest:
     version: str
     args: JsonObject
     weights: tuple[str, ...]
+    """Needed whatever the args are; `weights_for` adds what they decide."""
     video_input: bool
+    weights_by: Mapping[str, Mapping[str, list[str]]] = field(default_factory=dict)
+    """What else an argument's value asks for, as in {"profile": {"full": ["LongLive"], "tiny": []}}."""
 
     @property
     def folder(self) -> Path:
@@ -77,12 +82,15 @@ class Manifest:
         file = (given / FILE_NAME if given.is_dir() else given).absolute()
         keys = _checked(file, _parsed(file, _text_of(file)))
         _check_runtime(file, keys.runtime)
-        for name in keys.weights:
+        by_value = (listed for lists in keys.weights_by.values() for listed in lists.values())
+        for key, name in [("weights", name) for name in keys.weights] + [
+            ("weights_by", name) for listed in by_value for name in listed
+        ]:
             try:
                 names.parse(name)
             except WeightsMissing as error:
                 problem, _, fix = str(error).partition("\n  Fix: ")
-                raise ManifestError(problem, file=str(file), key="weights", fix=fix) from None
+                raise ManifestError(problem, file=str(file), key=key, fix=fix) from None
         return cls(
             file=file,
             class_path=keys.class_path,
@@ -91,7 +99,22 @@ class Manifest:
             args=keys.args,
             weights=tuple(keys.weights),
             video_input=keys.video_input,
+            weights_by=keys.weights_by,
         )
+
+    def weights_for(self, overrides: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+        """Return the weights that a model with these args needs. Raises ManifestError for an unknown choice."""
+        found = dict.fromkeys(self.weights)
+        for argument, lists in self.weights_by.items():
+            value = {**self.args, **(overrides or {})}.get(argument)
+            if not isinstance(value, str) or value not in lists:
+                self._refuse(
+                    f"it is {value!r}, and weights are listed for {', '.join(lists)}",
+                    key=f"args.{argument}",
+                    fix=did_you_mean(str(value), lists) or f"choose one of {', '.join(lists)}",
+                )
+            found.update(dict.fromkeys(lists[value]))
+        return tuple(found)
 
     def load_class(self) -> type[VideoModel]:
         """Import the model's class. Runs the author's module, and puts its folder on `sys.path`.

@@ -39,7 +39,7 @@ def capabilities(
                 "file": str(manifest.file),
                 "class": manifest.class_path,
                 "args": manifest.args,
-                "weights": list(manifest.weights),
+                "weights": list(manifest.weights_for()),
             }
         }
     json.dump(document, results, indent=2, ensure_ascii=False)
