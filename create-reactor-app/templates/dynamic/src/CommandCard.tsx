@@ -52,7 +52,7 @@ export function CommandCard({ command, live, send }: Props) {
   };
 
   return (
-    <form className="card" onSubmit={submit} aria-label={titleOf(command.name)}>
+    <form className="card" data-single={only !== undefined} onSubmit={submit} aria-label={titleOf(command.name)}>
       <header>
         <h3>{titleOf(command.name)}</h3>
         {sent > 0 && <span className="sent" key={sent}>Sent</span>}

@@ -31,7 +31,7 @@ export function FieldInput({ field, value, onChange }: Props) {
   return (
     <div className="field" data-kind={field.kind}>
       <label htmlFor={id}>
-        {titleOf(field.name)}
+        <span>{titleOf(field.name)}</span>
         {field.kind === "number" && isRange(field) && <output htmlFor={id}>{String(value ?? "–")}</output>}
       </label>
       <Input {...{ field, value, onChange, id }} />

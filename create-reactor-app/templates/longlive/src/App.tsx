@@ -1,0 +1,43 @@
+import { useReactor } from "@reactor-team/js-sdk";
+import { useState } from "react";
+
+import { History, type Prompt } from "./History";
+import { PromptBox } from "./PromptBox";
+import { StartOver } from "./StartOver";
+import { Stage } from "./Stage";
+import { TopBar } from "./TopBar";
+import { useConnection } from "./useConnection";
+import { hasCommand, useModel } from "./useModel";
+
+export function App() {
+  const connection = useConnection();
+  const model = useModel(connection.live);
+  const sendCommand = useReactor((state) => state.sendCommand);
+  const [history, setHistory] = useState<Prompt[]>([]);
+
+  const play = (text: string) => {
+    void sendCommand("set_prompt", { prompt: text });
+    setHistory((before) => [...before, { text, at: new Date() }]);
+  };
+
+  const startOver = (seed: number | undefined) => {
+    if (seed !== undefined) void sendCommand("set_seed", { seed });
+    void sendCommand("reset", {});
+  };
+
+  const current = history.at(-1);
+  return (
+    <div className="app">
+      <TopBar name={model?.info.title ?? "LongLive"} connection={connection}>
+        {hasCommand(model, "reset") && (
+          <StartOver live={connection.live} withSeed={hasCommand(model, "set_seed")} onStartOver={startOver} />
+        )}
+      </TopBar>
+      <Stage connection={connection} waitingFor="It may be waiting for your first prompt.">
+        {current && <p className="caption">{current.text}</p>}
+      </Stage>
+      <PromptBox live={connection.live} suggest={history.length === 0} onPrompt={play} />
+      <History prompts={history} live={connection.live} onPrompt={play} />
+    </div>
+  );
+}
