@@ -260,10 +260,12 @@ class Session:
         if self.viewers > limits.VIEWERS_MAX:
             viewer.drop("no room")
 
-    def gone(self, viewer: Viewer, reason: str) -> None:
-        """A connection ended. Its id stays known, so that its client may reconnect."""
+    def released(self, viewer: Viewer) -> None:
         for name in [name for name, publisher in self._publishers.items() if publisher is viewer]:
             del self._publishers[name]
+
+    def gone(self, viewer: Viewer, reason: str) -> None:
+        """A connection ended. Its id stays known, so that its client may reconnect."""
         if not self._closed:
             self._owner.viewer_closed()
             self._owner.note("viewer_gone", {"connection_id": viewer.connection_id, "reason": reason})

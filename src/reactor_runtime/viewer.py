@@ -40,6 +40,9 @@ class ViewerEvents(Protocol):
 
     def connected(self, viewer: Viewer) -> None: ...
 
+    def released(self, viewer: Viewer) -> None:
+        """Its peer is given up, whether it was ever connected or not: its claims end."""
+
     def gone(self, viewer: Viewer, reason: str) -> None: ...
 
     def said(self, viewer: Viewer, message: say.ClientMessage) -> None: ...
@@ -365,6 +368,8 @@ class Viewer:
         self._shows.clear()
         self._state = PeerState.NEW
         peer, self._peer = self._peer, None
+        if peer is not None:
+            self._events.released(self)
         if self.connected:
             self.connected = False
             self._events.gone(self, reason)
