@@ -162,6 +162,14 @@ def publish(store: Store, reference: str, folder: Path) -> None:
     push(store, reference, folder)
 
 
+def publish_writable(store: Store, reference: str, folder: Path) -> None:
+    """Publish into a folder as if on another disk: files that anyone may write to are copied and not shared."""
+    push(store, reference, folder)
+    for path in Path(store.address).rglob("*"):
+        if path.is_file():
+            path.chmod(0o644)
+
+
 def same_content(folder: Path, other: Path) -> bool:
     """Tell whether `other` (a version in a cache) has exactly the files of `folder`, besides its receipt."""
     mine = {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from reactor_runtime.weights.cache import Cache, Kept, due_for_collection
 from reactor_runtime.weights.pull import Registry
 from reactor_runtime.weights.store import Store
 
-from .conftest import leftovers, publish, same_content, write_files
+from .conftest import leftovers, publish, publish_writable, same_content, write_files
 
 SIZES = {"model.safetensors": 60_000, "vae/decoder.pt": 30_000, "config.json": 412}
 
@@ -24,7 +25,7 @@ SIZES = {"model.safetensors": 60_000, "vae/decoder.pt": 30_000, "config.json": 4
 @pytest.fixture
 def source(folder_store: Store, tmp_path: Path) -> Path:
     folder = write_files(tmp_path / "source", SIZES)
-    publish(folder_store, "LongLive@1.0.0", folder)
+    publish_writable(folder_store, "LongLive@1.0.0", folder)
     return folder
 
 
@@ -235,3 +236,40 @@ def test_the_receipt_says_where_it_came_from(registry: Registry, folder_store: S
     assert receipt["registry"] == folder_store.address
     assert receipt["verified"] is True
     assert [file["path"] for file in receipt["files"]] == sorted(SIZES)
+
+
+# A registry on the same disk ----------------------------------------------------------------------
+
+
+def test_a_registry_on_the_same_disk_is_shared_and_not_copied(folder_store: Store, tmp_path: Path) -> None:
+    source = write_files(tmp_path / "s", SIZES)
+    publish(folder_store, "Shared@1.0.0", source)
+    one = Registry(folder_store.address, cache=Cache(tmp_path / "cache"))
+    path = one.pull("Shared").path
+    one.close()
+    assert same_content(source, path)
+    for name in SIZES:
+        assert (path / name).samefile(tmp_path / "registry/Shared/1.0.0" / name)
+
+
+def test_a_shared_file_that_was_changed_in_the_registry_is_found_and_never_taken(
+    folder_store: Store, tmp_path: Path
+) -> None:
+    publish(folder_store, "Shared@1.0.0", write_files(tmp_path / "s", SIZES))
+    one = Registry(folder_store.address, cache=Cache(tmp_path / "cache"))
+    one.pull("Shared")
+    _flip(tmp_path / "registry/Shared/1.0.0/config.json", 9, hide=False)
+    (tmp_path / "registry/Shared/1.0.0/config.json").chmod(0o444)
+    with pytest.raises(WeightsCorrupt, match=r"config\.json"):
+        one.pull("Shared")
+    one.close()
+
+
+def test_a_version_removed_from_the_registry_stays_in_the_cache(folder_store: Store, tmp_path: Path) -> None:
+    source = write_files(tmp_path / "s", SIZES)
+    publish(folder_store, "Shared@1.0.0", source)
+    one = Registry(folder_store.address, cache=Cache(tmp_path / "cache"))
+    one.pull("Shared")
+    shutil.rmtree(tmp_path / "registry/Shared")
+    assert same_content(source, one.pull("Shared@1.0.0").path)
+    one.close()

@@ -59,6 +59,8 @@ def test_push_list_pull_where_verify_and_gc_belong_together(run: Any, tmp_path: 
 def test_verify_finds_a_flipped_bit_and_the_next_pull_repairs_it(run: Any, tmp_path: Path) -> None:
     folder = write_files(tmp_path / "source", {"model.safetensors": 1000, "b": 10})
     run("push", "LongLive", str(folder))
+    # On this disk the cache would share the file with the registry, and the damage too.
+    (tmp_path / "registry/LongLive/1.0.0/model.safetensors").chmod(0o644)
     (pulled,) = json.loads(run("pull", "LongLive", "--json").stdout)
     file = Path(pulled["path"]) / "model.safetensors"
     before = file.stat()

@@ -22,7 +22,7 @@ from reactor_runtime.weights.cache import Cache
 from reactor_runtime.weights.pull import Registry
 from reactor_runtime.weights.store import Store
 
-from .conftest import MIB, aws, leftovers, publish, same_content, times, write_files
+from .conftest import MIB, aws, leftovers, publish, publish_writable, same_content, times, write_files
 from .processes import context, pull_once
 
 pytestmark = [pytest.mark.slow, pytest.mark.keeps_resources]
@@ -40,8 +40,8 @@ def test_a_download_killed_at_any_moment_leaves_the_old_or_the_new(
     folder_store: Store, tmp_path: Path
 ) -> None:
     old, new = write_files(tmp_path / "old", OLD), write_files(tmp_path / "new", NEW, seed=2)
-    publish(folder_store, "LongLive@1.0.0", old)
-    publish(folder_store, "LongLive@2.0.0", new)
+    publish_writable(folder_store, "LongLive@1.0.0", old)
+    publish_writable(folder_store, "LongLive@2.0.0", new)
     cache = Cache(tmp_path / "cache")
     forks, dice = context(), random.Random(4)
 
@@ -178,8 +178,8 @@ def test_whatever_call_to_the_disk_fails_the_cache_stays_right(
         write_files(tmp_path / "old", OLD),
         write_files(tmp_path / "new", {"a": 90_000, "b/c": 5_000}, seed=2),
     )
-    publish(folder_store, "LongLive@1.0.0", old)
-    publish(folder_store, "LongLive@2.0.0", new)
+    publish_writable(folder_store, "LongLive@1.0.0", old)
+    publish_writable(folder_store, "LongLive@2.0.0", new)
     failed = 0
     for number in range(1, 100):
         cache = Cache(tmp_path / f"cache{number}")

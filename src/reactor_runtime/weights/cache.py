@@ -331,8 +331,9 @@ def _seal(root: Path, file: RemoteFile) -> ReceiptFile:
         raise AssertionError(f"{file.path} was not hashed")
     descriptor = open_beneath(root, file.path, os.O_RDONLY)
     try:
-        os.fchmod(descriptor, 0o444)
         status = os.fstat(descriptor)
+        if stat.S_IMODE(status.st_mode) != 0o444:
+            os.fchmod(descriptor, 0o444)
     finally:
         os.close(descriptor)
     return ReceiptFile(path=file.path, size=status.st_size, sha256=file.sha256, mtime_ns=status.st_mtime_ns)

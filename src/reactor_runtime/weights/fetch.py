@@ -152,12 +152,23 @@ class _Download:
         if known.sha256 is not None and file.complete:
             file.settled = True
             self._results[remote.path] = replace(remote, sha256=known.sha256)
-        elif file.complete:
+        elif file.complete or self._linked(file):
             self._pieces.append(_Piece(file, remote.size, remote.size))
         else:
             piece = remote.size if whole else limits.WEIGHTS_PIECE_BYTES
             self._pieces.extend(_Piece(file, start, end) for start, end in file.missing(piece=piece))
         self._lock.notify_all()
+
+    def _linked(self, file: Incoming) -> bool:
+        """Take a file of a folder on the same disk as it is, if nobody can write to it. Called with the lock."""
+        source = self._store.read_only_file(file.key) if file.have_bytes == 0 else None
+        if source is None or source.stat().st_size != file.remote.size:
+            return False
+        if not self._partial.link(file.remote.path, source):
+            return False
+        file.take()
+        self._received += file.remote.size
+        return True
 
     def _begin_anew(self, file: Incoming, *, whole: bool, remote: RemoteFile | None = None) -> None:
         """Forget what arrived of a file and queue it again, once for all who noticed."""
@@ -367,7 +378,8 @@ class _Download:
         with self._lock:
             again = path in self._wrong
             self._wrong[path] = actual
-        self._order.damaged(path)
+            self._order.damaged(path)
+            self._partial.restart(path)
         if again:
             raise WeightsCorrupt(
                 f"{path!r} from {self._store.address} is damaged, also after it was fetched again:\n"

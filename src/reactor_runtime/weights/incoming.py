@@ -62,7 +62,15 @@ class Incoming:
         """Open the file on disk, once."""
         with self._lock:
             if self._descriptor < 0:
-                self._descriptor = partial.open(self.remote.path, size=self.remote.size)
+                # An empty file is complete before anyone made it.
+                there = self.complete and self.remote.size > 0
+                self._descriptor = partial.open(self.remote.path, size=self.remote.size, complete=there)
+
+    def take(self) -> None:
+        """Count the file as there: it was linked and not copied."""
+        with self._lock:
+            self._have.add(0, self.remote.size)
+            self._have_bytes = self.remote.size
 
     def write(self, position: int, chunk: bytes | memoryview) -> None:
         """Put a chunk in its place, and hash it if its turn is there."""

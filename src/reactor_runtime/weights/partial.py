@@ -20,7 +20,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -113,7 +113,15 @@ class Partial:
             self._journal = os.open(self.path / _JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
             # A torn last line of a killed owner must not swallow the next one.
             os.write(self._journal, b"\n")
-        self.known = {file.path: (known or {}).get(file.path, Known()) for file in files}
+        self.known = {file.path: self._still_there(file, (known or {}).get(file.path)) for file in files}
+
+    def _still_there(self, file: RemoteFile, known: Known | None) -> Known:
+        """Believe the journal only of a file that is there: a damaged one may have been taken away."""
+        try:
+            status = (self.files / names.check_path(file.path)).lstat()
+        except OSError:
+            return Known()
+        return known if known is not None and status.st_size == file.size else Known()
 
     def begin_with(self, files: Sequence[RemoteFile], *, good: Mapping[str, str], folder: Path) -> None:
         """Move `folder` in as the files, of which those in `good` (path → SHA-256) are right."""
@@ -132,9 +140,9 @@ class Partial:
     def missing_bytes(self, files: Sequence[RemoteFile]) -> int:
         return sum(file.size - self.known[file.path].ranges.total() for file in files)
 
-    def open(self, path: str, *, size: int) -> int:
-        """Open a file for reading and writing at its full length, keeping what it holds."""
-        descriptor = open_beneath(self.files, path, os.O_RDWR | os.O_CREAT)
+    def open(self, path: str, *, size: int, complete: bool) -> int:
+        """Open a file at its full length, keeping what it holds; only for reading when it is complete."""
+        descriptor = open_beneath(self.files, path, os.O_RDONLY if complete else os.O_RDWR | os.O_CREAT)
         try:
             if os.fstat(descriptor).st_size != size:
                 os.ftruncate(descriptor, size)
@@ -142,6 +150,17 @@ class Partial:
             os.close(descriptor)
             raise
         return descriptor
+
+    def link(self, path: str, source: Path) -> bool:
+        """Make `source` a file of this download without copying it. False where the file system cannot."""
+        with _folder_beneath(self.files, path, make=True) as (folder, name):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder)
+            try:
+                os.link(source, name, dst_dir_fd=folder, follow_symlinks=False)
+            except OSError:
+                return False
+        return True
 
     def restart(self, path: str) -> None:
         """Forget a file: the next `open` makes a new one, and writes to the old one reach nobody."""
@@ -265,16 +284,23 @@ def _read_journal(path: Path, stamp: str) -> dict[str, Known] | None:
 
 def open_beneath(root: Path, path: str, flags: int) -> int:
     """Open `path` under `root` without following a link in any component, making folders when creating."""
-    parts = names.check_path(path).split("/")
+    with _folder_beneath(root, path, make=bool(flags & os.O_CREAT)) as (folder, name):
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
+
+
+@contextlib.contextmanager
+def _folder_beneath(root: Path, path: str, *, make: bool) -> Iterator[tuple[int, str]]:
+    """Hold the folder of `path` open, reached from `root` without following a link; and the file's own name."""
+    *parents, name = names.check_path(path).split("/")
     folder = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        for part in parts[:-1]:
-            if flags & os.O_CREAT:
+        for part in parents:
+            if make:
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(part, dir_fd=folder)
             inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
             os.close(folder)
             folder = inner
-        return os.open(parts[-1], flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=folder)
+        yield folder, name
     finally:
         os.close(folder)

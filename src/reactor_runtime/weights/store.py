@@ -11,6 +11,7 @@ A store may be used by many threads. Everything raised is ours (store_errors.py)
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -161,6 +162,20 @@ class Store:
         except OSError as error:
             raise translate(error, self.address) from None
 
+    def read_only_file(self, key: str) -> Path | None:
+        """Return the file of an object if the store is a folder here and the file is one that nobody writes to.
+
+        Published files are, so that a cache on the same disk can share them instead of copying.
+        """
+        if self._folder is None:
+            return None
+        path = self._folder / key
+        try:
+            mode = path.lstat().st_mode
+        except OSError:
+            return None
+        return path if stat.S_ISREG(mode) and not mode & 0o222 else None
+
     def create(self, key: str, data: bytes) -> None:
         """Write a small object that must not be there yet. Raises Exists."""
         self._ask(lambda: obstore.put(self._backend, key, data, mode="create"), Exists)
@@ -179,6 +194,8 @@ class Store:
             self._ask(
                 lambda: obstore.put(self._backend, key, iter(chunks), chunk_size=part, max_concurrency=4)
             )
+        if self._folder is not None:
+            (self._folder / key).chmod(0o444)
 
     def delete(self, key: str) -> None:
         self._ask(lambda: obstore.delete(self._backend, key))
