@@ -119,8 +119,8 @@ async def test_the_first_user_connects_quickly_because_the_model_is_loaded(
     began = time.monotonic()
     await page.goto(server.url)
     await page.wait_for_function("window.reactorPage?.state === 'live'", timeout=20_000)
-    # Loading takes a second alone; the page itself, its modules and Chromium's start of WebRTC are in this.
-    assert time.monotonic() - began < 5
+    # Generous, because a busy machine starts Chromium's WebRTC slowly; benchmarks/ have the figure.
+    assert time.monotonic() - began < 10
     assert server.text.count("CONSTRUCTED") == 1
     await context.close()
 
@@ -165,7 +165,7 @@ async def test_the_second_user_connects_without_a_reload_and_finds_nothing_of_th
         await leave(first, server)
     began = time.monotonic()
     async with visit(browser, server.url) as second:
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
         assert await red(second) < 40
     assert server.text.count("CONSTRUCTED") == 1
     assert server.text.count("SESSION BEGINS") == 2
