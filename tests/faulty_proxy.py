@@ -111,7 +111,8 @@ class FaultyProxy:
     async def _answer(self, fault: Fault, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await self._head(reader):
             self.requests.append(head.split(b"\r\n", 1)[0].decode())
-            text = f"HTTP/1.1 {fault.status} Fault\r\nContent-Type: application/xml\r\nContent-Length: {len(fault.body)}\r\n\r\n"
+            length = len(fault.body)
+            text = f"HTTP/1.1 {fault.status} Fault\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\n\r\n"
             writer.write(text.encode() + fault.body)
             await writer.drain()
 

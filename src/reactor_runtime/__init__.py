@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .images import Image, decode_base64_image
     from .model import VideoModel, command
     from .types import InputFrame
+    from .weights.loading import load_weights
 
 __version__ = "0.1.0"
 
@@ -48,6 +49,7 @@ __all__ = [
     "command",
     "decode_base64_image",
     "get_ctx",
+    "load_weights",
 ]
 
 _HOME = {
@@ -60,6 +62,7 @@ _HOME = {
     "command": "model",
     "decode_base64_image": "images",
     "get_ctx": "context",
+    "load_weights": "weights.loading",
 }
 
 
