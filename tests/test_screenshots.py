@@ -1,0 +1,64 @@
+"""The page beside a running model, as people see it: on a desktop and on a phone, dark and light.
+
+With REACTOR_SCREENSHOTS=1 the pictures of the documents are written anew, into docs/images/.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from chromium import chromium
+from server import ReactorRun, running
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+ROOT = Path(__file__).parents[1]
+IMAGES = ROOT / "docs" / "images"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReactorRun]:
+    with running(ROOT / "examples" / "stylize") as run:
+        yield run
+
+
+@pytest.mark.keeps_resources  # the server outlives each of these tests
+@pytest.mark.parametrize(
+    ("name", "size", "scheme"),
+    [
+        ("page", (1440, 900), "dark"),
+        ("page-light", (1440, 900), "light"),
+        ("page-phone", (390, 844), "dark"),
+    ],
+)
+async def test_the_page_fits_its_screen_and_its_console_stays_clean(
+    server: ReactorRun, name: str, size: tuple[int, int], scheme: Literal["dark", "light"]
+) -> None:
+    problems: list[str] = []
+    async with chromium() as browser:
+        context = await browser.new_context(
+            bypass_csp=True, viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
+        )
+        page = await context.new_page()
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
+        await page.goto(server.url)
+        await page.wait_for_function("window.reactorPage?.state === 'live'", timeout=30_000)
+        await page.wait_for_function("reactorPage.stats.displayedFrames > 10", timeout=30_000)
+        wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        video = await page.evaluate(
+            "(r => [r.width, r.height])(document.querySelector('video').getBoundingClientRect())"
+        )
+        if os.environ.get("REACTOR_SCREENSHOTS"):
+            IMAGES.mkdir(parents=True, exist_ok=True)
+            await page.screenshot(path=IMAGES / f"{name}.jpg", type="jpeg", quality=70)
+        await page.evaluate("reactorPage.stop()")
+        await context.close()
+    server.wait_for_state("ready")
+    assert wide <= 0, "the page scrolls sideways"
+    assert video[0] >= size[0] * 0.5
+    assert problems == []
