@@ -83,12 +83,12 @@ class Registry:
         self._connections = connections
         self._opened: Store | None = None
         self._silent = ""
-        self._held: list[int] = []
+        self._held: dict[Path, int] = {}
 
     def close(self) -> None:
         """Let others collect the versions that this process used. May be called twice."""
         while self._held:
-            os.close(self._held.pop())
+            os.close(self._held.popitem()[1])
 
     def pull(
         self, reference: str, *, report: ProgressSink = ignore, stop: threading.Event | None = None
@@ -127,9 +127,10 @@ class Registry:
 
     def _hit(self, found: Found, *, note: str, received_bytes: int = 0) -> Pulled:
         receipt = found.receipt
-        descriptor = self.cache.hold(receipt.name, receipt.version)
-        if descriptor is not None:
-            self._held.append(descriptor)
+        if found.path not in self._held:
+            descriptor = self.cache.hold(receipt.name, receipt.version)
+            if descriptor is not None:
+                self._held[found.path] = descriptor
         if not receipt.verified and not note:
             note = f"{receipt.name} has no index in {receipt.registry}: only sizes and ETags were checked"
         ref = Ref(receipt.name, receipt.version)
@@ -205,19 +206,25 @@ class Registry:
         partial = Partial.create(cache.paths, ref.name, chosen.version)
         meter = _Meter(ref, sum(file.size for file in files), report)
         needed = 0
+
+        def key_of(path: str) -> str:
+            return names.file_key(ref.name, chosen.version, path)
+
         try:
             if damaged is None:
                 partial.begin(files)
             else:
                 cache.reopen(damaged, partial, files)
-            needed = partial.missing_bytes(files)
+            needed = partial.missing_bytes(
+                [file for file in files if not self._shared(key_of(file.path), partial)]
+            )
             cache.require_space(needed)
             results = fetch(
                 Order(
                     store=self.store(),
                     files=files,
                     partial=partial,
-                    key_of=lambda path: names.file_key(ref.name, chosen.version, path),
+                    key_of=key_of,
                     report=meter,
                     damaged=lambda path: cache.quarantine(ref.name, chosen.version, partial.files, path),
                     stop=stop,
@@ -245,6 +252,11 @@ class Registry:
                 f"{ref} vanished from {cache.paths.root} while it was published.\n  Fix: try again."
             )
         return found, meter.received_bytes
+
+    def _shared(self, key: str, partial: Partial) -> bool:
+        """Tell whether a file will be linked, which takes no space."""
+        source = self.store().read_only_file(key)
+        return source is not None and source.stat().st_dev == partial.path.stat().st_dev
 
     def _tidy(self, ref: Ref) -> None:
         """Remove what earlier tries left of this version, and old rubbish."""
