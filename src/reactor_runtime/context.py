@@ -70,6 +70,7 @@ class SessionContext:
         session_id: str,
         fps: float | None,
         *,
+        seed: int | None = None,
         inbox: Inbox,
         books: FrameBooks,
         memory: FrameMemory,
@@ -79,6 +80,7 @@ class SessionContext:
     ) -> None:
         self._session_id = session_id
         self._fps = fps
+        self._seed = seed
         self._inbox = inbox
         self._books = books
         self._memory = memory
@@ -100,6 +102,14 @@ class SessionContext:
     def fps(self) -> float | None:
         """The fixed playout rate, or None when playout follows the model."""
         return self._fps
+
+    @property
+    def seed(self) -> int | None:
+        """What to seed a generator of your own with; None for an unrepeatable session.
+
+        `numpy.random.default_rng(get_ctx().seed)` is right for both.
+        """
+        return self._seed
 
     @property
     def shows(self) -> bool:
@@ -165,7 +175,7 @@ class SessionContext:
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self._pulse().waiting(), inbox.changed:
             while not inbox.stopping:
-                if inbox.handled != self._handled_seen or inbox.waits_for_yield:
+                if inbox.handled != self._handled_seen or inbox.waits_for_yield or inbox.expects_cue:
                     self._handled_seen = inbox.handled
                     # The model waited for its user, which says nothing of its own rhythm.
                     inbox.gate.resumed(time.monotonic())
@@ -198,7 +208,14 @@ class SessionContext:
                 self._hand_over(picture, emitted_s=called_s, busy_s=busy_s)
                 busy_s = 0.0
         # Outside the lock: a handler that runs in between may emit as well.
+        self._inbox.prompt()
         self._await_gate(between)
+
+    def open(self, between: Callable[[], None] | None) -> None:
+        """Run what was written down to come before the first frame, and wait for a demand if held. For the runner."""
+        self._inbox.prompt()
+        if self._inbox.held or self._inbox.owed:
+            self._await_gate(between)
 
     def end(self) -> None:
         """Mark the session as over, for every thread. For the runner."""
@@ -214,6 +231,7 @@ class SessionContext:
         self._memory.write(slot, picture)
         with self._inbox.changed:
             self._inbox.unshown.add(slot.ticket)
+            self._inbox.next_frame_id, self._inbox.waits = self._frame_id + 2, 0
             command_id = self._inbox.command_id
         self._frame_id += 1
         emit_s, self._emit_s = self._emit_s + time.monotonic() - started_s, 0.0
@@ -254,6 +272,9 @@ class SessionContext:
             while not inbox.stopping:
                 if interruptible and inbox.waits_for_yield:
                     return False
+                if inbox.beside and inbox.owed:
+                    inbox.changed.wait()
+                    continue
                 now_s = time.monotonic()
                 opens_s = inbox.gate.opens_at(self._frame_id + 1, len(inbox.unshown))
                 if opens_s is not None and opens_s <= now_s:

@@ -97,8 +97,11 @@ class ModelHost(Protocol):
         Raises ManifestError or ModelDefinitionError for what the author can fix, ModelFailed for the rest.
         """
 
-    def start_session(self, session_id: str) -> None:
-        """Begin `start_session()` on the model's thread. Needs state IDLE; returns at once."""
+    def start_session(self, session_id: str, *, seed: int | None = None) -> None:
+        """Begin `start_session()` on the model's thread. Needs state IDLE; returns at once.
+
+        A seed makes the model's random numbers repeatable, see `seeding`.
+        """
 
     async def stop_session(self) -> None:
         """End the running session and wait until the model is idle.

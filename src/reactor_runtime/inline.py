@@ -12,7 +12,7 @@ import asyncio
 import functools
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from . import limits
 from .config import Settings
 from .errors import CommandRejected, ModelFailed, ModelHung, ReactorError
 from .host import HostCounters, HostEvents, HostState
+from .inbox import Feed
 from .loading import load_model
 from .mailbox import Mailbox
 from .pulse import PULSE_BYTES, words_of
@@ -28,6 +29,7 @@ from .runner import Runner
 from .types import (
     CommandCall,
     CommandOutcome,
+    Cue,
     Demand,
     EmittedFrame,
     InputFrame,
@@ -66,6 +68,8 @@ class InlineHost:
         self._settled = asyncio.Event()
         self._settled.set()
         self._finished = asyncio.Event()
+        self._cued: set[int] = set()
+        """Commands of the session's cues that are not answered yet."""
         self._input_id = 0
         self._input_lock = threading.Lock()
         self._frames = 0
@@ -93,12 +97,22 @@ class InlineHost:
         self._state = HostState.IDLE
         return info
 
-    def start_session(self, session_id: str) -> None:
+    def start_session(
+        self,
+        session_id: str,
+        *,
+        seed: int | None = None,
+        cues: Sequence[Cue] = (),
+        feed: Feed | None = None,
+        held: bool = False,
+    ) -> None:
+        """As the protocol says. What is written down comes by itself, each at its frame; see `Inbox`."""
         assert self._state is HostState.IDLE
         assert self._runner is not None
         self._state = HostState.RUNNING
         self._settled.clear()
-        self._runner.start(session_id)
+        self._cued = {cue.call.command_id for cue in cues}
+        self._runner.start(session_id, seed=seed, cues=cues, feed=feed, held=held)
 
     async def stop_session(self) -> None:
         if self._state is not HostState.RUNNING or self._runner is None:
@@ -189,7 +203,8 @@ class InlineHost:
             self._loaded.set_exception(result)
 
     def _on_outcome(self, outcome: CommandOutcome) -> None:
-        if self._mailbox.answer(outcome):
+        if self._mailbox.answer(outcome) or outcome.command_id in self._cued:
+            self._cued.discard(outcome.command_id)
             self._events.outcome(outcome)
 
     def _on_ended(self, error: ModelFailed | None) -> None:

@@ -180,7 +180,9 @@ class Pacer(Generic[T]):
 class EmitGate:
     """Decides when `emit` returns to the model's code. Lives in the model process; not thread-safe."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, held: bool = False) -> None:
+        """`held`: nothing at all is made before the first demand."""
+        self._held = held
         self._gaps: deque[float] = deque(maxlen=HISTORY)
         self._resumed_s: float | None = None
         self._demand: Demand | None = None
@@ -208,6 +210,8 @@ class EmitGate:
         unshown        frames handed over that have not been released yet
         """
         demand = self._demand
+        if demand is None and self._held:
+            return None
         if demand is None or not demand.watched:
             return 0.0 if unshown < limits.FRAMES_AHEAD_UNWATCHED else None
         lead_s = self._lead_s(demand.interval_s)

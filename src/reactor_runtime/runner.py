@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -24,10 +24,11 @@ from .context import Outlet, SessionContext
 from .errors import FrameRejected, ModelFailed, SessionStopped
 from .frames import FrameNormalizer
 from .handlers import Handlers, failure_of, free_memory
-from .inbox import Inbox
+from .inbox import Feed, Inbox
 from .model import VideoModel
 from .pulse import COMMAND_LANE, MODEL_LANE, Pulse, PulseState
-from .types import CommandCall, CommandOutcome, Demand, InputFrame
+from .seeding import seed_generators
+from .types import CommandCall, CommandOutcome, Cue, Demand, InputFrame
 from .worker.ring import FrameBooks, FrameMemory
 
 #: A generator whose own code ran shorter than this before `yield None` is polling, not computing ...
@@ -77,13 +78,22 @@ class Runner:
 
     # Any thread -------------------------------------------------------------------------------------
 
-    def start(self, session_id: str) -> None:
-        """Let `serve` run a session. The one before has ended."""
-        inbox = Inbox()
+    def start(
+        self,
+        session_id: str,
+        *,
+        seed: int | None = None,
+        cues: Sequence[Cue] = (),
+        feed: Feed | None = None,
+        held: bool = False,
+    ) -> None:
+        """Let `serve` run a session. The one before has ended. See `Inbox` for what is written down."""
+        inbox = Inbox(cues=cues, feed=feed, held=held)
         inbox.calls_on_frame = self._calls_on_frame
         session = SessionContext(
             session_id,
             self._fps,
+            seed=seed,
             inbox=inbox,
             books=self._books,
             memory=self._memory,
@@ -178,8 +188,11 @@ class Runner:
     def _perform(self, session: SessionContext, inbox: Inbox, handlers: Handlers) -> None:
         with inbox.changed:
             inbox.gate.resumed(time.monotonic())
+        if session.seed is not None:
+            seed_generators(session.seed)
         if not inspect.isgeneratorfunction(self._model.start_session):
             self._start_commands_beside(session, inbox, handlers)
+            session.open(None)
         returned = self._model.start_session()
         if isinstance(returned, Iterator):
             # Also from a plain method that returned one: from here on commands wait for its yields.
@@ -199,7 +212,9 @@ class Runner:
 
         rejected: FrameRejected | None = None
         try:
+            session.open(run_pending)
             while True:
+                inbox.prompt()
                 run_pending()
                 if inbox.stopping:
                     return
@@ -222,9 +237,10 @@ class Runner:
 
     def _pause(self, inbox: Inbox, *, polling: bool) -> None:
         """After `yield None`: go on at once, or sleep a little when the generator only polls."""
-        if not polling:
-            return
         with self._pulse.waiting(), inbox.changed:
+            inbox.waits += 1
+            if not polling or inbox.expects_cue:
+                return
             if not inbox.stopping and not inbox.has_work:
                 inbox.changed.wait(POLL_S)
             if inbox.has_work:
@@ -276,6 +292,7 @@ class Runner:
             with inbox.changed:
                 if inbox.stopping or not inbox.has_work:
                     return
+                began = inbox.place
                 if inbox.calls:
                     call = inbox.calls.popleft()
                 else:
@@ -284,9 +301,7 @@ class Runner:
                 frame = inbox.input
             pulse.beat()
             if call is not None:
-                outcome = handlers.run(call)
-                inbox.handled_call(outcome)
-                self._outlet.outcome(outcome)
+                self._outlet.outcome(inbox.handled_call(handlers.run(call), began))
             elif frame is not None:
                 handlers.run_on_frame(frame)
             if handlers.fatal is not None:

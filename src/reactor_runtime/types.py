@@ -80,8 +80,21 @@ class CommandCall:
 
 
 @dataclass(frozen=True, slots=True)
+class Cue:
+    """A command and its place in a session that was written down before; see `CommandOutcome` for the place."""
+
+    frame_id: int
+    call: CommandCall
+    waits: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class CommandOutcome:
-    """What became of a command: a reply (None = plain acknowledgement), or `code` and why."""
+    """What became of a command: a reply (None = plain acknowledgement), or `code` and why.
+
+    It ran before frame `frame_id`, after the model had yielded None `waits` times since the frame before
+    that: where a replay has to run it again. For a blocking loop: what was next when its handler ended.
+    """
 
     command_id: int
     reply: JsonObject | None = None
@@ -89,6 +102,8 @@ class CommandOutcome:
     code: str = ""
     message: str = ""
     field: str = ""
+    frame_id: int = 0
+    waits: int = 0
 
     @property
     def accepted(self) -> bool:

@@ -125,8 +125,8 @@ class ServerReader:
                 pixels = self._input_memory.view(offset, height, width).copy()
                 seen = runner.input(InputFrame(pixels, frame_id, arrived_s))
                 self._outlet.send(records.InputDone(ticket, unseen=not seen))
-            case records.Start(session_id):
-                runner.start(session_id)
+            case records.Start(session_id, seed):
+                runner.start(session_id, seed=seed)
             case records.Stop():
                 runner.stop()
             case records.Close():

@@ -94,11 +94,11 @@ class ProcessHost:
             self._release_all()
             raise
 
-    def start_session(self, session_id: str) -> None:
+    def start_session(self, session_id: str, *, seed: int | None = None) -> None:
         assert self._state is HostState.IDLE
         self._state = HostState.RUNNING
         self._settled.clear()
-        self._send(records.Start(session_id))
+        self._send(records.Start(session_id, seed))
 
     async def stop_session(self) -> None:
         if self._state is not HostState.RUNNING:

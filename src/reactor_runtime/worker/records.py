@@ -51,6 +51,7 @@ class Load:
 @dataclass(frozen=True, slots=True)
 class Start:
     session_id: str
+    seed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
