@@ -32,8 +32,20 @@ class Settings(BaseModel):
     engine: Literal["reactor", "aiortc"] = Field("reactor", description="WebRTC engine")
     bitrate_kbps: int | None = Field(None, ge=50, le=100_000, description="video bitrate ceiling")
     ice_servers: tuple[str, ...] = Field((), description="STUN or TURN URLs; none are needed on one network")
-    registry: str = Field("", description="where weights come from: a folder or s3://bucket/prefix; empty: this user's")
+    registry: str = Field(
+        "", description="where weights come from: a folder or s3://bucket/prefix; empty: this user's"
+    )
     cache: str = Field("", description="folder for downloaded weights; empty: the platform's cache folder")
+    record: bool = Field(False, description="record every session, for clips and downloads")
+    record_dir: str = Field(
+        "", description='folder of recordings; "": a temporary one, removed when the server stops'
+    )
+    record_keep_s: float = Field(
+        limits.RECORDING_KEEP_S, gt=0, description="how long what was recorded is kept"
+    )
+    record_max_mb: int = Field(
+        limits.RECORDING_MAX_MB, ge=16, description="MiB that recordings may take; the oldest go first"
+    )
     inline: bool = Field(False, description="run the model in the server's process, for debuggers")
     verbose: bool = Field(False, description="debug logging, and tracebacks for mistakes")
     load_s: float = Field(limits.LOAD_S, gt=0, description="how long the model may take to load")

@@ -10,7 +10,10 @@
     │   │   └── CommandError     raised by an author's handler to refuse a command
     │   ├── OfferRejected        a WebRTC offer or candidate
     │   ├── MessageRejected      a data channel frame that no wire format explains
+    │   ├── ScriptRejected       a line of a script for `reactor render`, or its film
+    │   ├── LogRejected          a session log that cannot be replayed
     │   ├── SessionRefused       the session is busy, gone or not this one
+    │   ├── ClipRefused          a clip or a part of it that is not kept
     │   ├── Unauthorized         missing or wrong token
     │   ├── WeightsMissing       weights that no source has, or a name that cannot be one
     │   ├── WeightsPublished     a version that exists already and never changes
@@ -121,6 +124,18 @@ class MessageRejected(Refused):
     code = "message_rejected"
 
 
+class ScriptRejected(Refused):
+    """A line of commands.jsonl that cannot be understood, or a file that cannot be read or written."""
+
+    code = "script_rejected"
+
+
+class LogRejected(Refused):
+    """A session log that cannot be read, or does not say enough to be replayed."""
+
+    code = "log_rejected"
+
+
 class SessionRefused(Refused):
     """The session cannot do this now. `status` is the HTTP status that says so."""
 
@@ -130,6 +145,16 @@ class SessionRefused(Refused):
         super().__init__(message)
         self.status = status
         self.retry_after_s = retry_after_s
+
+
+class ClipRefused(Refused):
+    """This clip, or this part of one, is not there. `status` is the HTTP status that says so."""
+
+    code = "clip_refused"
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class Unauthorized(Refused):

@@ -129,6 +129,18 @@ RESTART_BACKOFF_S: Final = (1.0, 4.0, 16.0)
 #: How long running sessions may go on after the first Ctrl-C or SIGTERM.
 DRAIN_S: Final = 60.0
 
+# Recording -----------------------------------------------------------------------------------------
+
+#: Length of a segment: how long a client waits for a clip's end at most, and how far a clip may begin too early.
+RECORDING_CHUNK_S: Final = 4
+#: Pictures that wait for the recording's encoder. More: oldest dropped and counted.
+RECORDING_PICTURES: Final = 8
+#: Longest clip of the last seconds. Longer: shortened.
+CLIP_MAX_S: Final = 300.0
+#: How long a recorded segment is kept, and the space that all of them may take. More: oldest removed.
+RECORDING_KEEP_S: Final = 3600.0
+RECORDING_MAX_MB: Final = 2048
+
 # Weights -------------------------------------------------------------------------------------------
 
 #: Requests to the store at one time, of one download or upload. More files than that wait.

@@ -10,6 +10,7 @@ decides when that is. Everything runs on the event loop, except where a host or 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -22,8 +23,10 @@ from .config import Settings
 from .errors import CommandRejected, SessionRefused
 from .host import ModelHost
 from .metrics import MessageCounts
+from .recording.recorder import Recorder
+from .recording.store import Recordings
 from .server.service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
-from .stream import VideoStream
+from .stream import VideoStream, default_bitrate
 from .types import (
     MAIN_VIDEO,
     Codec,
@@ -86,13 +89,17 @@ class Session:
         settings: Settings,
         owner: SessionOwner,
         counts: MessageCounts,
+        recordings: Recordings,
     ) -> None:
         self.session_id = session_id
         self.uploads = Uploads()
+        self._loop = asyncio.get_running_loop()
+        self._recorder = self._record(recordings, settings.fps or info.fps) if recordings.enabled else None
         self.stream = VideoStream(
             fps=settings.fps or info.fps,
             bits_per_s=settings.bitrate_kbps * 1000 if settings.bitrate_kbps else None,
             on_demand=self._demand,
+            on_picture=self._recorder.show if self._recorder is not None else None,
         )
         self._info = info
         self._host = host
@@ -292,9 +299,10 @@ class Session:
             case say.UnpublishTrack(name):
                 if self._publishers.get(name) is viewer:
                     del self._publishers[name]
-            case say.RequestClip(request_id) | say.RequestRecording(request_id):
-                # The exact words: clients map them to RECORDER_DISABLED.
-                viewer.send(say.ClipFailed(request_id, "recorder disabled"))
+            case say.RequestClip(request_id, duration_s):
+                viewer.send(self._promise_clip(request_id, duration_s))
+            case say.RequestRecording(request_id):
+                viewer.send(self._promise_clip(request_id, None))
             case say.Unsupported(request_id, kind) if request_id is not None:
                 viewer.send(say.RequestRefused(request_id, kind, "unsupported", f"{kind} is not supported"))
             case _:
@@ -347,6 +355,31 @@ class Session:
         viewer.send(say.CommandRefused(command.request_id, command.name, error.code, text, error.field))
         self._owner.note("command", {"command": command.name, "code": error.code})
 
+    # Recording ----------------------------------------------------------------------------------------
+
+    @property
+    def recording(self) -> bool:
+        return self._recorder is not None and not self._recorder.failed
+
+    def _record(self, recordings: Recordings, fps: float | None) -> Recorder:
+        def stopped(code: str, message: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                self._loop.call_soon_threadsafe(self.broadcast, say.RuntimeNotice(code, message))
+
+        return Recorder(
+            recordings,
+            fps=fps or limits.FPS_MAX,
+            # Twice what viewers get at most: the recorder aims for a quality, and stays below that for most.
+            rate=lambda width, height: 2 * default_bitrate(width, height),
+            on_stopped=stopped,
+        )
+
+    def _promise_clip(self, request_id: str | None, duration_s: float | None) -> say.ServerMessage:
+        if self._recorder is None:
+            # The exact words: clients map them to RECORDER_DISABLED.
+            return say.ClipFailed(request_id, "recorder disabled")
+        return self._recorder.promise(request_id, duration_s)
+
     # Time ---------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
@@ -376,8 +409,10 @@ class Session:
         """Numbers for the page's overlay and for /metrics; milliseconds where the name says so."""
         counters = self.stream.counters()
         encoded = max(1, counters.encoded)
+        recorded = {} if self._recorder is None else {"recording_dropped": self._recorder.dropped}
         return {
             **self._reports,
+            **recorded,
             "fps": round(1 / self.stream.interval_s, 2),
             "model_ms": round(self._busy_s * 1000, 2),
             "convert_ms": round(counters.convert_s / encoded * 1000, 2),
@@ -402,14 +437,21 @@ class Session:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._pending.clear()
         await self.stream.close()
+        if self._recorder is not None:
+            self._recorder.finish()
         self.uploads.close()
 
     async def part(self) -> None:
-        """Close every connection, after what was said last had the time to leave. May be called twice."""
+        """Close every connection, after what was said last had the time to leave. May be called twice.
+
+        The recording's last segment, which nobody must wait for, reaches the disk meanwhile.
+        """
         if self.viewers:
             await asyncio.sleep(GOODBYE_S)
         await asyncio.gather(*(viewer.close() for viewer in self._viewers.values()), *self._forgotten)
         self._viewers.clear()
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)

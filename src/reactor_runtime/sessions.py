@@ -18,7 +18,7 @@ import uuid
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from . import __version__, schema
+from . import __version__, limits, schema
 from .config import Settings
 from .errors import ModelFailed, ReactorError, SessionRefused
 from .host import HostCounters, HostEvents, HostFactory, HostState, ModelHost
@@ -26,6 +26,7 @@ from .journal import Journal
 from .lifecycle import Event, Lifecycle, State
 from .metrics import Snapshot, Totals, render
 from .progress import Progress
+from .recording.store import Recordings
 from .restart import RestartBudget
 from .server.service import Health
 from .session import Session
@@ -51,6 +52,7 @@ class Sessions:
         report: Callable[[Progress], None] = lambda progress: None,
     ) -> None:
         self.journal = Journal()
+        self.recordings = Recordings(settings)
         self._make_host = make_host
         self._engine = engine
         self._settings = settings
@@ -80,6 +82,8 @@ class Sessions:
     async def load(self) -> None:
         """Load the model for the first time. Raises what the author can fix, or ModelFailed."""
         self._report(Progress("loading", "loading the model"))
+        if self.recordings.enabled:
+            self._spawn(self.recordings.tend())
         try:
             await self._load()
         except ReactorError:
@@ -132,7 +136,10 @@ class Sessions:
             "model": {"name": info.name if info is not None and loaded else ""},
             "server_info": {"server_version": __version__},
             "selected_transport": {"protocol": "webrtc", "version": "1.0"},
-            "recording": {"enabled": False, "chunk_seconds": 4},
+            "recording": {
+                "enabled": session.recording if session is not None else self.recordings.enabled,
+                "chunk_seconds": limits.RECORDING_CHUNK_S,
+            },
         }
         if info is not None and loaded:
             descriptor["capabilities"] = schema.capabilities(info)
@@ -162,6 +169,7 @@ class Sessions:
             settings=self._settings,
             owner=self,
             counts=self._totals.messages,
+            recordings=self.recordings,
         )
         self._totals.sessions += 1
         self._host.start_session(session.session_id)
@@ -357,6 +365,7 @@ class Sessions:
         if self._host is not None:
             await self._host.close()
         self._fire(Event.EVICTION)
+        self.recordings.close()
         self.journal.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

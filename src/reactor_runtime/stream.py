@@ -96,12 +96,15 @@ class VideoStream:
         fps: float | None,
         bits_per_s: int | None,
         on_demand: Callable[[Demand], None],
+        on_picture: Callable[[Pixels, float], None] | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
         self._pacer: Pacer[EmittedFrame] = Pacer(fps=fps)
         self._bits_per_s = bits_per_s
         self._on_demand = on_demand
+        self.on_picture = on_picture
+        """Told every picture that is shown, in I420, and when. On the encoder thread; the memory is reused."""
         self._timer: asyncio.TimerHandle | None = None
         self._keyframe_timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
@@ -327,7 +330,7 @@ class _Encoding:
 
     def show(self, frame: EmittedFrame) -> None:
         """Convert a frame, give its memory back at once, and send it to every viewer."""
-        began = time.perf_counter()
+        shown_s, began = time.monotonic(), time.perf_counter()
         try:
             height, width = frame.pixels.shape[:2]
             if (width, height) != self._size:
@@ -342,6 +345,8 @@ class _Encoding:
         self.convert_s += time.perf_counter() - began
         self._frame_id, self._command_id = frame.frame_id, frame.command_id
         self._send(self._stream.sinks)
+        if self._stream.on_picture is not None:
+            self._stream.on_picture(self._picture, shown_s)
 
     def refresh(self) -> None:
         """Send the last picture again to viewers that wait for a keyframe, and drop unused encoders."""

@@ -44,6 +44,18 @@ def run(
     ice_server: Annotated[
         list[str] | None, typer.Option(metavar="URL", help="STUN or TURN server. Repeat for more.")
     ] = None,
+    record: Annotated[
+        bool | None, typer.Option("--record", help="Record every session, for clips and downloads.")
+    ] = None,
+    record_dir: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Where recordings go. [default: a temporary folder]")
+    ] = None,
+    record_keep_s: Annotated[
+        float | None, typer.Option(help="How long what was recorded is kept. [default: 3600]")
+    ] = None,
+    record_max_mb: Annotated[
+        int | None, typer.Option(help="MiB that recordings may take; the oldest go first. [default: 2048]")
+    ] = None,
     inline: Annotated[
         bool | None, typer.Option("--inline", help="Run the model in this process, for debuggers.")
     ] = None,

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from ..errors import (
+    ClipRefused,
     LimitExceeded,
     MessageRejected,
     OfferRejected,
@@ -67,6 +68,8 @@ async def _reactor_error(_request: Request, error: Exception) -> Response:
         case SessionRefused():
             retry = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
             return refusal(error.status, error.public(), code=error.code, headers=retry)
+        case ClipRefused():
+            return refusal(error.status, error.public(), code=error.code)
         case Malformed():
             return refusal(422, error.problems, code=error.code)
         case OfferRejected():

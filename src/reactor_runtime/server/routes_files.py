@@ -5,15 +5,17 @@ An upload's URL holds a key, so that the PUT needs no token: SDKs send none with
 
 from __future__ import annotations
 
+import asyncio
 import math
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
+from ..recording.playlist import INIT_NAME
 from .bodies import UploadBody, documented, json_body
 from .replies import refusal
-from .routes_sessions import Running
+from .routes_sessions import Running, Runtime
 
 router: Final = APIRouter()
 
@@ -49,14 +51,20 @@ async def receive_upload(upload_id: str, key: str, request: Request, running: Ru
 
 
 @router.get("/clips", response_model=None)
-async def clips(start: float, end: float, session_id: str = "") -> Response:
-    """The playlist of a clip. Nothing is recorded, so every clip is gone."""
+async def clips(start: float, end: float, service: Runtime, session_id: str = "") -> Response:
+    """The playlist of a clip: 202 until its last segment is closed, at most a segment's length from now."""
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
         return refusal(400, "bad range: 0 <= start < end, in seconds")
-    return refusal(410, "recorder disabled")
+    playlist = service.recordings.clip(session_id, start, end)
+    if playlist is None:
+        return Response(status_code=202, headers={"Retry-After": "2"})
+    return Response(playlist, media_type="application/vnd.apple.mpegurl")
 
 
 @router.get("/clips/chunks/{recording}/{file}", response_model=None)
-async def clip_chunk(recording: str, file: str) -> Response:
-    """A segment of a recording. Nothing is recorded, so every recording is unknown."""
-    return refusal(410, "recorder disabled")
+async def clip_chunk(
+    recording: str, file: str, service: Runtime, begin: Annotated[int, Query(ge=0, lt=1 << 62)] = 0
+) -> Response:
+    """A file of a recording. `begin` is where the clip begins that this segment is fetched for, in ticks."""
+    data = await asyncio.to_thread(service.recordings.read, recording, file, begin=begin)
+    return Response(data, media_type="video/mp4" if file == INIT_NAME else "video/iso.segment")

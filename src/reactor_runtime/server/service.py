@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from ..journal import Journal
 from ..lifecycle import HealthWord
+from ..recording.store import Recordings
 from ..types import JsonObject
 from ..uploads import Uploads
 from ..webrtc.peer import Candidate, IceServer, TrackMapping
@@ -87,6 +88,10 @@ class Service(Protocol):
 
     @property
     def journal(self) -> Journal: ...
+
+    @property
+    def recordings(self) -> Recordings:
+        """Everything recorded that is still kept, also of sessions that ended."""
 
     def descriptor(self) -> JsonObject:
         """Return the session descriptor, in any state and without changing it."""

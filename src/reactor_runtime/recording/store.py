@@ -1,0 +1,194 @@
+"""Every recording that is kept: where it lies, clips of it, and for how long.
+
+One per server. Recorders add segments from their threads, HTTP asks from the event loop; a lock is held for
+moments only and never while a segment is read. Two bounds hold for all recordings together, also for the one
+that runs: segments older than `record_keep_s` go, and the oldest go while there are more than `record_max_mb`.
+Without a folder of the operator's own, everything is in a temporary one, which goes with the server.
+
+A recording's id is unguessable, and only who asked for a clip of it is told: it is the permission to fetch it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import shutil
+import tempfile
+import threading
+import time
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from .. import limits
+from ..config import Settings
+from ..errors import ClipRefused, SettingError
+from .fmp4 import TIMESCALE, earlier
+from .playlist import INIT_NAME, Segment, covering, playlist, segment_index, segment_name
+
+log = logging.getLogger(__name__)
+
+#: How often recordings that grew old are looked for while nothing is recorded.
+TEND_S: Final = 30.0
+_FOLDER: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{32}")
+
+
+@dataclass(slots=True, eq=False)
+class Recording:
+    """What is known of one. Guarded by the lock of its Recordings."""
+
+    recording_id: str
+    folder: Path
+    segments: list[Segment] = field(default_factory=list)
+    closed_s: list[float] = field(default_factory=list)
+    """When each segment was closed, epoch seconds."""
+    ended: bool = False
+
+
+class Recordings:
+    """The store. With recording switched off it is empty and makes no folder."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.enabled: Final = settings.record
+        self._keep_s = settings.record_keep_s
+        self._max_bytes = settings.record_max_mb * limits.MIB
+        self._lock = threading.Lock()
+        self._recordings: dict[str, Recording] = {}
+        self._temporary = settings.record and not settings.record_dir
+        self._folder = Path(settings.record_dir)
+        if not settings.record:
+            return
+        try:
+            if self._temporary:
+                self._folder = Path(tempfile.mkdtemp(prefix="reactor-recordings-"))
+            else:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingError(
+                f"record_dir (--record-dir, REACTOR_RECORD_DIR): {self._folder} cannot be made: {error.strerror}"
+            ) from error
+
+    # Recorders ----------------------------------------------------------------------------------------
+
+    def begin(self) -> Recording:
+        """Make a recording. Its folder is made with its first picture."""
+        recording_id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{uuid.uuid4().hex}"
+        recording = Recording(recording_id, self._folder / recording_id)
+        with self._lock:
+            self._recordings[recording_id] = recording
+        return recording
+
+    def add(self, recording: Recording, segment: Segment) -> None:
+        """Take a segment that was closed, and remove what is beyond the bounds."""
+        with self._lock:
+            recording.segments.append(segment)
+            recording.closed_s.append(time.time())
+        self.expire()
+
+    def end(self, recording: Recording) -> None:
+        """Nothing more comes."""
+        with self._lock:
+            recording.ended = True
+            if not recording.segments:
+                self._recordings.pop(recording.recording_id, None)
+                shutil.rmtree(recording.folder, ignore_errors=True)
+
+    def kept_from_s(self, recording: Recording) -> float:
+        """Return the time of its oldest picture that is kept."""
+        with self._lock:
+            return recording.segments[0].start / TIMESCALE if recording.segments else 0.0
+
+    # Clips --------------------------------------------------------------------------------------------
+
+    def clip(self, recording_id: str, start_s: float, end_s: float) -> str | None:
+        """Return the playlist of a clip, None while its last segment is still open.
+
+        Raises ClipRefused 410 for a recording that is unknown or whose first second asked for is not kept.
+        """
+        with self._lock:
+            recording = self._recordings.get(recording_id)
+            if recording is None:
+                raise ClipRefused("unknown or expired recording", status=410)
+            segments = list(recording.segments)
+            ended = recording.ended
+        closed_s = segments[-1].end / TIMESCALE if segments else 0.0
+        if segments and start_s < segments[0].start / TIMESCALE - 0.001:
+            raise ClipRefused("the beginning of this clip is not kept any more", status=410)
+        if closed_s < end_s and not ended:
+            return None
+        wanted = covering(segments, start_s, end_s)
+        if not wanted:
+            raise ClipRefused("the recording ended before this clip", status=410)
+        return playlist(wanted, recording=recording_id, chunk_s=limits.RECORDING_CHUNK_S)
+
+    def read(self, recording_id: str, name: str, *, begin: int = 0) -> bytes:
+        """Return a file of a recording, a segment's time counted from `begin` (in ticks). Blocks on the disk.
+
+        Raises ClipRefused: 410 for an unknown recording, 404 for a file that it does not have.
+        """
+        with self._lock:
+            recording = self._recordings.get(recording_id)
+            if recording is None:
+                raise ClipRefused("unknown or expired recording", status=410)
+            index = segment_index(name)
+            known = any(segment.index == index for segment in recording.segments)
+        if not known and name != INIT_NAME:
+            raise ClipRefused("unknown segment", status=404)
+        # From here on the name is one of ours, whatever the request had said.
+        file = recording.folder / (INIT_NAME if index is None else segment_name(index))
+        try:
+            data = file.read_bytes()
+        except FileNotFoundError:
+            raise ClipRefused("unknown segment", status=404) from None
+        return earlier(data, begin) if index is not None and begin else data
+
+    # Retention ----------------------------------------------------------------------------------------
+
+    async def tend(self) -> None:
+        """Remove what grew old, until cancelled."""
+        while True:
+            await asyncio.to_thread(self.expire)
+            await asyncio.sleep(TEND_S)
+
+    def expire(self) -> None:
+        """Remove segments beyond the bounds, and recordings of which nothing is left."""
+        with self._lock:
+            self._forget_old_folders()
+            oldest_s = time.time() - self._keep_s
+            left_bytes = sum(s.size_bytes for r in self._recordings.values() for s in r.segments)
+            while (recording := self._oldest()) is not None:
+                if recording.closed_s[0] > oldest_s and left_bytes <= self._max_bytes:
+                    break
+                segment = recording.segments.pop(0)
+                recording.closed_s.pop(0)
+                left_bytes -= segment.size_bytes
+                with contextlib.suppress(OSError):
+                    (recording.folder / segment.name).unlink()
+                if recording.ended and not recording.segments:
+                    del self._recordings[recording.recording_id]
+                    shutil.rmtree(recording.folder, ignore_errors=True)
+
+    def _oldest(self) -> Recording | None:
+        """Return the recording with the oldest segment."""
+        return min(
+            (r for r in self._recordings.values() if r.segments), key=lambda r: r.closed_s[0], default=None
+        )
+
+    def _forget_old_folders(self) -> None:
+        """Remove recordings of earlier servers as soon as their newest segment is too old."""
+        if self._temporary:
+            return
+        for folder in self._folder.iterdir():
+            if not _FOLDER.fullmatch(folder.name) or folder.name in self._recordings:
+                continue
+            with contextlib.suppress(OSError):
+                if folder.stat().st_mtime < time.time() - self._keep_s:
+                    shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Remove the temporary folder. May be called twice."""
+        if self._temporary:
+            shutil.rmtree(self._folder, ignore_errors=True)
