@@ -70,7 +70,12 @@ def probing(url: str) -> Iterator[Probe]:
 
 def _main(url: str) -> None:
     done = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+
+    def read_to_the_end() -> None:
+        sys.stdin.read()
+        done.set()
+
+    threading.Thread(target=read_to_the_end, daemon=True).start()
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
     answers: list[tuple[float, int]] = []

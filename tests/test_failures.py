@@ -238,10 +238,10 @@ async def test_a_model_that_never_emits_has_the_time_of_its_first_frame(tmp_path
             def start_session(self):
                 time.sleep(60)
     """
-    with running(write_model(tmp_path, source), "--first-frame-s", "2", "--hang-s", "0.2") as server:
-        with probed(server):
-            await the_first_frame_never_comes(server)
-            server.wait_for(lambda: server.health()["state"] == "available", "the restart")
+    path = write_model(tmp_path, source)
+    with running(path, "--first-frame-s", "2", "--hang-s", "0.2") as server, probed(server):
+        await the_first_frame_never_comes(server)
+        server.wait_for(lambda: server.health()["state"] == "available", "the restart")
 
 
 async def the_first_frame_never_comes(server: ReactorRun) -> None:

@@ -1,0 +1,216 @@
+"""Leaving is clean: a hundred users later the server is what it was after five. And nobody suffers from another's end.
+
+Promises 1, 3 and 7. The cycles run against a real `reactor run` for what the system sees (threads, descriptors,
+processes, memory), and against a runtime in this process for what only Python sees (tasks and objects).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from served import MODEL, served, until_state
+from server import ReactorRun, running, write_model
+from visitor import Visitor, client_process, watching
+
+from reactor_runtime.session import Session
+from reactor_runtime.stream import VideoStream
+from reactor_runtime.viewer import Viewer
+
+pytestmark = pytest.mark.slow
+
+CYCLES = 100
+WARM_UP = 5
+GROWTH_MAX_MIB = 10
+
+
+def faulty(folder: Path) -> Path:
+    source = "from reactor_runtime.testing import FaultyModel as Model\n"
+    return write_model(folder, source, args={"size": [120, 160]})
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What a server holds on to, apart from memory."""
+
+    threads: Counter[str]
+    descriptors: Counter[str]
+    children: int
+    shared_memory: int
+
+    @classmethod
+    def of(cls, pid: int) -> Footprint:
+        process = psutil.Process(pid)
+        names = Counter(
+            Path(f"/proc/{pid}/task/{thread.id}/comm").read_text().strip() for thread in process.threads()
+        )
+        return cls(
+            names,
+            Counter(_kind(pid, fd) for fd in os.listdir(f"/proc/{pid}/fd")),
+            len(process.children(recursive=True)),
+            Path(f"/proc/{pid}/maps").read_text().count("memfd:"),
+        )
+
+
+def _kind(pid: int, fd: str) -> str:
+    target = os.readlink(f"/proc/{pid}/fd/{fd}")
+    return target.split("[")[0] if target.endswith("]") else target
+
+
+async def settled(server: ReactorRun, baseline: Footprint | None = None, within_s: float = 5.0) -> Footprint:
+    """The footprint once nobody is there any more, and once it is the baseline again if it becomes that."""
+    deadline_s = time.monotonic() + within_s
+    while True:
+        footprint = Footprint.of(server.process.pid)
+        again = Footprint.of(server.process.pid)
+        if footprint == again and (baseline is None or footprint == baseline):
+            return footprint
+        if time.monotonic() > deadline_s:
+            return footprint
+        await asyncio.sleep(0.05)
+
+
+async def stay(url: str, *, politely: bool) -> None:
+    """Connect, see a frame, send a command, go."""
+    async with Visitor(url) as visitor:
+        answer = await visitor.start()
+        assert answer.status_code == 200, answer.text
+        await visitor.watch()
+        await visitor.ask("set_note", note="here")
+        if politely:
+            await visitor.leave()
+
+
+async def test_after_a_hundred_users_the_server_is_what_it_was_after_five(tmp_path: Path) -> None:
+    with running(faulty(tmp_path), "--orphan-s", "1") as server:
+        process = psutil.Process(server.process.pid)
+        began_s = time.monotonic()
+        memory: list[float] = []
+        baseline: Footprint | None = None
+        for cycle in range(CYCLES):
+            if cycle == WARM_UP:
+                await asyncio.to_thread(server.wait_for_state, "ready")
+                baseline = await settled(server, await settled(server))
+            await stay(server.url, politely=cycle % 2 == 0)
+            if cycle % 2:  # the next start would be refused until the orphan time is over
+                await asyncio.to_thread(server.wait_for_state, "ready")
+            memory.append(process.memory_info().rss / 2**20)
+        await asyncio.to_thread(server.wait_for_state, "ready")
+        took_s = time.monotonic() - began_s
+        assert baseline is not None
+        after = await settled(server, baseline)
+        grown = process.memory_info().rss / 2**20 - memory[WARM_UP - 1]
+        slope = np.polyfit(range(20, CYCLES), memory[20:], 1)[0] * 1024
+        print(
+            f"\n  {CYCLES} users in {took_s:.0f} s; memory {memory[WARM_UP - 1]:.1f} → {memory[-1]:.1f} MiB"
+            f" ({grown:+.1f}), slope {slope:+.1f} KiB per user; {sum(after.threads.values())} threads,"
+            f" {sum(after.descriptors.values())} descriptors, {after.children} child,"
+            f" {after.shared_memory} shared mappings"
+        )
+        assert after == baseline
+        assert grown <= GROWTH_MAX_MIB
+
+
+@pytest.mark.parametrize("engine", ["reactor", "aiortc"])
+async def test_no_task_and_no_object_of_a_session_outlives_it(tmp_path: Path, engine: str) -> None:
+    async with served(tmp_path, MODEL, engine=engine, orphan_s=1.0) as runtime:
+
+        async def session(*, politely: bool) -> None:
+            async with watching(runtime.url) as visitor:
+                await visitor.ask("note", number=1)
+                if politely:
+                    await visitor.leave()
+            await until_state(runtime, "ready")
+
+        def left() -> Counter[str]:
+            gc.collect()
+            coroutines: list[Any] = [task.get_coro() for task in asyncio.all_tasks()]
+            tasks = Counter(coroutine.__qualname__ for coroutine in coroutines)
+            kinds = (Session, Viewer, VideoStream)
+            objects = Counter(type(o).__name__ for o in gc.get_objects() if isinstance(o, kinds))
+            peers = Counter(peer=len(runtime._engine._peers))  # type: ignore[attr-defined]
+            return tasks + objects + peers
+
+        await session(politely=True)
+        baseline = left()
+        for cycle in range(6):
+            await session(politely=cycle % 2 == 0)
+        deadline_s = time.monotonic() + 5
+        while (now := left()) != baseline:
+            assert time.monotonic() < deadline_s, now - baseline
+            await asyncio.sleep(0.05)
+        assert not now["Session"]
+        assert not now["Viewer"]
+
+
+async def test_a_killed_client_is_noticed_and_nobody_else_notices(tmp_path: Path) -> None:
+    with running(faulty(tmp_path)) as server:
+        async with watching(server.url) as other:
+            with client_process(server.url) as client:
+                assert viewers(server) == 2
+                client.kill()
+                killed_s = time.monotonic()
+                while viewers(server) == 2:
+                    other.ping()
+                    await asyncio.sleep(0.1)
+                    assert time.monotonic() - killed_s < 30
+            took_s = time.monotonic() - killed_s
+            gaps = np.diff([t for t in other.frame_times if t >= killed_s - 0.1])
+            print(
+                f"\n  gone after {took_s:.1f} s; the other viewer had {len(gaps) / took_s:.1f} frames/s,"
+                f" longest gap {gaps.max() * 1000:.0f} ms"
+            )
+            assert len(gaps) / took_s > 20
+            assert gaps.max() < 0.6
+            assert server.session_state() == "streaming"
+
+
+async def test_a_viewer_who_stops_reading_costs_the_others_nothing_and_is_cut_off(tmp_path: Path) -> None:
+    with running(faulty(tmp_path), "--ping-timeout-s", "8") as server:
+        process = psutil.Process(server.process.pid)
+        async with watching(server.url) as healthy:
+            with client_process(server.url) as client:
+                before, frames = process.memory_info().rss, healthy.frames
+                client.send_signal(signal.SIGSTOP)
+                stopped_s = time.monotonic()
+                peak = 0
+                while viewers(server) == 2:
+                    healthy.ping()
+                    peak = max(peak, process.memory_info().rss)
+                    # What is broadcast meanwhile waits in a bounded channel.
+                    healthy.tell("set_note", note="x" * 200)
+                    await asyncio.sleep(0.05)
+                    assert time.monotonic() - stopped_s < 25
+                took_s = time.monotonic() - stopped_s
+                client.send_signal(signal.SIGCONT)
+            rate = (healthy.frames - frames) / took_s
+            gaps = np.diff([t for t in healthy.frame_times if t >= stopped_s])
+            print(
+                f"\n  cut off after {took_s:.1f} s; memory {(peak - before) / 2**20:+.1f} MiB; the healthy viewer"
+                f" had {rate:.1f} frames/s, longest gap {gaps.max() * 1000:.0f} ms"
+            )
+            assert rate > 24
+            assert peak - before < 20 * 2**20
+            assert server.session_state() == "streaming"
+
+
+def viewers(server: ReactorRun) -> int:
+    return int(
+        float(
+            next(
+                line
+                for line in server.get("/metrics").text.splitlines()
+                if line.startswith("reactor_viewers ")
+            ).split()[1]
+        )
+    )
