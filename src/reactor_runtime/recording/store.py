@@ -13,12 +13,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import re
 import shutil
+import stat
 import tempfile
 import threading
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -34,6 +37,7 @@ log = logging.getLogger(__name__)
 #: How often recordings that grew old are looked for while nothing is recorded.
 TEND_S: Final = 30.0
 _FOLDER: Final = re.compile(r"[0-9]{8}-[0-9]{6}-[0-9a-f]{32}")
+_TEMPORARY: Final = "reactor-recordings-"
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +52,15 @@ class Recording:
     ended: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Leftover:
+    """A recording of an earlier server. It is not served, but what is kept of it counts."""
+
+    folder: Path
+    newest_s: float
+    size_bytes: int
+
+
 class Recordings:
     """The store. With recording switched off it is empty and makes no folder."""
 
@@ -57,19 +70,25 @@ class Recordings:
         self._max_bytes = settings.record_max_mb * limits.MIB
         self._lock = threading.Lock()
         self._recordings: dict[str, Recording] = {}
+        self._leftovers: list[_Leftover] = []
+        """Oldest first."""
         self._temporary = settings.record and not settings.record_dir
         self._folder = Path(settings.record_dir)
         if not settings.record:
             return
         try:
             if self._temporary:
-                self._folder = Path(tempfile.mkdtemp(prefix="reactor-recordings-"))
+                self._folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
             else:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            owners = _killed() if self._temporary else [self._folder]
+            found = [leftover for owner in owners for leftover in _leftovers(owner)]
         except OSError as error:
             raise SettingError(
-                f"record_dir (--record-dir, REACTOR_RECORD_DIR): {self._folder} cannot be made: {error.strerror}"
+                f"record_dir (--record-dir, REACTOR_RECORD_DIR): {self._folder} cannot be used: {error.strerror}"
             ) from error
+        self._leftovers = sorted(found, key=lambda leftover: leftover.newest_s)
+        self.expire()
 
     # Recorders ----------------------------------------------------------------------------------------
 
@@ -156,9 +175,18 @@ class Recordings:
     def expire(self) -> None:
         """Remove segments beyond the bounds, and recordings of which nothing is left."""
         with self._lock:
-            self._forget_old_folders()
             oldest_s = time.time() - self._keep_s
             left_bytes = sum(s.size_bytes for r in self._recordings.values() for s in r.segments)
+            left_bytes += sum(leftover.size_bytes for leftover in self._leftovers)
+            while self._leftovers and (
+                self._leftovers[0].newest_s <= oldest_s or left_bytes > self._max_bytes
+            ):
+                leftover = self._leftovers.pop(0)
+                left_bytes -= leftover.size_bytes
+                shutil.rmtree(leftover.folder, ignore_errors=True)
+                if self._temporary:
+                    with contextlib.suppress(OSError):  # others are in it
+                        leftover.folder.parent.rmdir()
             while (recording := self._oldest()) is not None:
                 if recording.closed_s[0] > oldest_s and left_bytes <= self._max_bytes:
                     break
@@ -177,18 +205,31 @@ class Recordings:
             (r for r in self._recordings.values() if r.segments), key=lambda r: r.closed_s[0], default=None
         )
 
-    def _forget_old_folders(self) -> None:
-        """Remove recordings of earlier servers as soon as their newest segment is too old."""
-        if self._temporary:
-            return
-        for folder in self._folder.iterdir():
-            if not _FOLDER.fullmatch(folder.name) or folder.name in self._recordings:
-                continue
-            with contextlib.suppress(OSError):
-                if folder.stat().st_mtime < time.time() - self._keep_s:
-                    shutil.rmtree(folder, ignore_errors=True)
-
     def close(self) -> None:
         """Remove the temporary folder. May be called twice."""
         if self._temporary:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _leftovers(owner: Path) -> Iterator[_Leftover]:
+    """Yield the recordings in a folder."""
+    for folder in owner.iterdir():
+        if _FOLDER.fullmatch(folder.name) and folder.is_dir() and not folder.is_symlink():
+            with contextlib.suppress(FileNotFoundError):  # another server removes it
+                sizes = [file.stat().st_size for file in folder.iterdir()]
+                yield _Leftover(folder, folder.stat().st_mtime, sum(sizes))
+
+
+def _killed() -> Iterator[Path]:
+    """Yield temporary folders of servers that were killed, of this user."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*-*"):
+        pid = folder.name.removeprefix(_TEMPORARY).partition("-")[0]
+        try:
+            about = folder.lstat()
+            if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.getuid() or not 0 < len(pid) < 10:
+                continue
+            os.kill(int(pid), 0)
+        except ProcessLookupError:
+            yield folder
+        except (OSError, ValueError):
+            continue
