@@ -24,6 +24,7 @@ from .host import HostCounters, HostEvents, HostState
 from .inbox import Feed
 from .loading import load_model
 from .mailbox import Mailbox
+from .model import VideoModel
 from .pulse import PULSE_BYTES, words_of
 from .runner import Runner
 from .types import (
@@ -141,6 +142,17 @@ class InlineHost:
             frame = InputFrame(pixels.copy(), self._input_id, self._loop.time())
             if not runner.input(frame):
                 self._input_frames_dropped += 1
+
+    @property
+    def model(self) -> VideoModel:
+        """The constructed model, for those who check it. It belongs to its own thread while a session runs."""
+        assert self._runner is not None
+        return self._runner.model
+
+    @property
+    def waits(self) -> int:
+        """How often the generator has yielded None since its last frame."""
+        return 0 if self._runner is None else self._runner.waits
 
     def counters(self) -> HostCounters:
         return HostCounters(

@@ -115,6 +115,16 @@ class Runner:
         if (inbox := self._inbox) is not None:
             inbox.put_call(call)
 
+    @property
+    def model(self) -> VideoModel:
+        return self._model
+
+    @property
+    def waits(self) -> int:
+        """How often None was yielded since the last frame of the session."""
+        inbox = self._inbox
+        return 0 if inbox is None else inbox.waits
+
     def demand(self, demand: Demand) -> None:
         if (inbox := self._inbox) is not None:
             inbox.put_demand(demand)

@@ -15,6 +15,7 @@ import typer
 from .capabilities import capabilities
 from .doctor import doctor
 from .init import init
+from .render import render
 from .run import run
 
 app = typer.Typer(
@@ -27,6 +28,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(run)
+app.command()(render)
 app.command()(init)
 app.command()(capabilities)
 app.command()(doctor)

@@ -1,0 +1,178 @@
+"""`reactor render`: one session of a model into a file, without a browser."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..render import Rendered
+    from ..types import Cue, EmittedFrame
+
+#: The rate of the file when neither the model nor the caller names one.
+_FPS = 30.0
+
+
+def render(
+    path: Annotated[Path, typer.Argument(help="Folder with a manifest.json, or the manifest.")] = Path("."),
+    *,
+    out: Annotated[str, typer.Option("--out", "-o", help="film.mp4, a folder for PNGs, or - for raw RGB.")],
+    seconds: Annotated[float | None, typer.Option(min=0.001, help="Length of the film. [default: 5]")] = None,
+    frames: Annotated[int | None, typer.Option(min=1, help="Length of the film, in frames.")] = None,
+    fps: Annotated[
+        float | None, typer.Option(min=0.1, max=240, help="Rate of the film. [default: the model's, else 30]")
+    ] = None,
+    script: Annotated[Path | None, typer.Option(help="Commands at frames or times: commands.jsonl.")] = None,
+    input_: Annotated[
+        Path | None, typer.Option("--input", help="A film in place of the camera.", metavar="CLIP")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="Makes random numbers repeatable.")
+    ] = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="At the pace of a live session, not as fast as it goes.")
+    ] = False,
+    arg: Annotated[
+        list[str] | None,
+        typer.Option("--arg", "-a", metavar="KEY=VALUE", help="Constructor argument; JSON, else text."),
+    ] = None,
+    stall_s: Annotated[float, typer.Option(min=0.1, help="How long one frame may take.")] = 300.0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what came of it as JSON on stdout.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Tracebacks for mistakes.")] = False,
+) -> None:
+    """Render one session to a file: the same class, no browser, no waiting, repeatable with --seed."""
+    import asyncio
+
+    from rich.console import Console
+
+    from .capabilities import claim_stdout
+    from .run import parse_args
+    from .screen import mistakes
+
+    results = claim_stdout()
+    console = Console(stderr=True)
+    with mistakes(verbose=verbose):
+        from ..errors import SettingError
+        from ..film import ClipFeed, open_sink
+        from ..manifest import Manifest
+        from ..render import Take
+        from ..render import render as run
+        from ..script import unreached
+
+        if seconds is not None and frames is not None:
+            raise SettingError("--seconds and --frames are both given.\n  Fix: give one of them.")
+        if out == "-" and as_json:
+            raise SettingError("--json and --out - both want stdout.\n  Fix: give one of them.")
+        args = parse_args(arg or ())
+        manifest = Manifest.read(path)
+        rate = fps or manifest.info(manifest.load_class(), args).fps or _FPS
+        count = frames or max(1, round((5.0 if seconds is None else seconds) * rate))
+        cues = read_cues(script, rate)
+        feed = None if input_ is None else ClipFeed(input_.absolute(), fps=rate)
+        target = out if out == "-" else str(Path(out).absolute())
+        sink = open_sink(target, fps=rate, stdout=results.buffer)
+        in_project(manifest)
+        take = Take(manifest.file, args, count, seed, cues, feed, realtime, stall_s)
+        try:
+            with progress(console, "Rendering", count) as advance:
+
+                def show(frame: EmittedFrame) -> None:
+                    sink.write(frame.pixels)
+                    advance()
+
+                rendered = asyncio.run(run(take, show, log=lambda line: tell(console, line)))
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        finally:
+            sink.close()
+            if feed is not None:
+                feed.close()
+        _report(console, rendered, take.cues, unreached(cues, frames=rendered.frames), out)
+        if as_json:
+            results.write(json.dumps(as_document(rendered, fps=rate)) + "\n")
+            results.close()
+
+
+def read_cues(script: Path | None, fps: float) -> list[Cue]:
+    from ..errors import ScriptRejected
+    from ..script import read_script
+
+    if script is None:
+        return []
+    try:
+        return read_script(script.read_text("utf-8-sig").splitlines(), fps=fps, file=str(script))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ScriptRejected(f"--script {script}: {error}.\n  Fix: name a file of JSON lines.") from None
+
+
+def in_project(manifest: Any) -> None:
+    """See the paths that authors write ("./weights/model.pt") from their project, as a served model does."""
+    os.chdir(manifest.folder)
+
+
+def tell(console: Console, line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+@contextmanager
+def progress(console: Console, what: str, total: int | None) -> Iterator[Any]:
+    """Show a bar with the rate on a terminal, and nothing elsewhere; yield what counts one frame."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("frames"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda: bar.advance(task)
+
+
+def as_document(rendered: Rendered, *, fps: float) -> dict[str, Any]:
+    height, width = rendered.size
+    return {
+        "model": rendered.info.name,
+        "version": rendered.info.version,
+        "frames": rendered.frames,
+        "fps": fps,
+        "width": width,
+        "height": height,
+        "first_frame_s": round(rendered.first_frame_s, 4),
+        "seconds": round(rendered.seconds, 4),
+        "digest": rendered.digest,
+        "ended_by_model": rendered.ended,
+        "commands": len(rendered.outcomes),
+        "refused": [
+            {"command": each.command_id, "frame": each.frame_id, "code": each.code, "message": each.message}
+            for each in rendered.refused
+        ],
+    }
+
+
+def _report(console: Console, rendered: Rendered, cues: Any, late: list[Cue], out: str) -> None:
+    height, width = rendered.size
+    rate = rendered.frames / rendered.seconds if rendered.seconds else 0.0
+    tell(
+        console,
+        f"{rendered.frames} frames of {width}x{height} in {rendered.seconds:.2f} s ({rate:.1f} frames/s): {out}",
+    )
+    names = {cue.call.command_id: cue.call.name for cue in cues}
+    for each in rendered.refused:
+        name = names.get(each.command_id, "?")
+        tell(console, f"refused before frame {each.frame_id}: {name}: {each.message} ({each.code})")
+    for cue in late:
+        tell(console, f"not reached: {cue.call.name} before frame {cue.frame_id}")
+    if rendered.ended:
+        tell(console, "the model ended the session by itself")
+    tell(console, f"digest of the frames: {rendered.digest}")
