@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,11 @@ pytestmark = pytest.mark.slow
 CYCLES = 100
 WARM_UP = 5
 GROWTH_MAX_MIB = 10
+#: Pools that fill as they are needed and belong to no user, by the name their threads have for the system:
+#: asyncio's for blocking calls (as the process; six at most on two cores, besides the main thread and the one
+#: that waits for the model's exit) and the WebRTC engine's, which gives an idle thread back after 10 s.
+#: A thread left behind by every user would be ninety-five.
+POOLS = Counter({"reactor": 8, "tokio-rt-worker": 6})
 
 
 def faulty(folder: Path) -> Path:
@@ -44,6 +49,8 @@ class Footprint:
     """What a server holds on to, apart from memory."""
 
     threads: Counter[str]
+    """But those of the pools."""
+    pooled: int
     descriptors: Counter[str]
     children: int
     shared_memory: int
@@ -55,7 +62,8 @@ class Footprint:
             Path(f"/proc/{pid}/task/{thread.id}/comm").read_text().strip() for thread in process.threads()
         )
         return cls(
-            names,
+            names - POOLS,
+            sum((names & POOLS).values()),
             Counter(_kind(pid, fd) for fd in os.listdir(f"/proc/{pid}/fd")),
             len(process.children(recursive=True)),
             Path(f"/proc/{pid}/maps").read_text().count("memfd:"),
@@ -73,18 +81,18 @@ async def settled(server: ReactorRun, baseline: Footprint | None = None, within_
     while True:
         footprint = Footprint.of(server.process.pid)
         again = Footprint.of(server.process.pid)
-        if footprint == again and (baseline is None or footprint == baseline):
-            return footprint
-        if time.monotonic() > deadline_s:
+        same = baseline is None or replace(footprint, pooled=0) == replace(baseline, pooled=0)
+        if (footprint == again and same) or time.monotonic() > deadline_s:
             return footprint
         await asyncio.sleep(0.05)
 
 
 async def stay(url: str, *, politely: bool) -> None:
-    """Connect, see a frame, send a command, go."""
+    """Connect, see a frame, send a command, go. If the last one vanished, it is their session that is joined."""
     async with Visitor(url) as visitor:
         answer = await visitor.start()
-        assert answer.status_code == 200, answer.text
+        if answer.status_code == 409:
+            await visitor.adopt()
         await visitor.watch()
         await visitor.ask("set_note", note="here")
         if politely:
@@ -92,7 +100,7 @@ async def stay(url: str, *, politely: bool) -> None:
 
 
 async def test_after_a_hundred_users_the_server_is_what_it_was_after_five(tmp_path: Path) -> None:
-    with running(faulty(tmp_path), "--orphan-s", "1") as server:
+    with running(faulty(tmp_path), "--orphan-s", "2") as server:
         process = psutil.Process(server.process.pid)
         began_s = time.monotonic()
         memory: list[float] = []
@@ -102,7 +110,7 @@ async def test_after_a_hundred_users_the_server_is_what_it_was_after_five(tmp_pa
                 await asyncio.to_thread(server.wait_for_state, "ready")
                 baseline = await settled(server, await settled(server))
             await stay(server.url, politely=cycle % 2 == 0)
-            if cycle % 2:  # the next start would be refused until the orphan time is over
+            if cycle % 10 == 9:  # nobody takes this session over, so it ends by itself
                 await asyncio.to_thread(server.wait_for_state, "ready")
             memory.append(process.memory_info().rss / 2**20)
         await asyncio.to_thread(server.wait_for_state, "ready")
@@ -113,11 +121,12 @@ async def test_after_a_hundred_users_the_server_is_what_it_was_after_five(tmp_pa
         slope = np.polyfit(range(20, CYCLES), memory[20:], 1)[0] * 1024
         print(
             f"\n  {CYCLES} users in {took_s:.0f} s; memory {memory[WARM_UP - 1]:.1f} → {memory[-1]:.1f} MiB"
-            f" ({grown:+.1f}), slope {slope:+.1f} KiB per user; {sum(after.threads.values())} threads,"
+            f" ({grown:+.1f}), slope {slope:+.1f} KiB per user; {sum(after.threads.values())} threads"
+            f" and {after.pooled} in pools (after five users {baseline.pooled}),"
             f" {sum(after.descriptors.values())} descriptors, {after.children} child,"
             f" {after.shared_memory} shared mappings"
         )
-        assert after == baseline
+        assert replace(after, pooled=0) == replace(baseline, pooled=0)
         assert grown <= GROWTH_MAX_MIB
 
 
@@ -141,16 +150,13 @@ async def test_no_task_and_no_object_of_a_session_outlives_it(tmp_path: Path, en
             peers = Counter(peer=len(runtime._engine._peers))  # type: ignore[attr-defined]
             return tasks + objects + peers
 
-        await session(politely=True)
         baseline = left()
         for cycle in range(6):
             await session(politely=cycle % 2 == 0)
         deadline_s = time.monotonic() + 5
         while (now := left()) != baseline:
-            assert time.monotonic() < deadline_s, now - baseline
+            assert time.monotonic() < deadline_s, (now - baseline, baseline - now)
             await asyncio.sleep(0.05)
-        assert not now["Session"]
-        assert not now["Viewer"]
 
 
 async def test_a_killed_client_is_noticed_and_nobody_else_notices(tmp_path: Path) -> None:
