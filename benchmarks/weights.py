@@ -136,7 +136,11 @@ def measure(source: Path, work: Path, rounds: int, aws: str) -> dict[str, list[d
         order = list(contenders)
         for number in range(rounds):
             for name in order if number % 2 == 0 else reversed(order):
-                results[name].append(timed(contenders[name], environ))
+                run = timed(contenders[name], environ)
+                results[name].append(run)
+                print(
+                    f"round {number + 1}/{rounds}  {name}  {run['wall_s']:.2f} s", file=sys.stderr, flush=True
+                )
                 shutil.rmtree(target)
         return results
     finally:

@@ -187,13 +187,22 @@ class Store:
     def upload(self, key: str, chunks: Iterable[bytes], *, size: int) -> None:
         """Write a file of known size, streamed in parts. Replaces what is there, at once or not at all."""
         part = max(_UPLOAD_CHUNK, -(-size // _UPLOAD_PARTS))
-        if size <= part:
-            data = b"".join(chunks)
-            self._ask(lambda: obstore.put(self._backend, key, data, use_multipart=False))
-        else:
-            self._ask(
-                lambda: obstore.put(self._backend, key, iter(chunks), chunk_size=part, max_concurrency=4)
-            )
+        try:
+            if size <= part:
+                data = b"".join(chunks)
+                self._ask(
+                    lambda: obstore.put(self._backend, key, data, use_multipart=False), Missing, Changed
+                )
+            else:
+                parts = iter(chunks)
+                self._ask(
+                    lambda: obstore.put(self._backend, key, parts, chunk_size=part, max_concurrency=4),
+                    Missing,
+                    Changed,
+                )
+        except (Missing, Changed):
+            # An upload in parts has an id that a store may forget.
+            raise Unavailable("the store lost the upload") from None
         if self._folder is not None:
             (self._folder / key).chmod(0o444)
 
