@@ -42,14 +42,14 @@ def installed() -> Path:
 
 
 def bundle(source: str, loader: str = "jsx") -> str:
-    """Bundle a module's text with the packages into one script for a browser."""
+    """Bundle a module's text with the packages into one module for a browser."""
     folder = installed()
     return _run(
         [
             str(folder / "node_modules" / "esbuild" / "bin" / "esbuild"),
             "--bundle",
             f"--loader={loader}",
-            "--format=iife",
+            "--format=esm",
             "--jsx=automatic",
             "--log-level=error",
             '--define:process.env.NODE_ENV="production"',
@@ -68,7 +68,9 @@ def _run(command: list[str], folder: Path, text: str | None = None) -> str:
 @contextmanager
 def served(script: str, body: str = "") -> Iterator[str]:
     """Serve a page with a script in it, as a development server does; yield its address."""
-    html = f'<!doctype html><meta charset="utf-8"><body>{body}<script src="/script.js"></script>'
+    html = (
+        f'<!doctype html><meta charset="utf-8"><body>{body}<script type="module" src="/script.js"></script>'
+    )
 
     class Files(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from chromium import chromium
 from client_model import LEFT, RIGHT, write_client_model
 from js_sdk import command, connect, installed, sdk_page, shown, until_colour, until_ready
@@ -22,7 +23,13 @@ from playwright.async_api import Browser, Page
 from sdk import png
 from server import ReactorRun, running
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.browser,
+    # One browser serves the whole file, so its tests share a loop, and it starts processes when it likes.
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.keeps_resources,
+]
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +51,13 @@ def server(shared: ReactorRun) -> Iterator[ReactorRun]:
     shared.wait_for_state("ready")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as made:
         yield made
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def page(browser: Browser) -> AsyncIterator[Page]:
     async with sdk_page(browser) as made:
         yield made
@@ -62,7 +69,7 @@ async def record(page: Page, kind: str) -> list[Any]:
     return kept
 
 
-def test_the_client_is_the_version_that_the_documents_name() -> None:
+async def test_the_client_is_the_version_that_the_documents_name() -> None:
     package = installed() / "node_modules" / "@reactor-team" / "js-sdk" / "package.json"
     assert json.loads(package.read_text())["version"] == "2.9.0"
 
@@ -203,14 +210,25 @@ async def test_a_busy_server_is_a_failed_connect_that_harms_nobody(
     assert await page.evaluate("client.getStatus()") == "ready"
 
 
-async def test_a_session_ended_by_the_server_is_told_and_noticed(server: ReactorRun, page: Page) -> None:
+async def test_a_session_ended_by_the_server_is_told_at_once(server: ReactorRun, page: Page) -> None:
     await connect(page, server.url)
     async with httpx.AsyncClient() as http:
         await http.post(server.url + "/stop_session", json={"reason": "maintenance"})
     await page.wait_for_function("record.runtime.some(message => message.type === 'sessionEnded')")
     ended = [m for m in await record(page, "runtime") if m["type"] == "sessionEnded"]
     assert ended == [{"type": "sessionEnded", "data": {"reason": "maintenance"}}]
-    await page.wait_for_function("client.getStatus() === 'disconnected'", timeout=15_000)
+
+
+async def test_a_model_that_raises_ends_the_session_in_a_word_and_serves_the_next(
+    server: ReactorRun, page: Page
+) -> None:
+    await connect(page, server.url)
+    await command(page, "fail")
+    await page.wait_for_function("record.runtime.some(message => message.type === 'sessionEnded')")
+    assert "secret" not in str(await record(page, "runtime"))
+    await page.evaluate("client.disconnect()")
+    await asyncio.to_thread(server.wait_for_state, "ready", within_s=5)
+    await connect(page, server.url)
 
 
 async def test_the_react_components_show_the_picture_and_a_control_for_each_command(

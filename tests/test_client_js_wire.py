@@ -16,6 +16,7 @@ import httpx
 import pytest
 from client_model import write_client_model
 from clients import PythonViewer
+from sdk import png
 from server import ReactorRun, running
 
 pytestmark = pytest.mark.slow
@@ -268,6 +269,65 @@ async def test_adopters_see_the_session_and_do_not_end_it(server: ReactorRun) ->
         await adopter.viewer.close()
         await creator.frames(5)
         assert server.session_state() == "streaming"
+
+
+async def test_an_upload_becomes_a_picture_argument(server: ReactorRun) -> None:
+    async with started(server) as client:
+        body = png((0, 220, 0))
+        uploads = client.base.removesuffix("/transport/webrtc") + "/uploads"
+        about = {"name": "../../green.png", "mime_type": "image/png", "size": len(body)}
+        slot = await client.http.post(uploads, json=about, headers=SESSION_HEADERS)
+        assert slot.status_code == 201
+        put = await client.http.put(
+            slot.json()["presigned_url"], content=body, headers={"Content-Type": "image/png"}
+        )
+        assert put.is_success
+        reference = {"upload_id": slot.json()["presigned_id"], **about}
+        client.say("runtime", "fileUploaded", reference)
+        inner = {"type": "show", "data": {}, "uploads": {"picture": reference}, "request_id": "1"}
+        client.viewer.send("data", json.dumps({"scope": "application", "data": inner}))
+        # The receipt is ours; the client itself sends no request id and sees the picture change.
+        await client.viewer.wait(lambda: client.said("commandReceipt"))
+        assert client.said("commandReceipt")[0]["data"]["accepted"] is True
+
+
+async def test_a_refused_command_is_answered_with_silence(server: ReactorRun) -> None:
+    async with started(server) as client:
+        client.command("paint", red=700)
+        client.command("refuse")
+        client.command("nothing")
+        client.command("ask")
+        await client.viewer.wait(lambda: client.said("state"))
+        kinds = {
+            json.loads(data)["data"]["type"] for label, data in client.viewer.messages if label == "data"
+        }
+        assert kinds <= {"state", "modelSchema"}
+
+
+async def test_a_reconnect_after_the_end_of_the_session_finds_none(server: ReactorRun) -> None:
+    async with started(server) as client:
+        await client.frames(3)
+        await client.http.post(server.url + "/stop_session")
+        await asyncio.to_thread(server.wait_for_state, "ready")
+        servers = await client.http.get(client.base + "/ice_servers", headers=HEADERS)
+        assert servers.status_code == 400
+        assert servers.json()["detail"] == "No session running"
+
+
+async def test_a_busy_server_is_a_conflict_for_the_next_creator(server: ReactorRun) -> None:
+    async with started(server) as client:
+        refused = await client.http.post(server.url + "/start_session", json={}, headers=SESSION_HEADERS)
+        assert refused.status_code == 409
+        await client.frames(5)
+
+
+async def test_the_next_creator_follows_at_once(server: ReactorRun) -> None:
+    async with started(server) as first:
+        await first.frames(3)
+        first_session = first.base
+    async with started(server) as second:
+        await second.frames(3)
+        assert second.base != first_session
 
 
 async def test_a_clip_is_refused_in_the_words_that_it_knows(server: ReactorRun) -> None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import av
 import httpx
 import numpy as np
 import pytest
@@ -305,10 +306,25 @@ async def test_the_schema_describes_the_commands(server: ReactorRun) -> None:
         assert "/events/paint" in schema["paths"]
 
 
-async def test_a_clip_is_refused_as_the_recorder_is_off(server: ReactorRun) -> None:
+async def test_a_clip_is_refused_while_nothing_is_recorded(server: ReactorRun) -> None:
     async with connected(server) as client:
         with pytest.raises(RecorderDisabledError):
             await client.sdk.request_clip(2.0)
+
+
+async def test_a_clip_can_be_asked_for_and_downloaded(model: Path, tmp_path: Path) -> None:
+    with running(model, "--record") as server:
+        async with connected(server) as client:
+            await client.frames(60)
+            clip = await client.sdk.request_clip(1.0)
+            assert clip.kind == "snap"
+            assert clip.end_marker > clip.start_marker
+            film = tmp_path / "clip.mp4"
+            await client.sdk.download(clip, film)
+        with av.open(film) as container:
+            (stream,) = container.streams.video
+            assert (stream.width, stream.height) == (WIDTH, HEIGHT)
+            assert len(list(container.decode(stream))) >= 20
 
 
 async def test_its_statistics_are_taken_and_do_no_harm(server: ReactorRun) -> None:
