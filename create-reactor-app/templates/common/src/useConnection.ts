@@ -62,6 +62,8 @@ export function useConnection(): Connection {
     if (message.type === "sessionEnded") {
       setEnding(ENDINGS[message.data.reason ?? ""] ?? (lastWords.current || "The session ended."));
       setWanted(false);
+      // Without this the SDK notices after some seconds only. Recoverable, so that it stops no other session.
+      void disconnect(true);
     }
   });
 
@@ -125,7 +127,7 @@ type Situation = {
 function words({ wanted, status, obstacle, ending, again }: Situation): Pick<Connection, "status" | "notice" | "busy"> {
   if (!wanted) {
     const notice = ending
-      ? { title: "That was it", detail: ending }
+      ? { title: "The session ended", detail: ending }
       : { title: "You left", detail: "The model is free for somebody else." };
     return { status: ending ? "Ended" : "Not connected", notice, busy: false };
   }

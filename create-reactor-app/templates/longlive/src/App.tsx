@@ -12,20 +12,24 @@ import { hasCommand, useModel } from "./useModel";
 export function App() {
   const connection = useConnection();
   const model = useModel(connection.live);
-  const sendCommand = useReactor((state) => state.sendCommand);
+  const { sendCommand, sessionId } = useReactor(({ sendCommand, sessionId }) => ({ sendCommand, sessionId }));
   const [history, setHistory] = useState<Prompt[]>([]);
+  /** What plays now. Another session begins with the model's own prompt. */
+  const [current, setCurrent] = useState<{ text: string; sessionId: string | undefined }>();
 
   const play = (text: string) => {
     void sendCommand("set_prompt", { prompt: text });
     setHistory((before) => [...before, { text, at: new Date() }]);
+    setCurrent({ text, sessionId });
   };
 
   const startOver = (seed: number | undefined) => {
-    if (seed !== undefined) void sendCommand("set_seed", { seed });
     void sendCommand("reset", {});
+    // After the reset, which may bring back the model's own seed.
+    if (seed !== undefined) void sendCommand("set_seed", { seed });
+    setCurrent(undefined);
   };
 
-  const current = history.at(-1);
   return (
     <div className="app">
       <TopBar name={model?.info.title ?? "LongLive"} connection={connection}>
@@ -34,7 +38,7 @@ export function App() {
         )}
       </TopBar>
       <Stage connection={connection} waitingFor="It may be waiting for your first prompt.">
-        {current && <p className="caption">{current.text}</p>}
+        {current && current.sessionId === sessionId && <p className="caption">{current.text}</p>}
       </Stage>
       <PromptBox live={connection.live} suggest={history.length === 0} onPrompt={play} />
       <History prompts={history} live={connection.live} onPrompt={play} />
