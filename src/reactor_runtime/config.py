@@ -46,6 +46,11 @@ class Settings(BaseModel):
     record_max_mb: int = Field(
         limits.RECORDING_MAX_MB, ge=16, description="MiB that recordings may take; the oldest go first"
     )
+    log_session: str = Field("", description="folder for a log of every session, to be replayed; empty: none")
+    log_digest_every: int = Field(
+        10, ge=1, le=10_000, description="frames between two digests in a session log"
+    )
+    log_redact: bool = Field(False, description="keep texts and pictures out of session logs")
     inline: bool = Field(False, description="run the model in the server's process, for debuggers")
     verbose: bool = Field(False, description="debug logging, and tracebacks for mistakes")
     load_s: float = Field(limits.LOAD_S, gt=0, description="how long the model may take to load")

@@ -175,6 +175,9 @@ SAFETENSORS_HEADER_MAX_BYTES: Final = 100_000_000
 
 # Logs ----------------------------------------------------------------------------------------------
 
+#: One session's log. Larger: it ends there with a warning, and the session goes on.
+SESSION_LOG_MAX_BYTES: Final = 256 * MIB
+
 #: A line of the model's output; longer ones are cut. And lines per second; more are counted.
 LOG_LINE_MAX: Final = 2000
 LOG_LINES_PER_S: Final = 100

@@ -16,6 +16,7 @@ from .capabilities import capabilities
 from .doctor import doctor
 from .init import init
 from .render import render
+from .replay import replay
 from .run import run
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(render)
+app.command()(replay)
 app.command()(init)
 app.command()(capabilities)
 app.command()(doctor)

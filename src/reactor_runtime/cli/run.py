@@ -56,6 +56,15 @@ def run(
     record_max_mb: Annotated[
         int | None, typer.Option(help="MiB that recordings may take; the oldest go first. [default: 2048]")
     ] = None,
+    log_session: Annotated[
+        str | None, typer.Option(metavar="DIR", help="Write a log of every session, for reactor replay.")
+    ] = None,
+    log_digest_every: Annotated[
+        int | None, typer.Option(help="Frames between two digests in a session log. [default: 10]")
+    ] = None,
+    log_redact: Annotated[
+        bool | None, typer.Option("--log-redact", help="Keep texts and pictures out of session logs.")
+    ] = None,
     inline: Annotated[
         bool | None, typer.Option("--inline", help="Run the model in this process, for debuggers.")
     ] = None,

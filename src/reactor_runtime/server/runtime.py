@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..config import Settings
 from ..host import HostEvents, ModelHost
@@ -17,6 +18,9 @@ from ..types import JsonValue
 from ..webrtc.engines import open_engine
 from .app import create_app
 from .serve import HttpServer
+
+if TYPE_CHECKING:
+    from ..logged_host import Described
 
 
 class Runtime:
@@ -70,6 +74,22 @@ class Runtime:
         await self._engine.close()
 
     def _make_host(self, events: HostEvents) -> ModelHost:
+        if not self._settings.log_session:
+            return self._make_bare_host(events)
+        from ..logged_host import LoggedHost
+
+        return LoggedHost(events, self._make_bare_host, self._settings, self._describe)
+
+    def _describe(self) -> Described:
+        """Say what a session log has to know beyond what the model tells."""
+        from ..logged_host import Described, weights_of
+        from ..manifest import Manifest
+
+        manifest = Manifest.read(self._manifest_path)
+        weights = weights_of(manifest.weights_for(self._args), beside=manifest.folder)
+        return Described(manifest.class_path, {**manifest.args, **self._args}, weights)
+
+    def _make_bare_host(self, events: HostEvents) -> ModelHost:
         # Both hosts are imported late: each brings what the other does not need.
         if self._settings.inline:
             from ..inline import InlineHost
