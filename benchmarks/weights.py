@@ -132,6 +132,15 @@ def measure(source: Path, work: Path, rounds: int, aws: str) -> dict[str, list[d
             ]  # fmt: skip
         contenders["folder: reactor"] = pull(str(registry))
         contenders["folder: cp -r"] = ["cp", "-r", str(registry / "Bench/1.0.0"), str(target)]
+        verified = 'cp -r "$1" "$2" && find "$2" -type f -print0 | xargs -0 -P 2 -n 4 sha256sum > /dev/null'
+        contenders["folder: cp, sha256sum"] = [
+            "sh",
+            "-c",
+            verified,
+            "sh",
+            str(registry / "Bench/1.0.0"),
+            str(target),
+        ]
         results: dict[str, list[dict[str, float]]] = {name: [] for name in contenders}
         order = list(contenders)
         for number in range(rounds):
@@ -173,18 +182,18 @@ def summary(results: dict[str, list[dict[str, float]]], total_bytes: int) -> dic
         "rows": rows,
         "speed_over_aws_s3_sync": ratio("S3: reactor", "S3: aws s3 sync"),
         "speed_over_cp": ratio("folder: reactor", "folder: cp -r"),
+        "speed_over_cp_and_sha256sum": ratio("folder: reactor", "folder: cp, sha256sum"),
     }
 
 
 def show(result: dict[str, Any], write: Callable[[str], object]) -> None:
     write(f"{result['total_bytes'] / 1e9:.2f} GB, medians of whole processes\n")
-    write(f"{'':<18}{'seconds':>9}{'MB/s':>8}{'CPU s':>8}{'RSS above idle':>16}\n")
+    write(f"{'':<22}{'seconds':>9}{'MB/s':>8}{'CPU s':>8}{'RSS above idle':>16}\n")
     for name, row in result["rows"].items():
         memory = f"{row['rss_above_idle_mb']:.0f} MB" if row["rss_above_idle_mb"] is not None else ""
-        write(f"{name:<18}{row['wall_s']:>9.2f}{row['mb_per_s']:>8.0f}{row['cpu_s']:>8.2f}{memory:>16}\n")
-    write(
-        f"speed over aws s3 sync: {result['speed_over_aws_s3_sync']}, over cp -r: {result['speed_over_cp']}\n"
-    )
+        write(f"{name:<22}{row['wall_s']:>9.2f}{row['mb_per_s']:>8.0f}{row['cpu_s']:>8.2f}{memory:>16}\n")
+    for key in ("speed_over_aws_s3_sync", "speed_over_cp", "speed_over_cp_and_sha256sum"):
+        write(f"{key.replace('_', ' ')}: {result[key]}\n")
 
 
 def main() -> None:

@@ -22,9 +22,12 @@ from .conftest import times
 
 PAGE = ("LongLive", "Wan2_1_VAE", "YourModel-Weights", "Matrix-Game-2_0-base")
 ATTACKS = (
-    "..", "../x", "a/../../b", "/etc/passwd", "~root", "a/b", "a\\b", "..\\x", "C:x", "C:\\x", "\\\\host\\share",
-    "a\x00b", "a\nb", "%2e%2e%2f", "a..b", "‥/x", "．．/x", "con", "NUL.txt", "lpt1", ".hidden", "a.", "-a", "a ",
-    " a", "a%00", "a?b", "a*b", "file://x", "", "a", "x" * 65, "ＬｏｎｇＬｉｖｅ", "Ⅸxx", "a@b", "@1.0", "ab@", "ab@../1",
+    "..", "../x", "a/../../b", "/etc/passwd", "~root", "a/b", "a\\b", "..\\x", "C:x", "C:\\x",
+    "\\\\host\\share",
+    "a\x00b", "a\nb", "%2e%2e%2f", "a..b", "‥/x", "．．/x",
+    "con", "NUL.txt", "lpt1", ".hidden", "a.", "-a", "a ",
+    " a", "a%00", "a?b", "a*b", "file://x", "", "a", "x" * 65, "ＬｏｎｇＬｉｖｅ", "Ⅸxx", "a@b",
+    "@1.0", "ab@", "ab@../1",
     "ab@1/2", "ab@latest", "ab@1.0@2.0", "ab@" + "1." * 40 + "0",
 )  # fmt: skip
 ROOT = Path("/root-of-the-cache")

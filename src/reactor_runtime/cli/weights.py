@@ -99,15 +99,15 @@ def list_weights(
 ) -> None:
     """List what the registry has and what is in the cache; only the cache while the registry is away."""
     from ..errors import ReactorError
+    from ..weights.catalog import survey
     from ..weights.names import parse
-    from ..weights.survey import survey
 
     with _command(registry, cache) as source:
         kept = {(one.name, one.version): one for one in source.cache.kept()}
         wanted = [parse(text).name for text in names or []]
         note = ""
         try:
-            found = survey(source, wanted)
+            found = survey(source.store(), wanted)
         except ReactorError as error:
             found, note = {}, str(error).partition("\n")[0]
     for name, version in kept:

@@ -10,9 +10,12 @@ credentials.py  AWS profiles
 partial.py      an unfinished download on disk: its journal, its owner
 cache.py        finished downloads on disk: look up, publish, quarantine, collect
 locks.py        locks between processes
+incoming.py     one file while it arrives
 fetch.py        download in parallel, resume, verify
+catalog.py      what a registry has
 pull.py         one version from the store into the cache
 publish.py      a folder into the store
+display.py      transfers as a person sees them
 resolve.py      what `VideoModel.weights(name)` asks
 loading.py      `load_weights(path)`: state dicts without running foreign code
 

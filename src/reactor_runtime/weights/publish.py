@@ -24,11 +24,11 @@ from pathlib import Path
 from .. import limits
 from ..errors import StoreRefused, StoreUnreachable, WeightsCorrupt, WeightsMissing, WeightsPublished
 from . import names
+from .catalog import published_versions
 from .fetch import Stopped
 from .index import FileEntry, Index, Latest, canonical
 from .patience import Patience
 from .progress import Progress, ProgressSink, Rate, ignore
-from .pull import published_versions
 from .store import Store
 from .store_errors import Exists, Missing, Unavailable
 
