@@ -11,6 +11,7 @@ import { byId, el } from "./dom.js";
 import { DelayTracker } from "./latency.js";
 import { Log, Notices } from "./notices.js";
 import { Overlay } from "./overlay.js";
+import { Recording } from "./recording.js";
 import { readSchema } from "./schema.js";
 import { Server } from "./server.js";
 import { ENDINGS, Session } from "./session.js";
@@ -22,6 +23,8 @@ import { encodeCommand, encodeRuntime, MESSAGE_MAX_BYTES, sizeBytes } from "./wi
 
 /** A live picture that does not change for this long is worth a word. */
 const STALLED_MS = 3_000;
+/** How much of the past the clip button saves. */
+const CLIP_S = 10;
 
 const server = new Server();
 const notices = new Notices(byId("notices"));
@@ -38,6 +41,12 @@ const session = new Session(server, {
   onMessage,
   onConnected,
   onLost,
+});
+const recording = new Recording(server, {
+  send: (text) => session.connection?.send(text) ?? false,
+  onFilm: (film) => save(film, "mp4", "Film saved."),
+  onChange: onRecording,
+  onProblem: (text) => notices.show(text, "problem"),
 });
 /** Commands whose answer somebody waits for: request id → {receipt, shown} resolvers. */
 const awaited = new Map();
@@ -114,8 +123,12 @@ const RUNTIME = {
     tracker.shown(requestId, rtp ?? null, performance.now()),
   stats: (values) => overlay.setServer(values),
   // What ends the session is told by the cover.
-  notice: ({ message, code }) =>
-    code in ENDINGS || notices.show(capital(String(message ?? code ?? "")), "problem"),
+  notice: ({ message, code }) => {
+    if (String(code).startsWith("recording_")) offerRecording(false);
+    if (!(code in ENDINGS)) notices.show(capital(String(message ?? code ?? "")), "problem");
+  },
+  clipReady: (clip) => recording.answered(clip),
+  clipFailed: ({ reason }) => recording.answered(null, String(reason ?? "")),
   moderation: ({ message, action }) =>
     notices.show(
       String(
@@ -146,6 +159,7 @@ function onConnected(connection) {
   notices.clear();
   overlay.watch(connection);
   commands.setConnected(true);
+  offerRecording(session.descriptor?.recording?.enabled === true);
   webcam?.attach(connection);
   // A model that shows one picture and then waits may have shown it already.
   if (stage.frames.frames.length > 0) session.firstFrame();
@@ -155,6 +169,7 @@ function onLost() {
   tracker.clear();
   overlay.watch(null);
   commands.setConnected(false);
+  recording.lost();
   webcam?.detach();
   awaited.clear();
 }
@@ -195,7 +210,7 @@ function onView(view) {
   byId("start").hidden = !view.canStart || view.canStop;
   byId("stop").hidden = !view.canStop;
   byId("stop-text").textContent = session.creator ? "Stop" : "Leave";
-  byId("capture").disabled = view.name !== "live";
+  for (const id of ["capture", "clip", "record"]) byId(id).disabled = view.name !== "live";
   // A countdown is seen and not read out every second.
   announce(
     view.name === "reconnecting" || view.name === "gone" ? view.title : `${view.title}. ${view.detail}`,
@@ -263,15 +278,31 @@ function begin() {
 
 async function capture() {
   const picture = await stage.capture();
-  if (!picture) return;
+  if (picture) save(picture, "png", "Picture saved.");
+}
+
+function save(blob, extension, text) {
   const stamp = new Date().toISOString().slice(0, 19).replace(/[T:]/g, "-");
   const link = el("a", {
-    href: URL.createObjectURL(picture),
-    download: `${(modelName || "frame").replace(/[^\w.-]+/g, "-")}-${stamp}.png`,
+    href: URL.createObjectURL(blob),
+    download: `${(modelName || "frame").replace(/[^\w.-]+/g, "-")}-${stamp}.${extension}`,
   });
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  notices.show("Picture saved.");
+  notices.show(text);
+}
+
+function offerRecording(offered) {
+  for (const id of ["clip", "record"]) byId(id).hidden = !offered;
+}
+
+function onRecording({ busy, recording: on }) {
+  const button = byId("record");
+  if (on !== (button.getAttribute("aria-pressed") === "true"))
+    announce(on ? "Recording." : "The recording has ended.");
+  button.setAttribute("aria-pressed", String(on));
+  button.title = on ? "End the recording and save it" : "Record a film";
+  byId("clip").setAttribute("aria-busy", String(busy));
 }
 
 async function copyLink() {
@@ -310,6 +341,11 @@ byId("start").addEventListener("click", begin);
 byId("cover-start").addEventListener("click", begin);
 byId("stop").addEventListener("click", () => session.stop());
 byId("capture").addEventListener("click", capture);
+byId("clip").addEventListener("click", () => {
+  notices.show(`Saving the last ${CLIP_S} seconds …`);
+  recording.clip(CLIP_S);
+});
+byId("record").addEventListener("click", () => recording.toggle());
 byId("copy").addEventListener("click", copyLink);
 byId("stats").addEventListener("click", () => toggleOverlay());
 byId("sound").addEventListener("click", toggleSound);

@@ -3,11 +3,17 @@
  * prefix. Every call has a deadline, and every failure becomes a `ServerError` with words for people.
  */
 
+import { parts } from "./recording.js";
+
 const CALL_MS = 8_000;
 /** The server holds the answer open for up to five seconds. */
 const ANSWER_MS = 7_000;
 const ANSWER_ATTEMPTS = 6;
 const UPLOAD_MS = 60_000;
+const SEGMENT_MS = 30_000;
+/** A clip's last segment closes within some seconds, unless the session hangs. */
+const CLIP_READY_MS = 20_000;
+const CLIP_POLL_MS = 300;
 const TOKEN_KEY = "reactor.token";
 const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
 
@@ -116,6 +122,24 @@ export class Server {
     });
     await put.body?.cancel();
     return { upload_id: slot.presigned_id, name, mime_type: mimeType, size: blob.size };
+  }
+
+  /** Fetch a clip, as soon as its playlist is ready, and put its parts together to one MP4. */
+  async film(address) {
+    const own = (path) => path.replace(/^\//, ""); // below the page's own address, whatever is in front of it
+    const untilMs = performance.now() + CLIP_READY_MS;
+    let playlist = await this.call("GET", own(address));
+    while (playlist.status === 202) {
+      if (performance.now() > untilMs) throw new ServerError("The recording did not become ready.");
+      await new Promise((done) => setTimeout(done, CLIP_POLL_MS));
+      playlist = await this.call("GET", own(address));
+    }
+    const pieces = [];
+    for (const part of parts(await playlist.text())) {
+      const response = await this.call("GET", own(part), { timeoutMs: SEGMENT_MS });
+      pieces.push(await response.blob());
+    }
+    return new Blob(pieces, { type: "video/mp4" });
   }
 
   /** One request. Throws ServerError for a status that is neither 2xx nor in `accept`. */

@@ -1,0 +1,117 @@
+/**
+ * Clips of the session: asks the runtime for one, waits until its last segment is closed on the server, and puts
+ * the segments together to one MP4.
+ *
+ * What one presses record and stop for is a clip too, from the one moment to the other. Its place is asked for
+ * at the beginning, so that it can be fetched when the session, or the connection, has ended meanwhile.
+ */
+
+import { encodeRuntime } from "./wire.js";
+
+const PROMISE_MS = 10_000;
+
+/**
+ * `send` puts text on the data channel and says whether it could; `onFilm(blob)` gets each film; `onChange(state)`
+ * is told {busy, recording} whenever one of them changed; `onProblem(text)` what went wrong.
+ */
+export class Recording {
+  constructor(server, { send, onFilm, onChange, onProblem }) {
+    Object.assign(this, { server, send, onFilm, onChange, onProblem });
+    this.promises = [];
+    this.fetching = 0;
+    /** While recording: the clip that covers all until then, and when that was. */
+    this.since = null;
+  }
+
+  /** Get a film of the last seconds. */
+  async clip(seconds) {
+    await this.film(async () => {
+      const clip = await this.ask("requestClip", { duration_seconds: seconds });
+      return clip.playlist_url;
+    });
+  }
+
+  /** Begin to record, or end it and get the film. */
+  async toggle() {
+    if (this.since) {
+      await this.finish();
+      return;
+    }
+    try {
+      const clip = await this.ask("requestRecording", {});
+      this.since = { clip, ms: performance.now() };
+      this.changed();
+    } catch (error) {
+      this.onProblem(error.message);
+    }
+  }
+
+  /** End what is being recorded, if anything is, and get the film. */
+  async finish() {
+    if (!this.since) return;
+    const { clip, ms } = this.since;
+    this.since = null;
+    const end = clip.end_marker + Math.max(0.1, (performance.now() - ms) / 1000);
+    const query = new URLSearchParams({
+      session_id: clip.session_id,
+      start: clip.end_marker.toFixed(3),
+      end: end.toFixed(3),
+    });
+    await this.film(async () => `clips?${query}`);
+  }
+
+  /** The runtime answered. It does so in the order in which it was asked. */
+  answered(clip, failure = "") {
+    const asked = this.promises.shift();
+    if (!asked) return;
+    clearTimeout(asked.timer);
+    if (clip) asked.resolve(clip);
+    else asked.reject(new Error(`No clip: ${failure || "the recorder failed"}.`));
+  }
+
+  /** The connection is gone, and its answers with it. */
+  lost() {
+    while (this.promises.length > 0) this.answered(null, "the connection was lost");
+    this.finish();
+  }
+
+  ask(type, data) {
+    return new Promise((resolve, reject) => {
+      if (!this.send(encodeRuntime(type, data))) {
+        reject(new Error("There is no connection to the model."));
+        return;
+      }
+      // Answers carry no id: one that never comes would be taken for the next one's, so all are given up.
+      const timer = setTimeout(() => this.giveUp(), PROMISE_MS);
+      this.promises.push({ resolve, reject, timer });
+    });
+  }
+
+  giveUp() {
+    while (this.promises.length > 0) this.answered(null, "the server did not answer");
+  }
+
+  async film(place) {
+    this.fetching += 1;
+    this.changed();
+    try {
+      this.onFilm(await this.server.film(await place()));
+    } catch (error) {
+      this.onProblem(error.message);
+    } finally {
+      this.fetching -= 1;
+      this.changed();
+    }
+  }
+
+  changed() {
+    this.onChange({ busy: this.fetching > 0, recording: this.since !== null });
+  }
+}
+
+/** Return the addresses a playlist names, the init segment first. */
+export function parts(playlist) {
+  const lines = playlist.split("\n").map((line) => line.trim());
+  const map = lines.map((line) => /^#EXT-X-MAP:URI="([^"]+)"/.exec(line)).find(Boolean);
+  return [...(map ? [map[1]] : []), ...lines.filter((line) => line && !line.startsWith("#"))];
+}
