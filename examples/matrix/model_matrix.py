@@ -1,0 +1,112 @@
+"""Matrix-Game 2.0: a world that grows out of one picture, walked with mouse and keyboard.
+
+The network is in ../causal_wan; this is what a user meets: commands, a session, a reset. A generator, so commands
+run between two blocks, and the same commands at the same blocks give the same world.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from reactor_runtime import VideoModel, command, get_ctx
+from reactor_runtime.images import decode_base64_image
+
+# causal_wan lies beside this folder, because examples/longlive uses it too.
+sys.path.append(str(Path(__file__).parents[1]))
+
+from causal_wan import config
+from causal_wan.keys import KeyboardKey, MouseKey, action, idle
+
+if TYPE_CHECKING:
+    from causal_wan.matrix import Wishes
+
+SIZES: dict[str, tuple[int, int]] = {"full": (352, 640), "tiny": (48, 80)}
+DEVICES = {"full": "cuda", "tiny": "cpu"}
+WEIGHTS = "Matrix-Game-2_0-base"
+
+
+class Matrix2VideoModel(VideoModel):
+    """A world that grows out of one picture, walked with mouse and keyboard."""
+
+    def __init__(
+        self,
+        profile: Literal["full", "tiny"] = "full",
+        mode: Literal["universal", "gta_drive", "templerun"] = "universal",
+        fps: float = 25,
+        size: tuple[int, int] | None = None,
+        seed: int = 0,
+        device: str = "",
+        dtype: str = "",
+        positions: Literal["relative", "absolute"] = "relative",
+        compile: bool = False,
+    ) -> None:
+        """Load the network. The README says what the arguments mean."""
+        # Here and not above: to list the commands takes no PyTorch.
+        import torch
+        from causal_wan import device as devices
+        from causal_wan import tiny_weights
+        from causal_wan.matrix import MatrixFiles, MatrixGame, Wishes
+
+        self.fps = fps
+        self._mode = mode
+        weights = WEIGHTS
+        if profile == "tiny":
+            [(weights, contents)] = tiny_weights.MATRIX.items()
+            tiny_weights.write(Path(__file__).parent / "weights" / weights, contents)
+            torch.set_num_threads(1)
+        place, number_type = devices.choose(device or DEVICES[profile], dtype)
+        self._game = MatrixGame.load(
+            config.matrix(profile, mode, positions=positions),
+            MatrixFiles.among(VideoModel.weights(weights), mode),
+            size=tuple(size or SIZES[profile]),  # type: ignore[arg-type]  # checked by load
+            place=place,
+            dtype=number_type,
+            compiled=compile,
+        )
+        self._seed = seed
+        self._wishes: Wishes = Wishes(held=idle(mode), seed=seed)
+
+    def start_session(self) -> Iterator[Any]:
+        for block in self._game.play(self._wishes):
+            get_ctx().report(**block.numbers)
+            yield block.pixels
+
+    @command("control", description="Control the game")
+    def control(
+        self,
+        mouse_key: MouseKey = Field(
+            ..., description="Mouse: J=left, K=down, L=right, I=up, U=none; two letters: diagonally"
+        ),
+        keyboard_key: KeyboardKey = Field(
+            ..., description="Keyboard: W=forward, A=left, S=back, D=right, Q=none; two letters: both"
+        ),
+    ) -> None:
+        """Held until changed; acts from the next block on."""
+        self._wishes.held = action(self._mode, mouse_key, keyboard_key)
+        self._wishes.commanded_s = time.monotonic()
+
+    @command("set_starting_image", description="Upload starting frame")
+    def set_starting_image(
+        self,
+        base64_image: str = Field(..., description="Base64 encoded image"),
+        image_id: str = Field(..., max_length=200, description="Image identifier"),
+    ) -> dict[str, Any]:
+        """Start a new world from a picture."""
+        picture = decode_base64_image(base64_image)
+        self._wishes.picture = picture
+        self._wishes.world += 1
+        self._wishes.commanded_s = time.monotonic()
+        return {"image_id": image_id, "width": picture.width, "height": picture.height}
+
+    @command("reset", description="Reset to default state")
+    def reset(self) -> None:
+        """Forget the last user's wishes; during a session, start over from the default picture."""
+        self._wishes.held, self._wishes.seed = idle(self._mode), self._seed
+        self._wishes.picture, self._wishes.commanded_s = None, None
+        self._wishes.world += 1
