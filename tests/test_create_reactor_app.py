@@ -620,7 +620,7 @@ def test_what_stands_in_the_way_is_said_in_words_and_passes_by_itself(
     with built(projects / "longlive", url) as address, opened(browser, address) as page:
         notice = page.locator(".notice")
         expect(notice).to_contain_text("No answer from the runtime")
-        expect(notice).to_contain_text(f"Is `reactor run` serving at {url}?")
+        expect(notice).to_contain_text(f"Is “reactor run” serving at {url}?")
         with example("longlive_page", "--port", str(port)) as run:
             shown(page)
             with opened(browser, address) as second:

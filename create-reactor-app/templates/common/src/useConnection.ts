@@ -28,7 +28,7 @@ export type Connection = {
 };
 
 const OBSTACLES = {
-  unreachable: { title: "No answer from the runtime", detail: `Is \`reactor run\` serving at ${RUNTIME_URL}? Trying again.` },
+  unreachable: { title: "No answer from the runtime", detail: `Is “reactor run” serving at ${RUNTIME_URL}? Trying again.` },
   loading: { title: "The model is loading", detail: "It starts as soon as it is ready." },
   taken: { title: "Someone else is using the model", detail: "You are next when it is free." },
   failed: { title: "The connection failed", detail: "Trying again." },
