@@ -181,7 +181,7 @@ async def started(server: ReactorRun) -> AsyncIterator[Client]:
             await client.disconnect()
 
 
-async def test_it_connects_with_trickled_candidates_and_frames_begin_with_a_resume(
+async def test_it_connects_with_trickled_candidates_and_receives_frames(
     server: ReactorRun,
 ) -> None:
     async with started(server) as client:

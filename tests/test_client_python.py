@@ -12,7 +12,7 @@ import httpx
 import numpy as np
 import pytest
 from client_model import HEIGHT, LEFT, RIGHT, WIDTH, write_client_model
-from reactor_sdk import ConflictError, InvalidStateError, ReactorError, RecorderDisabledError
+from reactor_sdk import BadRequestError, ConflictError, InvalidStateError, ReactorError, RecorderDisabledError
 from sdk import VERSION, Client, connected, png, warm_up
 from server import ReactorRun, running
 
@@ -49,7 +49,6 @@ async def test_frames_arrive_as_drawn(server: ReactorRun) -> None:
     async with connected(server) as client:
         assert client.status == "ready"
         pictures = await client.frames(60)
-        # Thirty a second, give or take a busy machine.
         assert {picture.rgb.shape for picture in pictures} == {(HEIGHT, WIDTH, 3)}
         red, green, blue = pictures[-1].colour(RIGHT)
         assert red < 60
@@ -335,13 +334,17 @@ async def test_its_statistics_are_taken_and_do_no_harm(server: ReactorRun) -> No
         await client.send_command("ask")
 
 
-async def test_a_server_that_ends_the_session_is_noticed(server: ReactorRun) -> None:
+async def test_a_server_that_ends_the_session_is_noticed_and_a_reconnect_is_refused(
+    server: ReactorRun,
+) -> None:
     client = Client(server)
     await client.sdk.connect()
     await client.frames(5)
     await stop(server, reason="maintenance")
     # 1.13.0 drops sessionEnded; it learns of the end by losing the connection, which takes it 5 to 8 s.
     await client.until(lambda: client.status == "disconnected", 15)
+    with pytest.raises(BadRequestError):
+        await client.sdk.reconnect()
     client.sdk.close()
 
 
