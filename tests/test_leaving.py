@@ -8,21 +8,27 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import os
+import random
 import signal
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import psutil
 import pytest
+from aiortc import InvalidStateError
 from served import MODEL, served, until_state
 from server import ReactorRun, running, write_model
-from visitor import Visitor, client_process, watching
+from visitor import Refused, Visitor, client_process, watching
 
+from reactor_runtime.lifecycle import State
 from reactor_runtime.session import Session
 from reactor_runtime.stream import VideoStream
 from reactor_runtime.viewer import Viewer
@@ -157,6 +163,58 @@ async def test_no_task_and_no_object_of_a_session_outlives_it(tmp_path: Path, en
         while (now := left()) != baseline:
             assert time.monotonic() < deadline_s, (now - baseline, baseline - now)
             await asyncio.sleep(0.05)
+
+
+#: What a client meets when somebody else ended its session in the middle of things.
+NOT_OURS = (AssertionError, TimeoutError, httpx.HTTPStatusError, KeyError, InvalidStateError, Refused)
+
+
+async def test_clients_that_come_and_go_at_random_are_counted_right(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with served(tmp_path, MODEL, orphan_s=0.5) as runtime:
+        lags: list[float] = []
+        ends_s = time.monotonic() + 8
+
+        async def beat() -> None:
+            while True:
+                began_s = time.monotonic()
+                await asyncio.sleep(0.01)
+                lags.append(time.monotonic() - began_s - 0.01)
+
+        async def client(seed: int) -> int:
+            dice, visits = random.Random(seed), 0
+            while time.monotonic() < ends_s:
+                async with Visitor(runtime.url) as visitor:
+                    with suppress(*NOT_OURS):
+                        if (await visitor.start()).status_code != 200:
+                            await visitor.adopt()
+                        await asyncio.wait_for(visitor.connect(), 3)
+                        visitor.resume()
+                        visits += 1
+                        await asyncio.sleep(dice.random() * 0.3)
+                        visitor.tell("note", number=dice.randrange(1000))
+                        if dice.random() < 0.3:
+                            await asyncio.wait_for(visitor.connect(method="PUT"), 3)
+                        if dice.random() < 0.2:
+                            await visitor.http.post("/stop_session")
+            return visits
+
+        beating = asyncio.create_task(beat())
+        visits = await asyncio.gather(*(client(seed) for seed in range(6)))
+        beating.cancel()
+        await until_state(runtime, "ready", within_s=20)
+        print(
+            f"\n  {sum(visits)} visits; loop lag p99 {np.percentile(lags, 99) * 1000:.0f} ms,"
+            f" worst {max(lags) * 1000:.0f} ms (server, model and all clients on one loop's process)"
+        )
+        assert sum(visits) > 10
+        entries = runtime.sessions.journal.since(0)
+        starts = sum(entry.event == "start_session" for entry in entries)
+        ends = sum((entry.before, entry.after) == (State.CLOSING, State.READY) for entry in entries)
+        assert starts == ends
+        assert runtime.sessions._lifecycle.viewers == 0
+        assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 async def test_a_killed_client_is_noticed_and_nobody_else_notices(tmp_path: Path) -> None:
