@@ -176,7 +176,7 @@ def test_a_model_that_ends_or_raises_ends_the_render(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_real_time_takes_as_long_as_the_film_and_shows_the_same_frames(tmp_path: Path) -> None:
     manifest = steps(tmp_path)
-    paced, _ = film(manifest, frames=20, seed=1, realtime=True)
+    paced, _ = film(manifest, frames=20, seed=1, realtime=True, fps=30.0)
     assert paced.seconds >= 19 / 30 * 0.9
     assert paced.digest == film(manifest, frames=20, seed=1)[0].digest
 

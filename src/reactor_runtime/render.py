@@ -45,6 +45,8 @@ class Take:
     cues: Sequence[Cue] = ()
     feed: Feed | None = None
     realtime: bool = False
+    fps: float | None = None
+    """The playout rate of a real-time render; None: the model's cadence."""
     stall_s: float = 300.0
     """How long one frame may take."""
 
@@ -53,7 +55,6 @@ class Take:
 class Rendered:
     """What came of it. `digest` is that of all frames, in order; equal digests are equal films."""
 
-    info: ModelInfo
     frames: int = 0
     size: tuple[int, int] = (0, 0)
     first_frame_s: float = 0.0
@@ -84,54 +85,64 @@ async def render(
     `loaded` is told of the model before the session begins. Raises what the author can fix, and ModelFailed
     when the session fails or stands still.
     """
-    stage = _Stage(log)
+    stage = Stage(log)
     host = InlineHost(stage, take.manifest, take.args, Settings.load({}, {}))
     try:
-        info = await host.load()
-        loaded(info)
-        rendered = Rendered(info, outcomes=stage.outcomes)
-        started_s = time.monotonic()
-        host.start_session("render", seed=take.seed, cues=take.cues, feed=take.feed, held=True)
-        frames = _paced(stage, host, take, info) if take.realtime else _unpaced(stage, host, take)
-        pixels_digest = hashlib.blake2b(digest_size=16)
-        try:
-            async for frame in frames:
-                try:
-                    if not rendered.frames:
-                        rendered.first_frame_s = time.monotonic() - started_s
-                    rendered.frames += 1
-                    rendered.size = (frame.pixels.shape[0], frame.pixels.shape[1])
-                    pixels_digest.update(digest_of(frame.pixels).encode())
-                    show(frame)
-                finally:
-                    frame.release()
-                if rendered.frames == take.frames:
-                    break
-            else:
-                rendered.ended = True
-        finally:
-            await frames.aclose()
-            rendered.seconds = time.monotonic() - started_s
-            await host.stop_session()
+        loaded(await host.load())
+        rendered = await perform(host, stage, take, show)
         if stage.error is not None:
             raise stage.error
+        return rendered
     finally:
         await host.close()
         stage.drop_frames()
-    rendered.digest = pixels_digest.hexdigest()
+
+
+async def perform(host: InlineHost, stage: Stage, take: Take, show: Viewfinder) -> Rendered:
+    """Run one session on a loaded host whose events go to `stage`, and end it.
+
+    Raises ModelHung when it stands still; what else became of it is in `stage.error`.
+    """
+    stage.begin()
+    rendered = Rendered(outcomes=stage.outcomes)
+    digest = hashlib.blake2b(digest_size=16)
+    started_s = time.monotonic()
+    host.start_session("headless", seed=take.seed, cues=take.cues, feed=take.feed, held=True)
+    frames = _paced(stage, host, take) if take.realtime else _unpaced(stage, host, take)
+    try:
+        async for frame in frames:
+            try:
+                if not rendered.frames:
+                    rendered.first_frame_s = time.monotonic() - started_s
+                rendered.frames += 1
+                rendered.size = (frame.pixels.shape[0], frame.pixels.shape[1])
+                digest.update(digest_of(frame.pixels).encode())
+                show(frame)
+            finally:
+                frame.release()
+            if rendered.frames == take.frames:
+                break
+        else:
+            rendered.ended = True
+    finally:
+        await frames.aclose()
+        rendered.seconds = time.monotonic() - started_s
+        await host.stop_session()
+        await stage.until_ended()
+    rendered.digest = digest.hexdigest()
     return rendered
 
 
-async def _unpaced(stage: _Stage, host: InlineHost, take: Take) -> Any:
+async def _unpaced(stage: Stage, host: InlineHost, take: Take) -> Any:
     last = take.frames or 2**62
     host.demand(Demand(last, due_s=0.0, interval_s=_NEVER_S, watched=True))
     while (frame := await stage.next(host, take)) is not None:
         yield frame
 
 
-async def _paced(stage: _Stage, host: InlineHost, take: Take, info: ModelInfo) -> Any:
+async def _paced(stage: Stage, host: InlineHost, take: Take) -> Any:
     """As a viewer would see them, but those that a viewer would miss are shown as well."""
-    pacer: Pacer[EmittedFrame] = Pacer(fps=info.fps)
+    pacer: Pacer[EmittedFrame] = Pacer(fps=take.fps)
     ended = False
     try:
         host.demand(pacer.demand(watched=True))
@@ -161,8 +172,8 @@ async def _paced(stage: _Stage, host: InlineHost, take: Take, info: ModelInfo) -
             frame.release()
 
 
-class _Stage:
-    """HostEvents of one render: frames and the end in order, and what became of the commands."""
+class Stage:
+    """HostEvents of a host that nobody watches: frames and the end in order, and what became of the commands."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -170,6 +181,18 @@ class _Stage:
         self._log = log
         self.outcomes: list[CommandOutcome] = []
         self.error: ModelFailed | None = None
+        self._ended = asyncio.Event()
+
+    def begin(self) -> None:
+        """A session is about to start: forget the one before."""
+        self.drop_frames()
+        self.outcomes, self.error = [], None
+        self._ended.clear()
+
+    async def until_ended(self) -> None:
+        """Wait until the end of the session was told, which follows the end of `stop_session` at once."""
+        await self._ended.wait()
+        self.drop_frames()
 
     async def next(self, host: InlineHost, take: Take) -> EmittedFrame | None:
         """Return the next frame, or None at the end. Raises ModelHung when none comes."""
@@ -202,6 +225,7 @@ class _Stage:
     def session_ended(self, error: ModelFailed | None) -> None:
         self.error = self.error or error
         self._queue.put_nowait(None)
+        self._ended.set()
 
     def failed(self, error: ModelFailed) -> None:
         self.session_ended(error)

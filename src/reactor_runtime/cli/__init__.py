@@ -13,11 +13,13 @@ from typing import Annotated
 import typer
 
 from .capabilities import capabilities
+from .check import check
 from .doctor import doctor
 from .init import init
 from .render import render
 from .replay import replay
 from .run import run
+from .weights import app as weights
 
 app = typer.Typer(
     name="reactor",
@@ -31,9 +33,11 @@ app = typer.Typer(
 app.command()(run)
 app.command()(render)
 app.command()(replay)
+app.command()(check)
 app.command()(init)
 app.command()(capabilities)
 app.command()(doctor)
+app.add_typer(weights, name="weights")
 
 
 def show_version(wanted: bool) -> None:

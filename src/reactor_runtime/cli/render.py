@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..render import Rendered
-    from ..types import Cue, EmittedFrame
+    from ..types import Cue, EmittedFrame, ModelInfo
 
 #: The rate of the file when neither the model nor the caller names one.
 _FPS = 30.0
@@ -73,14 +73,15 @@ def render(
             raise SettingError("--json and --out - both want stdout.\n  Fix: give one of them.")
         args = parse_args(arg or ())
         manifest = Manifest.read(path)
-        rate = fps or manifest.info(manifest.load_class(), args).fps or _FPS
+        info = manifest.info(manifest.load_class(), args)
+        rate = fps or info.fps or _FPS
         count = frames or max(1, round((5.0 if seconds is None else seconds) * rate))
         cues = read_cues(script, rate)
         feed = None if input_ is None else ClipFeed(input_.absolute(), fps=rate)
         target = out if out == "-" else str(Path(out).absolute())
         sink = open_sink(target, fps=rate, stdout=results.buffer)
         in_project(manifest)
-        take = Take(manifest.file, args, count, seed, cues, feed, realtime, stall_s)
+        take = Take(manifest.file, args, count, seed, cues, feed, realtime, fps or info.fps, stall_s)
         try:
             with progress(console, "Rendering", count) as advance:
 
@@ -97,7 +98,7 @@ def render(
                 feed.close()
         _report(console, rendered, take.cues, unreached(cues, frames=rendered.frames), out)
         if as_json:
-            results.write(json.dumps(as_document(rendered, fps=rate)) + "\n")
+            results.write(json.dumps(as_document(rendered, info, fps=rate)) + "\n")
             results.close()
 
 
@@ -139,11 +140,11 @@ def progress(console: Console, what: str, total: int | None) -> Iterator[Any]:
         yield lambda: bar.advance(task)
 
 
-def as_document(rendered: Rendered, *, fps: float) -> dict[str, Any]:
+def as_document(rendered: Rendered, info: ModelInfo, *, fps: float) -> dict[str, Any]:
     height, width = rendered.size
     return {
-        "model": rendered.info.name,
-        "version": rendered.info.version,
+        "model": info.name,
+        "version": info.version,
         "frames": rendered.frames,
         "fps": fps,
         "width": width,
