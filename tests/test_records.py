@@ -36,7 +36,9 @@ INFO = ModelInfo(
 FILE = UploadedFile("u1", "../cat.png", "image/png", bytes(range(256)))
 
 FOR_THE_MODEL: list[records.ToModel] = [
-    records.Load("/models/a/manifest.json", {"size": [480, 640], "é": None}, 30.0),
+    records.Load("/models/a/manifest.json", {"size": [480, 640], "é": None}, 30.0, {"LongLive": "/cache/LongLive"}),
+    records.Weights("VAE", "/cache/VAE", None),
+    records.Weights("VAE", "", records.Failure("weights_missing", "no VAE anywhere")),
     records.Start("s"),
     records.Stop(),
     records.Close(),
@@ -48,6 +50,7 @@ FOR_THE_MODEL: list[records.ToModel] = [
 FOR_THE_SERVER: list[records.ToServer] = [
     records.Loaded(INFO),
     records.LoadFailed(records.Failure("manifest_error", "no", "f", "k", "x")),
+    records.WantWeights("VAE"),
     records.Frame(1, 0, 720, 1280, 77, 12.5, 0.03, 4, 0.0006),
     records.InputDone(1, unseen=True),
     records.Metrics({"step_s": 0.5}),

@@ -15,7 +15,7 @@ import contextlib
 import logging
 import time
 import uuid
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from . import __version__, limits, schema
@@ -79,19 +79,28 @@ class Sessions:
 
     # The model ----------------------------------------------------------------------------------------
 
-    async def load(self) -> None:
-        """Load the model for the first time. Raises what the author can fix, or ModelFailed."""
+    async def load(self, prepare: Callable[[Callable[[Progress], None]], Awaitable[None]]) -> None:
+        """Load the model for the first time, after `prepare(report)` has fetched what it needs.
+
+        Raises what the author or the operator can fix, or ModelFailed.
+        """
         self._report(Progress("loading", "loading the model"))
         if self.recordings.enabled:
             self._spawn(self.recordings.tend())
         try:
+            await prepare(self._preparing)
             await self._load()
         except ReactorError:
             self._fire(Event.INITIALIZATION_FAIL)
             self._detail = "the model could not be loaded"
             raise
 
+    def _preparing(self, progress: Progress) -> None:
+        self._detail = progress.text
+        self._report(progress)
+
     async def _load(self) -> None:
+        self._detail = self._detail if self._budget.total else "loading the model"
         host = self._host = self._make_host(_Events(self))
         info = await host.load()
         self._info = info

@@ -65,6 +65,12 @@ def run(
     log_redact: Annotated[
         bool | None, typer.Option("--log-redact", help="Keep texts and pictures out of session logs.")
     ] = None,
+    registry: Annotated[
+        str | None, typer.Option(metavar="URL", help="Where weights come from: a folder, s3://bucket/prefix.")
+    ] = None,
+    cache: Annotated[
+        str | None, typer.Option(metavar="FOLDER", help="Where downloaded weights are kept.")
+    ] = None,
     inline: Annotated[
         bool | None, typer.Option("--inline", help="Run the model in this process, for debuggers.")
     ] = None,

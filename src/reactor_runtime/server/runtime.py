@@ -16,6 +16,8 @@ from ..progress import Progress
 from ..sessions import Sessions
 from ..types import JsonValue
 from ..webrtc.engines import open_engine
+from ..weights import resolve
+from ..weights.supply import Supply
 from .app import create_app
 from .serve import HttpServer
 
@@ -37,6 +39,7 @@ class Runtime:
         self._args = dict(args)
         self._settings = settings
         self._engine = open_engine(settings.engine)
+        self._supply = Supply(manifest_path, self._args, settings)
         self.sessions = Sessions(self._make_host, self._engine, settings, report)
         self._server: HttpServer | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -52,7 +55,7 @@ class Runtime:
         server = HttpServer(create_app(self.sessions, self._settings), self._settings)
         await server.start()
         self._server = server
-        self._loading = asyncio.create_task(self.sessions.load())
+        self._loading = asyncio.create_task(self.sessions.load(self._supply.fetch))
 
     async def ready(self) -> None:
         """Wait until the model is loaded. Raises ManifestError, ModelDefinitionError or ModelFailed."""
@@ -69,6 +72,7 @@ class Runtime:
             self._loading.cancel()
             await asyncio.gather(self._loading, return_exceptions=True)
         await self.sessions.close()
+        self._supply.close()
         if self._server is not None:
             await self._server.close()
         await self._engine.close()
@@ -94,7 +98,8 @@ class Runtime:
         if self._settings.inline:
             from ..inline import InlineHost
 
+            resolve.use(resolve.Fetched(self._supply.folders, self._supply.pull_blocking))
             return InlineHost(events, self._manifest_path, self._args, self._settings)
         from ..worker.parent import ProcessHost
 
-        return ProcessHost(events, self._manifest_path, self._args, self._settings)
+        return ProcessHost(events, self._manifest_path, self._args, self._settings, self._supply)

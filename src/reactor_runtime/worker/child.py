@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import faulthandler
 import os
+import queue
 import resource
 import signal
 import socket
@@ -29,8 +30,9 @@ from ..loading import load_model
 from ..pulse import PULSE_BYTES, words_of
 from ..runner import Runner
 from ..types import CommandCall, CommandOutcome, Demand, InputFrame, JsonObject, ModelMessage
+from ..weights import resolve
 from . import records
-from .failures import pack
+from .failures import pack, unpack
 from .ring import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory, Slot
 
 #: prctl(2) PR_SET_PDEATHSIG, from <linux/prctl.h>.
@@ -94,6 +96,8 @@ class ServerReader:
         self._input_memory = input_memory
         self._reader = records.RecordReader(records.TO_MODEL)
         self._records = self._read()
+        self._weights: queue.SimpleQueue[records.Weights] = queue.SimpleQueue()
+        self._asking = threading.Lock()
         self.runner: Runner | None = None
 
     def first(self) -> records.Load:
@@ -102,10 +106,21 @@ class ServerReader:
         assert isinstance(load, records.Load)
         return load
 
+    def ask(self, name: str) -> Path:
+        """Let the server fetch weights, and wait for their folder. Any thread of the author's."""
+        with self._asking:
+            self._outlet.send(records.WantWeights(name))
+            answer = self._weights.get()
+        if answer.failure is not None:
+            raise unpack(answer.failure)
+        return Path(answer.folder)
+
     def run(self) -> None:
         for record in self._records:
+            if isinstance(record, records.Weights):
+                self._weights.put(record)
             # Before the model is loaded there is only Close, and for that the server kills.
-            if self.runner is not None:
+            elif self.runner is not None:
                 self._hand_over(self.runner, record)
         os._exit(0)
 
@@ -156,6 +171,7 @@ def main(argv: list[str]) -> None:
         # The paths that authors write ("./weights/model.pt") are seen from their project, wherever it is run from.
         manifest_path = manifest_path.resolve()
         os.chdir(manifest_path if manifest_path.is_dir() else manifest_path.parent)
+    resolve.use(resolve.Fetched({name: Path(folder) for name, folder in load.weights.items()}, reader.ask))
     try:
         model, info = load_model(manifest_path, load.overrides, outlet.log)
     except ReactorError as error:

@@ -30,9 +30,10 @@ from ..host import HostCounters, HostEvents, HostState
 from ..mailbox import Mailbox
 from ..pulse import MODEL_LANE, PULSE_BYTES, Pulse, PulseLimits, PulseState, words_of
 from ..types import CommandCall, CommandOutcome, Demand, EmittedFrame, ModelInfo, ModelMessage, Pixels
+from ..weights.supply import Supply
 from . import records
 from .channel import Channel
-from .failures import of_exit, out_of_memory_kills, unpack, unpack_failed
+from .failures import of_exit, out_of_memory_kills, pack, unpack, unpack_failed
 from .process import ModelProcess
 from .ring import INPUT_MAX_BYTES, INPUT_SLOTS, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory, create_memory
 from .watchdog import Watchdog
@@ -50,9 +51,15 @@ class ProcessHost:
         manifest_path: Path,
         args_overrides: Mapping[str, Any],
         settings: Settings,
+        supply: Supply | None = None,
     ) -> None:
+        """`supply` has fetched what the manifest lists; None: a registry is opened when the model asks."""
         self._events = events
-        self._load = records.Load(str(manifest_path), dict(args_overrides), settings.fps)
+        self._supply = supply or Supply(manifest_path, args_overrides, settings)
+        self._own_supply = supply is None
+        self._asked: set[asyncio.Task[None]] = set()
+        weights = {name: str(folder) for name, folder in self._supply.folders.items()}
+        self._load = records.Load(str(manifest_path), dict(args_overrides), settings.fps, weights)
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._state = HostState.CREATED
@@ -226,6 +233,10 @@ class ProcessHost:
             self._channel.close()
         if self._process is not None:
             self._process.close()
+        for task in self._asked:
+            task.cancel()
+        if self._own_supply:
+            self._supply.close()
         # Frames that are still shown keep the mapping until they are released.
         self._memory = None
 
@@ -290,11 +301,22 @@ class ProcessHost:
                 if self._state is HostState.LOADING and not self._loaded.done():
                     self._state = HostState.IDLE
                     self._loaded.set_result(info)
+            case records.WantWeights(name):
+                task = self._loop.create_task(self._give_weights(name))
+                self._asked.add(task)
+                task.add_done_callback(self._asked.discard)
             case records.LoadFailed(failure):
                 if self._state is HostState.LOADING:
                     self._fail(unpack(failure))
             case _:
                 assert_never(record)
+
+    async def _give_weights(self, name: str) -> None:
+        try:
+            answer = records.Weights(name, str(await self._supply.pull(name)), None)
+        except ReactorError as error:
+            answer = records.Weights(name, "", pack(error))
+        self._send(answer)
 
     def _on_frame(self, frame: records.Frame) -> None:
         memory, channel = self._memory, self._channel

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from ..limits import MIB
+from ..weights.resolve import without_credentials
 from .loglines import LogLines
 
 #: One read of the model's output. A full one is followed by a pause, so that 100 MB/s of noise take
@@ -63,7 +64,7 @@ class ModelProcess:
                 stderr=write_fd,
                 pass_fds=pass_fds,
                 start_new_session=True,
-                env={name: value for name, value in os.environ.items() if name != "REACTOR_TOKEN"},
+                env=without_credentials(os.environ),
             )
         except BaseException:
             os.close(self._output)

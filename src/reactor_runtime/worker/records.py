@@ -36,6 +36,17 @@ class RecordError(Exception):
     """The other process sent something that is not a record."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An error of ours by its code, with what it takes to raise it again on the other side."""
+
+    code: str
+    message: str
+    file: str = ""
+    key: str = ""
+    fix: str = ""
+
+
 # Server → model process ---------------------------------------------------------------------------------
 
 
@@ -46,6 +57,8 @@ class Load:
     manifest_path: str
     overrides: JsonObject
     fps: float | None
+    weights: JsonObject
+    """Name as the manifest writes it → folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +96,15 @@ class Input:
     arrived_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """The answer to WantWeights: a folder, or why there is none."""
+
+    name: str
+    folder: str
+    failure: Failure | None
+
+
 # Model process → server ---------------------------------------------------------------------------------
 
 
@@ -92,14 +114,10 @@ class Loaded:
 
 
 @dataclass(frozen=True, slots=True)
-class Failure:
-    """An error of ours by its code, with what it takes to raise it again on the other side."""
+class WantWeights:
+    """The author's code asks for weights that the manifest does not list, and waits."""
 
-    code: str
-    message: str
-    file: str = ""
-    key: str = ""
-    fix: str = ""
+    name: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,9 +160,9 @@ class Ended:
     failure: Failure | None
 
 
-ToModel: TypeAlias = Load | Start | Stop | Close | Released | Input | CommandCall | Demand
+ToModel: TypeAlias = Load | Start | Stop | Close | Released | Input | Weights | CommandCall | Demand
 ToServer: TypeAlias = (
-    Loaded | LoadFailed | Frame | InputDone | CommandOutcome | ModelMessage | Metrics | Ended
+    Loaded | LoadFailed | WantWeights | Frame | InputDone | CommandOutcome | ModelMessage | Metrics | Ended
 )
 
 # Values → bytes -----------------------------------------------------------------------------------------
