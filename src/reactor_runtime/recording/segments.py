@@ -36,12 +36,13 @@ PART = ".part"
 def open_x264(width: int, height: int, *, fps: float, bits_per_s: int) -> VideoCodecContext:
     """Open the recording's encoder: constant quality below `bits_per_s`, one picture in and one out.
 
-    `superfast` costs a quarter more time than the live encoder's `ultrafast`, and saves a third of the bytes.
+    `ultrafast` as the live encoder, but with CABAC: a tenth more time for a third fewer bytes. `superfast` saves
+    another eighth of the bytes for another eighth of the time, `veryfast` nothing for twice the time.
     """
     context = new_context("libx264", width, height, fps, 0)
     context.flags |= Flags.global_header
     context.options = {
-        "preset": "superfast",
+        "preset": "ultrafast",
         "tune": "zerolatency",
         "profile": "main",
         "crf": "23",
@@ -50,7 +51,7 @@ def open_x264(width: int, height: int, *, fps: float, bits_per_s: int) -> VideoC
         "g": str(KEYFRAME_DISTANCE),
         "bf": "0",
         "forced_idr": "1",
-        "x264-params": "scenecut=0:annexb=1:colormatrix=smpte170m",
+        "x264-params": "cabac=1:scenecut=0:annexb=1:colormatrix=smpte170m",
     }
     context.open()
     return context
