@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export PYTHON
 
 # command=package: what the tests run besides Python.
-TEST_COMMANDS := chromium=chromium ffprobe=ffmpeg node=nodejs
+TEST_COMMANDS := chromium=chromium ffprobe=ffmpeg
 # The project that `reactor init` copies: its own top-level modules, so it is type-checked apart.
 TEMPLATE := src/reactor_runtime/cli/template
 
@@ -23,7 +23,8 @@ demo: $(VENV)/.installed-demo ## Run the style-transfer example; open the printe
 
 test: system setup ## Lint, type-check and run every test, real browser included
 	@$(MAKE) --no-print-directory check
-	$(BIN)/python -m pytest $(ARGS)
+	@# Node and npm come with the Python packages: Debian's are too old for the front ends' build tools.
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(ARGS)
 
 check: setup ## Lint and type-check
 	$(BIN)/ruff check .
