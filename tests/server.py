@@ -1,7 +1,7 @@
 """A real `reactor run` for tests and benchmarks: the command line in a process of its own.
 
-    with running(folder, "--fps", "30") as server:
-        httpx.get(server.url + "/health")
+with running(folder, "--fps", "30") as server:
+    httpx.get(server.url + "/health")
 """
 
 from __future__ import annotations
@@ -87,7 +87,9 @@ class ReactorRun:
 
 
 @contextmanager
-def running(path: Path, *flags: str, ready: bool = True, env: dict[str, str] | None = None) -> Iterator[ReactorRun]:
+def running(
+    path: Path, *flags: str, ready: bool = True, env: dict[str, str] | None = None
+) -> Iterator[ReactorRun]:
     """Serve the model of `path` on a free port until the block ends."""
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("reactor")), "run", str(path), "--port", "0", *flags],
@@ -99,7 +101,9 @@ def running(path: Path, *flags: str, ready: bool = True, env: dict[str, str] | N
     run = ReactorRun(process)
     try:
         if ready:
-            run.wait_for(lambda: ADDRESS.search(run.text) is not None or process.poll() is not None, "the address", 60)
+            run.wait_for(
+                lambda: ADDRESS.search(run.text) is not None or process.poll() is not None, "the address", 60
+            )
             found = ADDRESS.search(run.text)
             assert found is not None, run.text
             run.url = found.group(0).rstrip("/")
