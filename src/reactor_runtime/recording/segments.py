@@ -12,18 +12,10 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-import av
-from av.codec.context import Flags
-from av.video.codeccontext import VideoCodecContext
-from av.video.frame import PictureType, VideoFrame
-
-from ..encode.bitstream import new_context
-from ..encode.h264 import KEYFRAME_DISTANCE
-from ..errors import EncoderFailed
+from ..encode.film import FilmEncoder
 from ..types import Pixels
 from .fmp4 import TIMESCALE, Sample, fragment, init_segment, length_prefixed
 from .playlist import INIT_NAME, Segment, segment_name
@@ -31,30 +23,6 @@ from .playlist import INIT_NAME, Segment, segment_name
 #: Pictures' time in one fragment, which is what a killed server loses at most.
 FRAGMENT_TICKS = 1 * TIMESCALE
 PART = ".part"
-
-
-def open_x264(width: int, height: int, *, fps: float, bits_per_s: int) -> VideoCodecContext:
-    """Open the recording's encoder: constant quality below `bits_per_s`, one picture in and one out.
-
-    `ultrafast` as the live encoder, but with CABAC: a tenth more time for a third fewer bytes. `superfast` saves
-    another eighth of the bytes for another eighth of the time, `veryfast` nothing for twice the time.
-    """
-    context = new_context("libx264", width, height, fps, 0)
-    context.flags |= Flags.global_header
-    context.options = {
-        "preset": "ultrafast",
-        "tune": "zerolatency",
-        "profile": "main",
-        "crf": "23",
-        "maxrate": str(bits_per_s),
-        "bufsize": str(2 * bits_per_s),
-        "g": str(KEYFRAME_DISTANCE),
-        "bf": "0",
-        "forced_idr": "1",
-        "x264-params": "cabac=1:scenecut=0:annexb=1:colormatrix=smpte170m",
-    }
-    context.open()
-    return context
 
 
 class SegmentWriter:
@@ -78,7 +46,7 @@ class SegmentWriter:
         self._fps = fps
         self._rate = rate
         self._on_closed = on_closed
-        self._encoder: VideoCodecContext | None = None
+        self._encoder: FilmEncoder | None = None
         self._picture: Pixels | None = None
         self._pending: tuple[bytes, int, bool] | None = None
         """The last picture's data, time and kind; how long it is shown is known when the next one comes."""
@@ -141,27 +109,16 @@ class SegmentWriter:
         if not begins:
             self._finish_sample(at)
         encoder = self._encoder or self._open()
-        try:
-            frame = VideoFrame.from_numpy_buffer(self._picture, format="yuv420p")
-            if (frame.width, frame.height) != (encoder.width, encoder.height):
-                frame = frame.reformat(encoder.width, encoder.height)
-            frame.pts, frame.time_base = at, Fraction(1, TIMESCALE)
-            frame.pict_type = PictureType.I if begins else PictureType.NONE
-            (packet,) = encoder.encode(frame)
-        except (av.FFmpegError, ValueError) as error:
-            raise EncoderFailed(f"the recording's encoder failed on a picture: {error}") from error
+        data, keyframe = encoder.encode(self._picture, at, keyframe=begins)
         if begins:
             self._start = self._fragment_start = at
-        self._pending = length_prefixed(bytes(packet)), at, packet.is_keyframe
+        self._pending = length_prefixed(data), at, keyframe
 
-    def _open(self) -> VideoCodecContext:
+    def _open(self) -> FilmEncoder:
         assert self._picture is not None
         height, width = self._picture.shape[0] * 2 // 3, self._picture.shape[1]
-        try:
-            encoder = open_x264(width, height, fps=self._fps, bits_per_s=self._rate(width, height))
-        except (av.FFmpegError, ValueError) as error:
-            raise EncoderFailed(f"the recording's encoder could not be opened: {error}") from error
-        init = init_segment(width=width, height=height, parameter_sets=bytes(encoder.extradata or b""))
+        encoder = FilmEncoder(width, height, fps=self._fps, bits_per_s=self._rate(width, height))
+        init = init_segment(width=width, height=height, parameter_sets=encoder.parameter_sets)
         self._folder.mkdir(mode=0o700, exist_ok=True)
         # Not through a temporary file: without any segment after it, nobody reads it.
         with (self._folder / INIT_NAME).open("xb") as file:
