@@ -433,6 +433,20 @@ async def test_a_killed_server_loses_the_last_seconds_only(tmp_path: Path) -> No
     assert film.duration_s >= lasted_s - 3
 
 
+@pytest.mark.slow
+async def test_a_server_that_is_stopped_closes_its_recording(tmp_path: Path) -> None:
+    folder = tmp_path / "recordings"
+    async with (
+        served(tmp_path / "model", MODEL, record=True, record_dir=str(folder)) as runtime,
+        watching(runtime.url) as visitor,
+    ):
+        await visitor.see(20)
+        await runtime.close()
+    (recording,) = folder.iterdir()
+    assert [file.name for file in sorted(recording.iterdir())] == ["chunk_00000.m4s", "init.mp4"]
+    probe(joined(recording, tmp_path / "film.mp4")).check()
+
+
 @contextlib.contextmanager
 def small_disk(folder: Path, size: str) -> Iterator[Path]:
     """Mount a file system of this size, or skip."""

@@ -378,7 +378,13 @@ class Session:
         if self._recorder is None:
             # The exact words: clients map them to RECORDER_DISABLED.
             return say.ClipFailed(request_id, "recorder disabled")
-        return self._recorder.promise(request_id, duration_s)
+        answer = self._recorder.promise(request_id, duration_s)
+        if isinstance(answer, say.ClipReady):
+            # Without the recording's id, which lets whoever knows it fetch the clip.
+            self._owner.note(
+                "clip_ready", {"kind": answer.kind, "start": answer.start_s, "end": answer.end_s}
+            )
+        return answer
 
     # Time ---------------------------------------------------------------------------------------------
 

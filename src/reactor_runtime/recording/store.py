@@ -111,9 +111,11 @@ class Recordings:
         """Nothing more comes."""
         with self._lock:
             recording.ended = True
-            if not recording.segments:
+            empty = not recording.segments
+            if empty:
                 self._recordings.pop(recording.recording_id, None)
-                shutil.rmtree(recording.folder, ignore_errors=True)
+        if empty:
+            shutil.rmtree(recording.folder, ignore_errors=True)
 
     def kept_from_s(self, recording: Recording) -> float:
         """Return the time of its oldest picture that is kept."""
@@ -175,29 +177,39 @@ class Recordings:
     def expire(self) -> None:
         """Remove segments beyond the bounds, and recordings of which nothing is left."""
         with self._lock:
-            oldest_s = time.time() - self._keep_s
-            left_bytes = sum(s.size_bytes for r in self._recordings.values() for s in r.segments)
-            left_bytes += sum(leftover.size_bytes for leftover in self._leftovers)
-            while self._leftovers and (
-                self._leftovers[0].newest_s <= oldest_s or left_bytes > self._max_bytes
-            ):
-                leftover = self._leftovers.pop(0)
-                left_bytes -= leftover.size_bytes
-                shutil.rmtree(leftover.folder, ignore_errors=True)
-                if self._temporary:
-                    with contextlib.suppress(OSError):  # others are in it
-                        leftover.folder.parent.rmdir()
-            while (recording := self._oldest()) is not None:
-                if recording.closed_s[0] > oldest_s and left_bytes <= self._max_bytes:
-                    break
-                segment = recording.segments.pop(0)
-                recording.closed_s.pop(0)
-                left_bytes -= segment.size_bytes
+            doomed = self._take_doomed()
+        for path in doomed:
+            if path.suffix:
                 with contextlib.suppress(OSError):
-                    (recording.folder / segment.name).unlink()
-                if recording.ended and not recording.segments:
-                    del self._recordings[recording.recording_id]
-                    shutil.rmtree(recording.folder, ignore_errors=True)
+                    path.unlink()
+                continue
+            shutil.rmtree(path, ignore_errors=True)
+            if self._temporary and path.parent != self._folder:
+                with contextlib.suppress(OSError):  # others are in it
+                    path.parent.rmdir()
+
+    def _take_doomed(self) -> list[Path]:
+        """Forget what is beyond the bounds; return its files and folders. The oldest first, leftovers before all."""
+        doomed: list[Path] = []
+        oldest_s = time.time() - self._keep_s
+        left_bytes = sum(s.size_bytes for r in self._recordings.values() for s in r.segments)
+        left_bytes += sum(leftover.size_bytes for leftover in self._leftovers)
+        while self._leftovers and (self._leftovers[0].newest_s <= oldest_s or left_bytes > self._max_bytes):
+            leftover = self._leftovers.pop(0)
+            left_bytes -= leftover.size_bytes
+            doomed.append(leftover.folder)
+        while (recording := self._oldest()) is not None:
+            if recording.closed_s[0] > oldest_s and left_bytes <= self._max_bytes:
+                break
+            segment = recording.segments.pop(0)
+            recording.closed_s.pop(0)
+            left_bytes -= segment.size_bytes
+            if recording.ended and not recording.segments:
+                del self._recordings[recording.recording_id]
+                doomed.append(recording.folder)
+            else:
+                doomed.append(recording.folder / segment.name)
+        return doomed
 
     def _oldest(self) -> Recording | None:
         """Return the recording with the oldest segment."""
