@@ -231,7 +231,8 @@ class SessionContext:
         self._memory.write(slot, picture)
         with self._inbox.changed:
             self._inbox.unshown.add(slot.ticket)
-            self._inbox.next_frame_id, self._inbox.waits = self._frame_id + 2, 0
+            self._inbox.next_frame_id = self._frame_id + 2
+            self._inbox.waits = self._inbox.polls = 0
             command_id = self._inbox.command_id
         self._frame_id += 1
         emit_s, self._emit_s = self._emit_s + time.monotonic() - started_s, 0.0

@@ -28,7 +28,12 @@ _DEPTH: Final = 8
 
 def fingerprints(model: VideoModel) -> dict[str, str]:
     """Return digests of the model's attributes, its classes' and its module's, and of its methods' defaults."""
-    found = {name: digest for name, value in vars(model).items() for name, digest in _named(name, value)}
+    found = {
+        name: digest
+        for name, value in vars(model).items()
+        if value is not model
+        for name, digest in _named(name, value)
+    }
     for owner in type(model).__mro__:
         if owner in (object, VideoModel) or owner.__module__.startswith("reactor_runtime."):
             continue
@@ -52,7 +57,10 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
 
 def _named(name: str, value: Any) -> Iterator[tuple[str, str]]:
     """An attribute, or the attributes of the author's object in it."""
-    inner = _attributes(value)
+    try:
+        inner = _attributes(value)
+    except Exception:
+        inner = None
     if inner is None or type(value).__module__.partition(".")[0] in ("torch", "numpy", "threading"):
         yield name, _digest(value)
         return
@@ -83,9 +91,12 @@ def _attributes(value: Any) -> dict[str, Any] | None:
 
 def _digest(value: Any) -> str:
     digest = hashlib.blake2b(digest_size=12)
-    for part in _parts(value, 0, set()):
-        digest.update(part)
-        digest.update(b"\0")
+    try:
+        for part in _parts(value, 0, set()):
+            digest.update(part)
+            digest.update(b"\0")
+    except Exception as error:  # an author's object, or a library's, may raise anything when it is looked at
+        return f"{type(value).__name__} raises {type(error).__name__}"
     return digest.hexdigest()
 
 

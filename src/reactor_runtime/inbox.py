@@ -37,6 +37,8 @@ class Inbox:
         #: The id that the next frame will have, and how often None was yielded since the one before it.
         self.next_frame_id = 1
         self.waits = 0
+        #: How many of these were made with nothing to do, so that the model waits for something.
+        self.polls = 0
         self.calls: deque[CommandCall] = deque()
         #: Ring tickets of this session's frames that the server still holds.
         self.unshown: set[int] = set()

@@ -150,9 +150,9 @@ class InlineHost:
         return self._runner.model
 
     @property
-    def waits(self) -> int:
-        """How often the generator has yielded None since its last frame."""
-        return 0 if self._runner is None else self._runner.waits
+    def polls(self) -> int:
+        """How often the generator has yielded None since its last frame with nothing to do."""
+        return 0 if self._runner is None else self._runner.polls
 
     def counters(self) -> HostCounters:
         return HostCounters(

@@ -9,8 +9,7 @@ stop can only be left by leaving its process. Stdout carries the result and noth
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import gc
+import contextlib
 import os
 import sys
 import time
@@ -27,6 +26,7 @@ from .errors import ModelFailed, ModelHung, ReactorError
 from .fingerprint import changed, fingerprints
 from .inline import InlineHost
 from .manifest import Manifest
+from .memory import gpu_bytes, resident_bytes
 from .render import Rendered, Stage, Take, perform
 from .script import cues_of
 from .types import CommandSpec, Cue, Demand, EmittedFrame, JsonObject, ModelInfo
@@ -223,11 +223,8 @@ class _Probe:
 
     def _weigh(self) -> None:
         """Note the memory after a session, with everything given back that nobody holds."""
-        gc.collect()
-        if sys.platform == "linux":
-            ctypes.CDLL(None).malloc_trim(0)
-        self._found.host_bytes.append(_resident_bytes())
-        if (used := _gpu_bytes()) is not None:
+        self._found.host_bytes.append(resident_bytes())
+        if (used := gpu_bytes()) is not None:
             self._found.gpu_bytes.append(used)
 
     async def _rate(self) -> None:
@@ -302,48 +299,27 @@ class _Enough(Exception):
 
 
 class _Processors:
-    """What other programs took of the processors since `begin`; 0 where the system does not tell."""
+    """Which share of the time a thread of ours was ready to run, and another program ran instead."""
 
     def __init__(self) -> None:
         self.begin()
 
     def begin(self) -> None:
-        self._began = time.monotonic(), *_processor_seconds()
+        self._began_s, self._then_s = time.monotonic(), _waited_s()
 
     def others_share(self) -> float:
-        began_s, all_then_s, own_then_s = self._began
-        all_s, own_s = _processor_seconds()
-        capacity_s = (time.monotonic() - began_s) * (os.cpu_count() or 1)
-        others_s = (all_s - all_then_s) - (own_s - own_then_s)
-        return min(1.0, max(0.0, others_s / capacity_s)) if capacity_s > 0 else 0.0
+        elapsed_s = time.monotonic() - self._began_s
+        waited_s = [now_s - self._then_s.get(thread, 0.0) for thread, now_s in _waited_s().items()]
+        return min(1.0, max(waited_s, default=0.0) / elapsed_s) if elapsed_s > 0 else 0.0
 
 
-def _processor_seconds() -> tuple[float, float]:
-    """Return what all programs have used, and what this one has."""
-    own_s = time.process_time()
-    try:
-        ticks = [int(each) for each in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
-    except OSError:
-        return own_s, own_s
-    return (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf("SC_CLK_TCK"), own_s
-
-
-def _resident_bytes() -> int:
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        import resource
-
-        # The peak, in bytes on macOS; a leak shows in it as well.
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-
-def _gpu_bytes() -> int | None:
-    """What torch holds on the GPU, or None without one. torch is not imported for it."""
-    cuda = getattr(sys.modules.get("torch"), "cuda", None)
-    if cuda is None or not cuda.is_available() or not hasattr(cuda, "memory_allocated"):
-        return None
-    return int(cuda.memory_allocated())
+def _waited_s() -> dict[str, float]:
+    """Return how long each thread has waited for a processor: schedstat, Linux sched-stats.rst; else nothing."""
+    found = {}
+    for thread in Path("/proc/self/task").glob("*"):
+        with contextlib.suppress(OSError, IndexError):
+            found[thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
+    return found
 
 
 if __name__ == "__main__":

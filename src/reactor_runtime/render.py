@@ -27,8 +27,8 @@ from .inline import InlineHost
 from .pacing import Pacer
 from .types import CommandOutcome, Cue, Demand, EmittedFrame, JsonObject, ModelInfo, ModelMessage
 
-#: A generator that yielded None this often, with no command left to come, waits for one that never will.
-WAITS_MAX: Final = 300
+#: A generator that polled this often, with no command to come before its next frame, waits for one that never will.
+POLLS_MAX: Final = 200
 #: A time so far off that nothing comes due: the gate stays closed behind the last frame.
 _NEVER_S: Final = 1e6
 _LOOK_S: Final = 0.2
@@ -202,7 +202,7 @@ class Stage:
                 async with asyncio.timeout(_LOOK_S):
                     return await self._queue.get()
             except TimeoutError:
-                if host.waits > WAITS_MAX and len(self.outcomes) == len(take.cues):
+                if host.polls > POLLS_MAX:
                     raise ModelHung(_WAITS) from None
                 if time.monotonic() > deadline_s:
                     raise ModelHung(f"no frame within {take.stall_s:g} s.\n  Fix: see --stall-s.") from None
@@ -235,6 +235,6 @@ class Stage:
 
 
 _WAITS = (
-    "the model yields None and waits for a command, and the script has none left.\n"
+    "the model yields None and waits for a command, and the script has none for this frame.\n"
     '  Fix: let the script send it. If start_session() begins with forgetting it, add "waits": 1 to that line.'
 )

@@ -120,10 +120,10 @@ class Runner:
         return self._model
 
     @property
-    def waits(self) -> int:
-        """How often None was yielded since the last frame of the session."""
+    def polls(self) -> int:
+        """How often the generator has yielded None since its last frame with nothing to do."""
         inbox = self._inbox
-        return 0 if inbox is None else inbox.waits
+        return 0 if inbox is None else inbox.polls
 
     def demand(self, demand: Demand) -> None:
         if (inbox := self._inbox) is not None:
@@ -251,6 +251,7 @@ class Runner:
             inbox.waits += 1
             if not polling or inbox.expects_cue:
                 return
+            inbox.polls += 1
             if not inbox.stopping and not inbox.has_work:
                 inbox.changed.wait(POLL_S)
             if inbox.has_work:

@@ -55,12 +55,15 @@ def _value(schema: Any, definitions: JsonObject, variant: int, depth: int) -> An
     if "$ref" in schema:
         return _value(definitions.get(schema["$ref"].rsplit("/", 1)[-1]), definitions, variant, depth + 1)
     if choices := schema.get("enum"):
-        # Neither variant is the default where there are enough others.
-        others = [choice for choice in choices if choice != schema.get("default")] or choices
-        return others[variant % len(others)]
+        # The default comes last: a session that was told it looks like one that was told nothing.
+        default = schema.get("default")
+        ordered = sorted(choices, key=lambda choice: bool(choice == default))
+        return ordered[variant % len(ordered)]
     for union in ("anyOf", "oneOf", "allOf"):
         if options := schema.get(union):
-            return _value(options[0], definitions, variant, depth + 1)
+            # A picture as base64 rather than as an upload, which nobody sent.
+            option = next((each for each in options if "contentEncoding" in each), options[0])
+            return _value(option, definitions, variant, depth + 1)
     match schema.get("type"):
         case "object":
             return {
