@@ -23,15 +23,17 @@ from reactor_runtime.worker.parent import ProcessHost
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PAGE = Path(__file__).parent / "data" / "page"
+#: The page's two wrappers as printed, over stand-ins for the networks that they name.
+PAGE_MODELS = Path(__file__).parent / "page_models"
 
 
 def audience(example: str, **args: Any) -> AbstractAsyncContextManager[Audience]:
     return watching(EXAMPLES / example, **args)
 
 
-def audience_apart(example: str) -> AbstractAsyncContextManager[Audience]:
-    """The same with the model in a process of its own, where its torch.py stands in for nobody else's."""
-    return watching(EXAMPLES / example, host=ProcessHost)
+def audience_apart(page_model: str) -> AbstractAsyncContextManager[Audience]:
+    """One of the page's models in a process of its own, where its torch.py stands in for nobody else's."""
+    return watching(PAGE_MODELS / page_model, host=ProcessHost)
 
 
 def as_base64(picture: Image.Image) -> str:
@@ -252,10 +254,10 @@ def imports_of(text: str) -> set[str]:
 
 def test_the_longlive_wrapper_is_the_pages_word_for_word() -> None:
     printed, added = (PAGE / "longlive.txt").read_text(), (PAGE / "longlive_interactive.txt").read_text()
-    source = (EXAMPLES / "longlive_page" / "model_longlive.py").read_text()
+    source = (PAGE_MODELS / "longlive" / "model_longlive.py").read_text()
     assert imports_of(printed) <= imports_of(source)
 
-    ours = squeezed(example_class(EXAMPLES / "longlive_page" / "model_longlive.py"))
+    ours = squeezed(example_class(PAGE_MODELS / "longlive" / "model_longlive.py"))
     command = added[added.index("    # The name of the command") :]
     settings = added[
         added.index("        # Store current prompt") : added.index("    # ... start_session code")
@@ -268,13 +270,13 @@ def test_the_longlive_wrapper_is_the_pages_word_for_word() -> None:
 
 def test_the_matrix_wrapper_is_the_pages_word_for_word() -> None:
     printed = (PAGE / "matrix.txt").read_text()
-    source = (EXAMPLES / "matrix_page" / "model_matrix.py").read_text()
+    source = (PAGE_MODELS / "matrix" / "model_matrix.py").read_text()
     assert squeezed(source[source.index("from reactor_runtime") :]) == squeezed(printed)
 
 
 @pytest.mark.slow
 async def test_the_longlive_wrapper_streams_and_follows_the_prompt() -> None:
-    async with audience_apart("longlive_page") as user:
+    async with audience_apart("longlive") as user:
         sunset = await user.look(5)
         assert sunset.shape == (480, 640, 3)
         assert difference(sunset, await user.look(5)) > 0.1  # it moves
@@ -290,7 +292,7 @@ async def test_the_longlive_wrapper_streams_and_follows_the_prompt() -> None:
 
 @pytest.mark.slow
 async def test_the_matrix_wrapper_flies_where_the_keys_say() -> None:
-    async with audience_apart("matrix_page") as user:
+    async with audience_apart("matrix") as user:
         start = await user.look()
         assert start.shape == (480, 640, 3)
         await user.tell("control", mouse_key="I", keyboard_key="Q")
@@ -308,7 +310,7 @@ async def test_the_matrix_wrapper_flies_where_the_keys_say() -> None:
 
 @pytest.mark.slow
 async def test_the_matrix_wrapper_takes_a_starting_image_and_forgets_it_with_its_user() -> None:
-    async with audience_apart("matrix_page") as user:
+    async with audience_apart("matrix") as user:
         start = await user.look()
         magenta = as_base64(Image.new("RGB", (200, 100), (230, 20, 200)))
         await user.tell("set_starting_image", base64_image=magenta, image_id="magenta")
@@ -323,9 +325,9 @@ async def test_the_matrix_wrapper_takes_a_starting_image_and_forgets_it_with_its
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("example", ["longlive_page", "matrix_page"])
-def test_the_committed_weights_are_what_their_script_makes(example: str, tmp_path: Path) -> None:
-    folder = EXAMPLES / example
+@pytest.mark.parametrize("page_model", ["longlive", "matrix"])
+def test_the_committed_weights_are_what_their_script_makes(page_model: str, tmp_path: Path) -> None:
+    folder = PAGE_MODELS / page_model
     for file in [*folder.glob("*.py"), *folder.rglob("matrix/*.py")]:
         target = tmp_path / file.relative_to(folder)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,8 @@ checkpoint.py    the published files, strictly; names.py: their keys, to the lib
 device.py        what fits where
 live.py          the loop both models run
 longlive.py, matrix.py     from files to something that streams
-keys.py          keys to actions; action_ring.py: which of them a frame looks at; start_image.py: a picture to a condition
+keys.py          keys to actions; action_ring.py: which of them a frame looks at
+start_image.py   a picture to a condition
 tiny_weights.py  random weights in the published containers, small enough for any CPU
 
 Parameters are named as in the published checkpoints, so loading is a plain strict load_state_dict. Shapes in

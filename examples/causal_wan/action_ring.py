@@ -1,8 +1,8 @@
 """Which actions each latent frame looks at.
 
-    pixel frame    0 │ 1 2 3 4 │ 5 6 7 8 │ 9 …
-    latent frame   0 │    1    │    2    │ 3 …      latent L looks at the rows of pixel frames 4L-12 … 4L-1,
-                                                    so that of frame 4L counts from latent L+1 on
+pixel frame    0 │ 1 2 3 4 │ 5 6 7 8 │ 9 …
+latent frame   0 │    1    │    2    │ 3 …      latent L looks at the rows of pixel frames 4L-12 … 4L-1,
+                                                so that of frame 4L counts from latent L+1 on
 """
 
 from __future__ import annotations
@@ -48,5 +48,7 @@ class ActionRing:
 
         return ActionRows(
             keyboard=table([[row.keyboard for row in window] for window in windows]),
-            mouse=table([[row.mouse for row in window] for window in windows]) if self._config.mouse_dim else None,
+            mouse=table([[row.mouse for row in window] for window in windows])
+            if self._config.mouse_dim
+            else None,
         )

@@ -75,9 +75,7 @@ class ActionModule(nn.Module):
         if self.config.mouse_dim:
             assert rows.mouse is not None
             places = places + self._mouse(places, rows.mouse, here, None if past is None else past.mouse)
-        places = places + self._keyboard(
-            places, rows.keyboard, here, None if past is None else past.keyboard
-        )
+        places = places + self._keyboard(places, rows.keyboard, here, None if past is None else past.keyboard)
         return places.transpose(0, 1).flatten(0, 1).unsqueeze(0)
 
     def _mouse(self, x: Tensor, mouse: Tensor, here: Here, past: KeyValues | None) -> Tensor:
@@ -85,7 +83,7 @@ class ActionModule(nn.Module):
         mixed = self.t_qkv(self.mouse_mlp(torch.cat([x, moved], -1)))
         q, k, v = mixed.unflatten(-1, (3, self.config.heads, -1)).unbind(2)  # [S, F, H, C]
         k, v = see(_unit(k), v, here, past)
-        return self.proj_mouse(_attend(rotate(_unit(q), here.queries), k, v))  # type: ignore[no-any-return]
+        return self.proj_mouse(_attend(rotate(_unit(q), here.queries), k, v))
 
     def _keyboard(self, x: Tensor, keyboard: Tensor, here: Here, past: KeyValues | None) -> Tensor:
         rows = self.keyboard_embed(keyboard).flatten(1).unsqueeze(0)  # [1, F, 12 * hidden]
@@ -94,7 +92,7 @@ class ActionModule(nn.Module):
         q = self.mouse_attn_q(x).unflatten(-1, (self.config.heads, -1))  # [S, F, H, C]
         everywhere = (x.shape[0], -1, -1, -1)
         mixed = _attend(rotate(_unit(q), here.queries), k.expand(everywhere), v.expand(everywhere))
-        return self.proj_keyboard(mixed)  # type: ignore[no-any-return]
+        return self.proj_keyboard(mixed)
 
 
 def time_rotation(config: ActionConfig, frames: Sequence[int], device: torch.device) -> Rotation:

@@ -113,8 +113,14 @@ def check(shapes: Shapes, tensors: Tensors, file: Path) -> None:
     for what, keys in (("missing", missing), ("unknown", extra), ("of another shape", other)):
         if keys:
             said.append(f"  {len(keys)} {what}: {_few(keys)}")
-    fix = "another model, size or mode" if len(missing) + len(extra) + len(other) > _SHOWN else "an altered file"
-    said.append(f"  Fix: this looks like {fix}; compare `profile` and `mode`, or fetch the published file again.")
+    fix = (
+        "another model, size or mode"
+        if len(missing) + len(extra) + len(other) > _SHOWN
+        else "an altered file"
+    )
+    said.append(
+        f"  Fix: this looks like {fix}; compare `profile` and `mode`, or fetch the published file again."
+    )
     raise WrongCheckpoint("\n".join(said))
 
 

@@ -19,7 +19,9 @@ _DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torc
 def choose(device: str, dtype: str) -> tuple[torch.device, torch.dtype]:
     """Return the device and type of the arguments; "" is bfloat16 on a GPU and float32 on a CPU."""
     if device.startswith("cuda") and not torch.cuda.is_available():
-        built = "this PyTorch is a CPU build" if torch.version.cuda is None else "no usable NVIDIA GPU is visible"
+        built = (
+            "this PyTorch is a CPU build" if torch.version.cuda is None else "no usable NVIDIA GPU is visible"
+        )
         raise ManifestError(
             f"it is {device!r}, and {built}",
             key="args.device",

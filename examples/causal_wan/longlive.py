@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from . import checkpoint, device, live, text, vae
 from .config import PATCH, LongLiveConfig
@@ -94,16 +95,9 @@ class LongLive:
         with torch.device("meta"):
             wan = CausalWan(config.wan)
         autoencoder, umt5 = vae.make(config.vae), text.make(config.text)
-        device.check_memory(
-            place,
-            {
-                "network": device.bytes_of(wan, dtype),
-                "text encoder": device.bytes_of(umt5, dtype),
-                "VAE": device.bytes_of(autoencoder, dtype)
-                + vae.decoder_memory_bytes(autoencoder, latent_size, dtype),
-                "window": window_bytes(config, latent_size, dtype),
-            },
-        )
+        if place.type == "cuda":
+            needed = needed_bytes(config, latent_size, dtype, wan=wan, umt5=umt5, autoencoder=autoencoder)
+            device.check_memory(place, needed)
         tensors = checkpoint.generator(files.base)
         checkpoint.check(checkpoint.shapes_of(wan), tensors, files.base)
         if files.lora is not None:
@@ -146,7 +140,21 @@ class LongLive:
         return Latents(self.stream.next_block(self._context), starts, commanded_s)
 
 
-def window_bytes(config: LongLiveConfig, latent_size: tuple[int, int], dtype: torch.dtype) -> int:
-    """Return what the keys and values of the whole window take."""
+def needed_bytes(
+    config: LongLiveConfig,
+    latent_size: tuple[int, int],
+    dtype: torch.dtype,
+    *,
+    wan: nn.Module,
+    umt5: nn.Module,
+    autoencoder: nn.Module,
+) -> dict[str, int]:
+    """Return what stays on the device, by what it is for. The modules may be on the meta device."""
     tokens = config.stream.window * (latent_size[0] // PATCH) * (latent_size[1] // PATCH)
-    return 2 * config.wan.layers * tokens * config.wan.width * dtype.itemsize
+    return {
+        "network": device.bytes_of(wan, dtype),
+        "text encoder": device.bytes_of(umt5, dtype),
+        "VAE": device.bytes_of(autoencoder, dtype),
+        "VAE's memory": vae.decoder_memory_bytes(autoencoder, latent_size, dtype),
+        "window": 2 * config.wan.layers * tokens * config.wan.width * dtype.itemsize,
+    }

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from PIL import Image
+from torch import nn
 
 from . import checkpoint, device, live, start_image, vae, vision
 from .action_ring import ActionRing
@@ -104,16 +105,9 @@ class MatrixGame:
         with torch.device("meta"):
             wan = CausalWan(config.wan)
         autoencoder, tower = vae.make(config.vae), vision.make(config.vision)
-        device.check_memory(
-            place,
-            {
-                "network": device.bytes_of(wan, dtype),
-                "image tower": device.bytes_of(tower, dtype),
-                "VAE": device.bytes_of(autoencoder, dtype)
-                + vae.decoder_memory_bytes(autoencoder, latent_size, dtype),
-                "window": window_bytes(config, latent_size, dtype),
-            },
-        )
+        if place.type == "cuda":
+            needed = needed_bytes(config, latent_size, dtype, wan=wan, tower=tower, autoencoder=autoencoder)
+            device.check_memory(place, needed)
         tensors = checkpoint.under_model(checkpoint.read(files.base), files.base)
         checkpoint.check(checkpoint.shapes_of(wan), tensors, files.base)
         _warn_of_norms(tensors)
@@ -166,14 +160,29 @@ class MatrixGame:
 def _warn_of_norms(tensors: checkpoint.Tensors) -> None:
     norms = [tensor for key, tensor in tensors.items() if "_attn_q_norm." in key or "_attn_k_norm." in key]
     if any(bool((tensor != 1).any()) for tensor in norms):
-        logger.warning("the action norms of this checkpoint are not 1, and are not applied, as in the published code")
+        logger.warning(
+            "the action norms of this checkpoint are not 1, and are not applied, as in the published code"
+        )
 
 
-def window_bytes(config: MatrixConfig, latent_size: tuple[int, int], dtype: torch.dtype) -> int:
-    """Return what the keys and values of the window and of the actions take."""
+def needed_bytes(
+    config: MatrixConfig,
+    latent_size: tuple[int, int],
+    dtype: torch.dtype,
+    *,
+    wan: nn.Module,
+    tower: nn.Module,
+    autoencoder: nn.Module,
+) -> dict[str, int]:
+    """Return what stays on the device, by what it is for. The modules may be on the meta device."""
     places = (latent_size[0] // PATCH) * (latent_size[1] // PATCH)
-    total = config.wan.layers * config.stream.window * places * config.wan.width
+    window = config.wan.layers * config.stream.window * places * config.wan.width
     if (action := config.wan.action) is not None:
-        kept = 1 + (places if action.mouse_dim else 0)
-        total += action.layers * action.frames * kept * action.width
-    return 2 * total * dtype.itemsize
+        window += action.layers * action.frames * (1 + (places if action.mouse_dim else 0)) * action.width
+    return {
+        "network": device.bytes_of(wan, dtype),
+        "image tower": device.bytes_of(tower, dtype),
+        "VAE": device.bytes_of(autoencoder, dtype),
+        "VAE's memory": vae.decoder_memory_bytes(autoencoder, latent_size, dtype),
+        "window": 2 * window * dtype.itemsize,
+    }

@@ -28,9 +28,7 @@ def rotate(x: Tensor, by: Rotation) -> Tensor:
     return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2).to(x.dtype)
 
 
-def video(
-    frames: Sequence[int], height: int, width: int, head_dim: int, *, device: torch.device
-) -> Rotation:
+def video(frames: Sequence[int], height: int, width: int, head_dim: int, *, device: torch.device) -> Rotation:
     """Angles of the tokens of these frames, [F * height * width, head_dim / 2]: time, then row, then column.
 
     Of 64 pairs 22 turn with time and 21 each with row and column (Wan 2.1).

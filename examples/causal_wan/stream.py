@@ -72,7 +72,7 @@ class BlockStream:
         def velocity(x: Tensor, level: float) -> Tensor:
             timesteps = torch.full(shape[:1] + shape[2:3], 1000 * level, device=self.device)
             seen = x if condition is None else torch.cat([x, condition], 1)
-            return self.model(seen, timesteps, context, past=self.past, start=start, actions=actions)  # type: ignore[no-any-return]
+            return self.model(seen, timesteps, context, past=self.past, start=start, actions=actions)
 
         x = self._draw(shape).to(self.dtype)
         for level, following in zip(self._sigmas, [*self._sigmas[1:], 0.0], strict=True):

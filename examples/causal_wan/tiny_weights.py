@@ -67,9 +67,7 @@ def write_vae(folder: Path) -> None:
 
 
 def write_umt5(folder: Path) -> None:
-    torch.save(
-        text_encoder(config.longlive("tiny").text, seed=4), folder / "models_t5_umt5-xxl-enc-bf16.pth"
-    )
+    torch.save(text_encoder(config.longlive("tiny").text, seed=4), folder / "models_t5_umt5-xxl-enc-bf16.pth")
     (folder / "google" / "umt5-xxl").mkdir(parents=True)
     byte_tokenizer().save(str(folder / "google" / "umt5-xxl" / "tokenizer.json"))
 

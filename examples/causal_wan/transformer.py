@@ -69,7 +69,7 @@ class Attention(nn.Module):
         self.norm_k = nn.RMSNorm(config.width, eps=config.eps)
 
     def queries(self, x: Tensor) -> Tensor:
-        return self.norm_q(self.q(x)).unflatten(-1, (self.heads, -1))  # type: ignore[no-any-return]
+        return self.norm_q(self.q(x)).unflatten(-1, (self.heads, -1))
 
     def keys_values(self, x: Tensor) -> tuple[Tensor, Tensor]:
         shape = (self.heads, -1)
@@ -80,7 +80,7 @@ class Attention(nn.Module):
         mixed = F.scaled_dot_product_attention(
             q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask
         )
-        return self.o(mixed.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.o(mixed.transpose(1, 2).flatten(2))
 
 
 class Block(nn.Module):
@@ -133,7 +133,7 @@ class Head(nn.Module):
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """x [B, L, D], time [B, F, D] → [B, L, 4 * channels]."""
         shift, scale = (self.modulation + time.unsqueeze(2)).unsqueeze(3).unbind(2)
-        return self.head(_per_frame(self.norm(x), scale + 1, shift))  # type: ignore[no-any-return]
+        return self.head(_per_frame(self.norm(x), scale + 1, shift))
 
 
 class ImageEmbedding(nn.Module):
@@ -151,7 +151,7 @@ class ImageEmbedding(nn.Module):
         )
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.proj(tokens)  # type: ignore[no-any-return]
+        return self.proj(tokens)
 
 
 class CausalWan(nn.Module):
@@ -181,7 +181,7 @@ class CausalWan(nn.Module):
         embedding, and no mask is used.
         """
         embedded = self.text_embedding(tokens) if self.config.text_dim else self.img_emb(tokens)
-        return [block.cross_attn.keys_values(embedded) for block in self.blocks]  # type: ignore[operator, union-attr, misc]
+        return [block.cross_attn.keys_values(embedded) for block in self.blocks]  # type: ignore[operator, union-attr]
 
     def forward(
         self,
@@ -217,7 +217,7 @@ class CausalWan(nn.Module):
             )
         patches = self.head(tokens, time).unflatten(1, (frames, height, width))
         patches = patches.unflatten(-1, (PATCH, PATCH, -1))  # [B, F, h', w', 2, 2, 16]
-        return patches.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)  # type: ignore[no-any-return]
+        return patches.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
 
     def _here(
         self,

@@ -22,7 +22,9 @@ STEADY = 2
 
 
 class _Decoder(Protocol):
-    def __call__(self, x: Tensor, *, feat_cache: list[Any], feat_idx: list[int], first_chunk: bool) -> Tensor: ...
+    def __call__(
+        self, x: Tensor, *, feat_cache: list[Any], feat_idx: list[int], first_chunk: bool
+    ) -> Tensor: ...
 
 
 def make(config: VaeConfig) -> nn.Module:
@@ -70,9 +72,7 @@ class StreamingVae:
         for feature in features.split(1, 2):
             compiled = self._compiled if self._seen >= STEADY else None
             decoder: _Decoder = self._vae.decoder if compiled is None else compiled
-            shown.append(
-                decoder(feature, feat_cache=self._memory, feat_idx=[0], first_chunk=self._seen == 0)
-            )
+            shown.append(decoder(feature, feat_cache=self._memory, feat_idx=[0], first_chunk=self._seen == 0))
             self._seen += 1
         return torch.cat(shown, 2)[0].transpose(0, 1).clamp(-1, 1)
 
@@ -80,7 +80,7 @@ class StreamingVae:
     def encode(self, video: Tensor) -> Tensor:
         """Return the latents of pictures [1, 3, 1 + 4n, H, W] in -1..1: [1, 16, 1 + n, h, w]."""
         mean = self._vae.encode(video.to(self.device, self.dtype)).latent_dist.mode()
-        return (mean - self._mean) / self._std  # type: ignore[no-any-return]
+        return (mean - self._mean) / self._std
 
     def memory_bytes(self) -> int:
         """Return what the decoder remembers of its stream. Meaningful from the third latent on."""
@@ -98,4 +98,11 @@ def decoder_memory_bytes(vae: nn.Module, latent_size: tuple[int, int], dtype: to
 
 def to_pixels(pictures: Tensor) -> Tensor:
     """[T, 3, H, W] in -1..1 → uint8 [T, H, W, 3], on the same device."""
-    return ((pictures.float() + 1) * 127.5).round_().clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+    return (
+        ((pictures.float() + 1) * 127.5)
+        .round_()
+        .clamp_(0, 255)
+        .to(torch.uint8)
+        .permute(0, 2, 3, 1)
+        .contiguous()
+    )

@@ -1,4 +1,4 @@
-"""A picture to embeddings: the image tower of CLIP ViT-H/14, from transformers, with the file of the Wan 2.1 release."""
+"""A picture to embeddings: CLIP ViT-H/14's image tower, from transformers, with the file of the Wan 2.1 release."""
 
 from __future__ import annotations
 
@@ -51,9 +51,8 @@ def load(tower: nn.Module, file: Path, *, device: torch.device, dtype: torch.dty
     checkpoint.fill(tower, renamed, device=device, dtype=dtype)
     for module in tower.modules():
         # Not part of any file, so it is still on the meta device.
-        if isinstance(getattr(module, "position_ids", None), Tensor):
-            count = module.position_ids.shape[-1]  # type: ignore[union-attr, index]
-            module.position_ids = torch.arange(count, device=device).unsqueeze(0)
+        if isinstance(ids := getattr(module, "position_ids", None), Tensor):
+            module.position_ids = torch.arange(ids.shape[-1], device=device).unsqueeze(0)
 
 
 def shape_in_file(name: str, tensor: Tensor) -> tuple[int, ...]:
@@ -77,4 +76,4 @@ class ImageTower:
         small = F.interpolate(picture[None].float(), (side, side), mode="bicubic", align_corners=False)
         mean, std = (torch.tensor(of, device=small.device).view(1, 3, 1, 1) for of in (_MEAN, _STD))
         pixels = ((small / 2 + 0.5 - mean) / std).to(weight.device, weight.dtype)
-        return self._tower(pixel_values=pixels, output_hidden_states=True).hidden_states[-2]  # type: ignore[no-any-return]
+        return self._tower(pixel_values=pixels, output_hidden_states=True).hidden_states[-2]

@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -21,7 +21,7 @@ from reactor_runtime.images import decode_base64_image
 sys.path.append(str(Path(__file__).parents[1]))
 
 from causal_wan import config
-from causal_wan.keys import KeyboardKey, MouseKey, action, idle
+from causal_wan.keys import ExtraKey, KeyboardKey, MouseKey, action, idle
 
 if TYPE_CHECKING:
     from causal_wan.matrix import Wishes
@@ -80,15 +80,17 @@ class Matrix2VideoModel(VideoModel):
     @command("control", description="Control the game")
     def control(
         self,
-        mouse_key: MouseKey = Field(
-            ..., description="Mouse: J=left, K=down, L=right, I=up, U=none; two letters: diagonally"
-        ),
-        keyboard_key: KeyboardKey = Field(
-            ..., description="Keyboard: W=forward, A=left, S=back, D=right, Q=none; two letters: both"
-        ),
+        mouse_key: Annotated[MouseKey, Field(description="Mouse: J=left, K=down, L=right, I=up, U=none")],
+        keyboard_key: Annotated[
+            KeyboardKey, Field(description="Keyboard: W=forward, A=left, S=back, D=right, Q=none")
+        ],
+        also_held: Annotated[
+            tuple[ExtraKey, ...],
+            Field(max_length=2, description="More keys held at the same time, for diagonals"),
+        ] = (),
     ) -> None:
         """Held until changed; acts from the next block on."""
-        self._wishes.held = action(self._mode, mouse_key, keyboard_key)
+        self._wishes.held = action(self._mode, mouse_key, keyboard_key, also_held)
         self._wishes.commanded_s = time.monotonic()
 
     @command("set_starting_image", description="Upload starting frame")

@@ -93,9 +93,7 @@ def test_a_prompt_switch_changes_what_comes_and_nothing_before(model: CausalWan,
 
 @pytest.mark.parametrize("switch", [2, 4, 6], ids=["short history", "just full", "full window"])
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
-def test_the_recache_is_one_pass_over_the_whole_window(
-    model: CausalWan, switch: int, positions: str
-) -> None:
+def test_the_recache_is_one_pass_over_the_whole_window(model: CausalWan, switch: int, positions: str) -> None:
     """Against a plain account of the published rules, which re-encodes all 12 frames and drops what is protected.
 
     The keys that a pass leaves depend on what its frames saw: the sink as it was, and each other. So the
@@ -156,9 +154,7 @@ def recached(
     places = list(range(count)) if relative else list(range(start, total))
     found = []
     for layer, block in enumerate(model.blocks):
-        shift1, scale1, gate1, shift2, scale2, gate2 = (
-            (block.modulation + modulation).unsqueeze(3).unbind(2)  # type: ignore[operator]
-        )
+        shift1, scale1, gate1, shift2, scale2, gate2 = (block.modulation + modulation).unsqueeze(3).unbind(2)
         y = _per_frame(block.norm1(x), scale1 + 1, shift1)  # type: ignore[operator]
         k, v = block.self_attn.keys_values(y)  # type: ignore[union-attr, operator]
         q = rotate(block.self_attn.queries(y), turned(places))  # type: ignore[union-attr, operator]

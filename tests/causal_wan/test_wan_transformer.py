@@ -85,7 +85,9 @@ def test_the_bidirectional_network_is_diffusers_wan(heads: int) -> None:
     latents, text = seeded(1, 16, 7, *SIZE), seeded(1, size.text_len, size.text_dim, seed=1)
     their_sinusoid = reference.condition_embedder.timesteps_proj
     for t in (0.0, 1.0, 20.0, 625.0, 833.3333, 1000.0):
-        reference.condition_embedder.timesteps_proj = their_sinusoid if t < 100 else ExactSinusoid(size.freq_dim)
+        reference.condition_embedder.timesteps_proj = (
+            their_sinusoid if t < 100 else ExactSinusoid(size.freq_dim)
+        )
         with torch.inference_mode():
             theirs = reference(latents, torch.tensor([t]), text, return_dict=False)[0]
             ours = model(latents, torch.full((1, 7), t), model.context(text))
@@ -148,9 +150,7 @@ def attend_relative(model: CausalWan, x: Tensor, stream: StreamConfig) -> Tensor
         return rotary.video(positions, SIZE[0] // 2, SIZE[1] // 2, model.config.head_dim, device=CPU)
 
     for layer, block in enumerate(model.blocks):
-        shift1, scale1, gate1, shift2, scale2, gate2 = (
-            (block.modulation + modulation).unsqueeze(3).unbind(2)  # type: ignore[operator]
-        )
+        shift1, scale1, gate1, shift2, scale2, gate2 = (block.modulation + modulation).unsqueeze(3).unbind(2)
         y = _per_frame(block.norm1(tokens), scale1 + 1, shift1)  # type: ignore[operator]
         q, (k, v) = block.self_attn.queries(y), block.self_attn.keys_values(y)  # type: ignore[union-attr, operator]
         mixed = []
@@ -173,7 +173,9 @@ def attend_relative(model: CausalWan, x: Tensor, stream: StreamConfig) -> Tensor
             block.ffn(_per_frame(block.norm2(tokens), scale2 + 1, shift2)),  # type: ignore[operator]
             gate2,
         )
-    out = model.head(tokens, time_).unflatten(1, (frames, SIZE[0] // 2, SIZE[1] // 2)).unflatten(-1, (2, 2, -1))
+    out = (
+        model.head(tokens, time_).unflatten(1, (frames, SIZE[0] // 2, SIZE[1] // 2)).unflatten(-1, (2, 2, -1))
+    )
     pixels: Tensor = out.permute(0, 6, 1, 2, 4, 3, 5).flatten(5, 6).flatten(3, 4)
     return pixels
 
@@ -197,7 +199,7 @@ def test_without_a_sink_relative_and_absolute_positions_are_the_same() -> None:
     context = a_context(model)
     outputs = []
     for positions in ("relative", "absolute"):
-        stream = StreamConfig(window=6, sink=0, positions=positions)  # type: ignore[arg-type]
+        stream = StreamConfig(window=6, sink=0, positions=positions)
         past = Past(model.config, stream, TOKENS, device=CPU, dtype=torch.float32)
         for start in range(0, 18, 3):
             x = seeded(1, 16, 3, *SIZE, seed=start)

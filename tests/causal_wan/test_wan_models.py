@@ -1,0 +1,290 @@
+"""Both models as their users meet them: through commands, on the tiny profile, from its files to its pictures."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from audience import Audience, watching
+from causal_wan import live
+from PIL import Image
+from sdk import connected
+from server import running
+
+from reactor_runtime.errors import ManifestError, WeightsMissing
+from reactor_runtime.manifest import Manifest
+from reactor_runtime.types import Pixels
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SIZE = {"longlive": (32, 48), "matrix": (32, 48)}
+BLOCKS = (9, 12, 12, 12, 12, 12)
+
+pytestmark = pytest.mark.slow
+
+
+def audience(example: str, **args: Any) -> AbstractAsyncContextManager[Audience]:
+    return watching(EXAMPLES / example, profile="tiny", **{"size": list(SIZE[example]), **args})
+
+
+class Film:
+    """Looks at a stream block by block."""
+
+    def __init__(self, user: Audience) -> None:
+        self.user = user
+        self.blocks: list[list[Pixels]] = []
+
+    async def watch(self, count: int) -> None:
+        for _ in range(count):
+            length = 9 if not self.blocks else 12
+            self.blocks.append([await self.user.look() for _ in range(length)])
+
+
+async def a_film(
+    example: str, told: dict[int, tuple[str, dict[str, Any]]], blocks: int = 5, **args: Any
+) -> list[list[Pixels]]:
+    """Watch a film whose user sends a command while this block is shown. The model is one block ahead then."""
+    async with audience(example, **args) as user:
+        film = Film(user)
+        for block in range(blocks):
+            if block in told:
+                name, arguments = told[block]
+                await user.tell(name, **arguments)
+            await film.watch(1)
+        return film.blocks
+
+
+def same(a: list[Pixels], b: list[Pixels]) -> bool:
+    return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
+    ("longlive", "set_prompt", {"prompt": "a forest in winter"}),
+    ("longlive", "set_seed", {"seed": 7}),
+    ("matrix", "control", {"mouse_key": "L", "keyboard_key": "W"}),
+    ("matrix", "control", {"mouse_key": "U", "keyboard_key": "W", "also_held": ["A"]}),
+]
+
+
+@pytest.mark.parametrize(("example", "name", "arguments"), COMMANDS)
+async def test_a_command_acts_at_the_next_block_and_not_before(
+    example: str, name: str, arguments: dict[str, Any]
+) -> None:
+    plain = await a_film(example, {})
+    told = await a_film(example, {2: (name, arguments)})
+    changed = [not same(a, b) for a, b in zip(plain, told, strict=True)]
+    # Told while block 2 waits to be shown, so block 3 is the first that is made after it.
+    assert changed == [False, False, False, True, True]
+    assert all(same(a, b) for a, b in zip(told, await a_film(example, {2: (name, arguments)}), strict=True))
+
+
+@pytest.mark.parametrize("example", ["longlive", "matrix"])
+async def test_every_picture_of_every_block_is_shown(example: str) -> None:
+    film = await a_film(example, {}, blocks=3)
+    assert [len(block) for block in film] == [9, 12, 12]
+    assert all(picture.shape == (*SIZE[example], 3) for block in film for picture in block)
+    moving = [np.abs(a.astype(int) - b).mean() for a, b in zip(film[1], film[1][1:], strict=False)]
+    assert min(moving) > 0.5
+
+
+MAGENTA = Image.new("RGB", (200, 100), (230, 20, 200))
+
+
+def as_base64(picture: Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return base64.b64encode(buffer.getvalue()).decode()
+
+
+@pytest.mark.parametrize("example", ["longlive", "matrix"])
+async def test_nothing_of_one_user_reaches_the_next_and_reset_starts_over(example: str) -> None:
+    deeds: list[tuple[str, dict[str, Any]]] = (
+        [("set_prompt", {"prompt": "fire"}), ("set_seed", {"seed": 9})]
+        if example == "longlive"
+        else [
+            ("control", {"mouse_key": "L", "keyboard_key": "W"}),
+            ("set_starting_image", {"base64_image": as_base64(MAGENTA), "image_id": "m"}),
+        ]
+    )
+    plain = await a_film(example, {}, blocks=3)
+    async with audience(example) as user:
+        for name, arguments in deeds:
+            await user.tell(name, **arguments)
+        film = Film(user)
+        await film.watch(3)
+        assert not same(film.blocks[2], plain[2])
+        await user.leave()
+
+        user.host.start_session("two")
+        film = Film(user)
+        await film.watch(3)
+        assert all(same(a, b) for a, b in zip(film.blocks, plain, strict=True))
+
+        for name, arguments in deeds:
+            await user.tell(name, **arguments)
+        # What is ready already, then a block of the new prompt or the first of the new world.
+        await user.look(12 + (12 if example == "longlive" else 9))
+        await user.tell("reset")
+        await user.look(12)
+        again = Film(user)
+        await again.watch(3)
+        assert all(same(a, b) for a, b in zip(again.blocks, plain, strict=True))
+
+
+async def test_a_starting_image_begins_another_world() -> None:
+    async with audience("matrix") as user:
+        film = Film(user)
+        await film.watch(1)
+        reply = await user.tell("set_starting_image", base64_image=as_base64(MAGENTA), image_id="magenta")
+        assert reply == {"image_id": "magenta", "width": 200, "height": 100}
+        refused = await user.say("set_starting_image", base64_image="bm90IGEgcGljdHVyZQ==", image_id="x")
+        assert refused.code == "invalid_command"
+        await film.watch(1)
+        world = [await user.look() for _ in range(9)]
+        assert not same(world, film.blocks[0])
+
+
+@pytest.mark.parametrize(
+    ("mode", "mouse", "code"), [("gta_drive", "J", "no_mouse"), ("templerun", "I", "no_such_key")]
+)
+async def test_each_mode_has_its_own_checkpoint_and_keys(mode: str, mouse: str, code: str) -> None:
+    async with audience("matrix", mode=mode) as user:
+        await user.look(9)
+        assert (await user.say("control", mouse_key=mouse, keyboard_key="W")).code == code
+        await user.tell("control", mouse_key="U", keyboard_key="A")
+        await user.look(12)
+
+
+async def test_numbers_are_reported() -> None:
+    reported: list[dict[str, Any]] = []
+    async with audience("longlive") as user:
+        user.metrics = reported.append  # type: ignore[assignment, method-assign]
+        await user.tell("set_prompt", prompt="snow")
+        await user.look(9 + 12 + 12)
+    names = {name for numbers in reported for name in numbers}
+    assert {"dit_s", "vae_s", "block_s", "command_to_frame_s"} <= names
+    assert all(0 < value < 60 for numbers in reported for value in numbers.values())
+
+
+@pytest.mark.parametrize("example", ["longlive", "matrix"])
+def test_overlapping_shows_the_same_pictures(example: str) -> None:
+    """The order of the work is that of CUDA, on this CPU: the next block is denoised before this one is shown."""
+    model = Manifest.read(EXAMPLES / example)
+    loaded = model.construct(model.load_class(), {"profile": "tiny", "size": list(SIZE[example])})
+    pipeline = getattr(loaded, "_pipeline", None) or getattr(loaded, "_game")  # noqa: B009
+    wishes: Any = getattr(loaded, "_wishes")  # noqa: B009
+    films = []
+    for overlap in (False, True):
+        pipeline._overlap = overlap
+        playing = pipeline.play(wishes)
+        films.append([next(playing).pixels.copy() for _ in range(4)])
+        playing.close()
+    for plain, overlapped in zip(*films, strict=True):
+        np.testing.assert_array_equal(plain, overlapped)
+
+
+def test_a_block_ahead_takes_a_command_one_block_later() -> None:
+    """What overlapping costs, and what it is: block 1 is made before block 0 is shown."""
+    made: list[int] = []
+
+    class Vae:
+        device = torch.device("cpu")
+
+        def begin(self) -> None: ...
+
+        def decode(self, latents: Any) -> Any:
+            return latents
+
+    def denoise() -> live.Latents:
+        made.append(len(made))
+        return live.Latents(torch.full((1, 3, 2, 2), float(made[-1])), made[-1] == 0, None)
+
+    for overlap, ahead in ((False, [1, 2, 3]), (True, [2, 3, 4])):
+        made.clear()
+        playing = live.play(denoise, Vae(), overlap=overlap)  # type: ignore[arg-type]
+        counts = []
+        for _ in range(3):
+            next(playing)
+            counts.append(len(made))
+        assert counts == ahead
+
+
+def test_arguments_that_do_not_fit_are_told(tmp_path: Path) -> None:
+    for example in ("longlive", "matrix"):
+        manifest = Manifest.read(EXAMPLES / example)
+        model = manifest.load_class()
+        with pytest.raises(ManifestError, match=r"args\.size"):
+            manifest.construct(model, {"profile": "tiny", "size": [100, 100]})
+        with pytest.raises(ManifestError, match=r"args\.profile"):
+            manifest.weights_for({"profile": "huge"})
+
+
+def test_the_full_profile_asks_for_its_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REACTOR_REGISTRY", str(tmp_path))
+    for example, first in (("longlive", "LongLive"), ("matrix", "Matrix-Game-2_0-base")):
+        manifest = Manifest.read(EXAMPLES / example)
+        assert manifest.weights_for()[0] == first
+        assert manifest.weights_for({"profile": "tiny"}) == ()
+        with pytest.raises(WeightsMissing, match=first):
+            manifest.construct(manifest.load_class(), {"device": "cpu"})
+
+
+@pytest.mark.parametrize("example", ["longlive", "matrix"])
+def test_the_commands_are_listed_without_pytorch(example: str) -> None:
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from reactor_runtime.cli import main\n"
+        f"sys.argv = ['reactor', 'capabilities', {str(EXAMPLES / example)!r}]; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)
+    assert said["manifest"]["weights"]
+
+
+# With a real server and the published client ------------------------------------------------------------
+
+
+@pytest.fixture
+def project(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy as someone has it who has just fetched the repository: without tiny weights."""
+    for folder in ("causal_wan", request.param):
+        ignored = shutil.ignore_patterns("*-tiny", "__pycache__")
+        shutil.copytree(EXAMPLES / folder, tmp_path / folder, ignore=ignored)
+    return tmp_path / str(request.param)
+
+
+def mean_colour(pictures: list[Any]) -> Pixels:
+    return np.asarray(np.stack([picture.rgb for picture in pictures]).mean((0, 1, 2)))
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("project", ["longlive", "matrix"], indirect=True)
+async def test_the_tiny_profile_runs_end_to_end(project: Path) -> None:
+    """`reactor run examples/… --arg profile=tiny`, watched and steered by the published client."""
+    longlive = project.name == "longlive"
+    with running(project, "--arg", "profile=tiny") as server:
+        async with connected(server) as client:
+            await client.frames(10, within_s=60)
+            before = mean_colour(await client.frames(36, within_s=60))
+            if longlive:
+                await client.send_command("set_prompt", {"prompt": "fire"})
+            else:
+                await client.send_command("control", {"mouse_key": "L", "keyboard_key": "W"})
+            await client.frames(36, within_s=60)
+            after = mean_colour(await client.frames(36, within_s=60))
+            assert client.received[-1].rgb.shape == ((64, 96, 3) if longlive else (48, 80, 3))
+            refused = await client.refused("set_seed" if longlive else "control", {"seed": -1})
+            assert "invalid" in str(refused.code)
+            metrics = server.get("/metrics").text
+    assert all(name in metrics for name in ("dit_s", "vae_s", "block_s", "command_to_frame_s"))
+    assert float(np.abs(after.astype(float) - before).max()) > (2 if longlive else 0.5)
