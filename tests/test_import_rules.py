@@ -26,6 +26,7 @@ PURE = [
     "schema",
     "types",
 ]
+PURE += ["check", "digests", "sample_arguments", "script", "session_log"]
 PURE += sorted(f"wire.{path.stem}" for path in (PACKAGE / "wire").glob("*.py") if path.stem != "__init__")
 SERVER = ["server.app", "session", "sessions", "stream", "viewer"]
 
