@@ -16,6 +16,7 @@ from ..progress import Progress
 from ..sessions import Sessions
 from ..types import JsonValue
 from ..webrtc.engines import open_engine
+from ..webrtc.ice import parse_ice_server
 from ..weights import resolve
 from ..weights.supply import Supply
 from .app import create_app
@@ -43,6 +44,7 @@ class Runtime:
         self.sessions = Sessions(self._make_host, self._engine, settings, report)
         self._server: HttpServer | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._probing: asyncio.Task[None] | None = None
 
     @property
     def url(self) -> str:
@@ -56,6 +58,8 @@ class Runtime:
         await server.start()
         self._server = server
         self._loading = asyncio.create_task(self.sessions.load(self._supply.fetch))
+        servers = tuple(parse_ice_server(url) for url in self._settings.ice_servers)
+        self._probing = asyncio.create_task(self._engine.probe(servers))
 
     async def ready(self) -> None:
         """Wait until the model is loaded. Raises ManifestError, ModelDefinitionError or ModelFailed."""
@@ -68,9 +72,10 @@ class Runtime:
 
     async def close(self) -> None:
         """End everything, the model process included. May be called twice."""
-        if self._loading is not None:
-            self._loading.cancel()
-            await asyncio.gather(self._loading, return_exceptions=True)
+        for task in (self._loading, self._probing):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         await self.sessions.close()
         self._supply.close()
         if self._server is not None:

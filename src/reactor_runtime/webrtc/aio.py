@@ -52,6 +52,9 @@ class AiortcEngine:
     def caps(self) -> PeerCaps:
         return CAPS
 
+    async def probe(self, ice_servers: Sequence[IceServer]) -> None:
+        """aiortc gathers within a bound of ours (`aio_private`), so there is nothing to learn."""
+
     def create(
         self,
         events: PeerEvents,

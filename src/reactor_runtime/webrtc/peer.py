@@ -134,6 +134,9 @@ class PeerEngine(Protocol):
     @property
     def caps(self) -> PeerCaps: ...
 
+    async def probe(self, ice_servers: Sequence[IceServer]) -> None:
+        """Learn ahead of the first viewer whether these servers answer. Takes seconds when they do not."""
+
     def create(
         self,
         events: PeerEvents,

@@ -30,6 +30,7 @@ from .offer import Plan, complete_answer, plan_offer
 from .peer import Candidate, IceServer, PeerCaps, PeerEvents, PeerState, TrackMapping
 from .reactor_channels import Channels
 from .reactor_outlet import Outlet
+from .silence import SilentServers, is_from_server
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ START_BITS_PER_S = 4_000_000
 MAX_BITS_PER_S = 20_000_000
 #: No further host candidate for this long means that there are no more.
 QUIET_S = 0.01
+#: How long a STUN or TURN server may take to answer while nobody waits for it.
+PROBE_S = 2.0
 #: How long an encoder may take to appear once a peer is connected.
 BIND_S = 2.0
 
@@ -69,6 +72,7 @@ class ReactorEngine:
         self._factory: rw.PeerConnectionFactory | None = builder.build()
         self._slots = asyncio.Lock()
         self._peers: set[ReactorPeer] = set()
+        self.silent = SilentServers()
         # libwebrtc's threads abort the process when they call into an interpreter that is going away.
         atexit.register(self._let_go)
 
@@ -87,6 +91,36 @@ class ReactorEngine:
     def slots(self) -> asyncio.Lock:
         """Held while a track of the factory has no encoder yet; see Outlet.bind."""
         return self._slots
+
+    async def probe(self, ice_servers: Sequence[IceServer]) -> None:
+        """Learn whether these servers answer, by gathering for nobody, at most PROBE_S."""
+        if not ice_servers:
+            return
+        answered = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def look(candidate: rw.IceCandidate) -> None:
+            if is_from_server(candidate.candidate):
+                loop.call_soon_threadsafe(answered.set)
+
+        observer = rw.PeerConnectionObserver()
+        observer.on_ice_candidate = look
+        self.silent.stayed_silent(ice_servers)
+        pc = self.factory.create_peer_connection(_configuration(ice_servers), observer)
+        channel = pc.create_data_channel("probe")
+        try:
+            await pc.set_local_description(await pc.create_offer())
+            async with asyncio.timeout(PROBE_S):
+                await answered.wait()
+            self.silent.answered(ice_servers)
+        except TimeoutError:
+            log.warning("no STUN or TURN server answered; only addresses of this machine are offered")
+        finally:
+            observer.on_ice_candidate = None
+            held: list[object] = [channel, pc]
+            del channel, pc
+            # Letting go waits for libwebrtc's threads, which may wait for the GIL: see above.
+            await asyncio.to_thread(held.clear)
 
     def create(
         self,
@@ -113,6 +147,13 @@ class ReactorEngine:
         for peer in list(self._peers):
             peer.let_go()
         self._factory = None
+
+
+def _configuration(servers: Sequence[IceServer]) -> rw.RtcConfiguration:
+    return rw.RtcConfiguration(
+        ice_servers=[rw.IceServer(list(s.urls), s.username, s.password) for s in servers],
+        bundle_policy=rw.BundlePolicy.MaxBundle,
+    )
 
 
 class ReactorPeer:
@@ -214,15 +255,8 @@ class ReactorPeer:
         observer.on_ice_gathering_change = lambda state: self._post(self._gathering, str(state))
         observer.on_data_channel = self._channels.take
         observer.on_track = self._remote_track
-        config = rw.RtcConfiguration(
-            ice_servers=[
-                rw.IceServer(list(server.urls), server.username, server.password)
-                for server in self._ice_servers
-            ],
-            bundle_policy=rw.BundlePolicy.MaxBundle,
-        )
         try:
-            pc = factory.create_peer_connection(config, observer)
+            pc = factory.create_peer_connection(_configuration(self._ice_servers), observer)
         except (RuntimeError, ValueError) as error:
             raise PeerFailed(f"the WebRTC engine made no connection: {error}") from error
         self._observer, self._pc = observer, pc
@@ -253,16 +287,20 @@ class ReactorPeer:
     async def _gather(self) -> None:
         """Wait for our candidates. Host ones come within milliseconds, an unreachable STUN server never ends.
 
-        Without servers the end of gathering is not waited for either: libwebrtc reports it after it has
-        tried TCP, 0.1 s later.
+        It is waited for once; after that its silence is remembered. Without servers the end of gathering is
+        not waited for either: libwebrtc reports it after it has tried TCP, 0.1 s later.
         """
+        silent = self._engine.silent
+        patient = silent.worth_waiting_for(self._ice_servers)
         give_up = self._loop.time() + limits.GATHER_S
         while not self._gathered.is_set() and (left := give_up - self._loop.time()) > 0:
             known = len(self._local_candidates)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._gathered.wait(), min(left, QUIET_S))
-            if not self._ice_servers and known and known == len(self._local_candidates):
+            if not patient and known and known == len(self._local_candidates):
                 return
+        if not any(map(is_from_server, self._local_candidates)):
+            silent.stayed_silent(self._ice_servers)
 
     async def add_candidate(self, candidate: Candidate) -> None:
         if self._closed or not usable(candidate.candidate):
@@ -287,6 +325,8 @@ class ReactorPeer:
     def _local_candidate(self, candidate: str) -> None:
         if candidate and " tcp " not in candidate and candidate not in self._local_candidates:
             self._local_candidates.append(candidate)
+            if is_from_server(candidate):
+                self._engine.silent.answered(self._ice_servers)
 
     def _gathering(self, state: str) -> None:
         if state == str(rw.IceGatheringState.Complete):
