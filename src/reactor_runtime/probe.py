@@ -39,7 +39,6 @@ _AFTER: Final = 3
 _RATE_S: Final = 3.0
 _RATE_FRAMES: Final = 90
 _RATE_WARM: Final = 4
-_WITHIN_S: Final = 60.0
 
 
 class Plan(BaseModel):
@@ -131,9 +130,7 @@ class _Probe:
     async def _a(self) -> None:
         """The first user: says everything there is to say, one command a frame."""
         places = [(1, 1) if self._plan.speak_first else (2 + n, 0) for n in range(len(self._commands))]
-        rendered = await self._perform(
-            self._cues(places, variant=0), 2 + len(self._commands) + _AFTER, seed=1
-        )
+        rendered = await self._perform(self._cues(places, variant=0), seed=1)
         if self._found.first_frame_s is None:
             self._found.first_frame_s = rendered.first_frame_s
         self._weigh()
@@ -143,11 +140,7 @@ class _Probe:
         places = [
             (1, 1) if self._plan.speak_first else (1 + _SILENT + n, 0) for n in range(len(self._commands))
         ]
-        digests = self._found.frames
-
-        await self._perform(
-            self._cues(places, variant=1), _SILENT + len(self._commands) + _AFTER, seed=2, keep=digests
-        )
+        await self._perform(self._cues(places, variant=1), seed=2, at_least=_SILENT, keep=self._found.frames)
         self._weigh()
 
     async def _invalid(self) -> None:
@@ -158,7 +151,7 @@ class _Probe:
             for wrong in sample_arguments.invalid(each.parameters)
         ]
         if calls and not self._plan.speak_first:
-            await self._perform(cues_of(calls), 4, seed=1, expected=False)
+            await self._perform(cues_of(calls), seed=1, expected=False)
 
     def _cues(self, places: list[tuple[int, int]], *, variant: int) -> list[Cue]:
         return cues_of(
@@ -169,18 +162,30 @@ class _Probe:
     async def _perform(
         self,
         cues: list[Cue],
-        frames: int,
         *,
         seed: int,
+        at_least: int = 0,
         keep: list[str] | None = None,
         expected: bool = True,
     ) -> Rendered:
-        def show(frame: EmittedFrame) -> None:
+        """Run a session until a few frames after its last command, however long the model's blocks are."""
+        shown = 0
+
+        def last() -> int | None:
+            """The same frame each time, because a command's place is."""
+            answered = self._stage.outcomes
+            if len(answered) < len(cues):
+                return None
+            return max([at_least, *(each.frame_id for each in answered)]) + _AFTER
+
+        def show(frame: EmittedFrame) -> bool:
+            nonlocal shown
+            shown = frame.frame_id
             if keep is not None:
                 keep.append(digest_of(frame.pixels))
+            return (end := last()) is not None and shown >= end
 
-        take = Take(Path(), frames=frames, seed=seed, cues=cues, stall_s=self._plan.stall_s)
-        made = f"after frame {frames}"
+        take = Take(Path(), seed=seed, cues=cues, stall_s=self._plan.stall_s)
         began_s = time.monotonic()
         try:
             rendered = await perform(self._host, self._stage, take, show)
@@ -192,7 +197,10 @@ class _Probe:
             raise _Halted from None
         finally:
             self._answer(cues, expected)
+        made = f"after frame {shown}"
         self._judge_end(made)
+        if keep is not None and (end := last()) is not None:
+            del keep[end:]
         self._found.stops.append(
             Stop(moment=made, seconds=max(0.0, time.monotonic() - began_s - rendered.seconds))
         )
@@ -233,18 +241,15 @@ class _Probe:
         times: list[float] = []
         busy = _Processors()
 
-        def show(frame: EmittedFrame) -> None:
+        def show(frame: EmittedFrame) -> bool:
             times.append(time.monotonic())
             if len(times) == _RATE_WARM:
                 busy.begin()
-            if len(times) > _RATE_WARM and times[-1] - times[_RATE_WARM - 1] > _RATE_S:
-                raise _Enough
+            return len(times) > _RATE_WARM and times[-1] - times[_RATE_WARM - 1] > _RATE_S
 
         take = Take(Path(), frames=_RATE_FRAMES + _RATE_WARM, seed=1, cues=cues, stall_s=self._plan.stall_s)
         try:
             await perform(self._host, self._stage, take, show)
-        except _Enough:
-            pass
         except ModelHung as error:
             self._fail(error)
         self._judge_end("in full run")
@@ -292,10 +297,6 @@ _MOMENTS: Final = (
     ("in full run", 5, True),
     ("while nobody watches", 2, False),
 )
-
-
-class _Enough(Exception):
-    """The rate is known."""
 
 
 class _Processors:

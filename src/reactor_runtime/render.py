@@ -69,8 +69,9 @@ class Rendered:
         return [outcome for outcome in self.outcomes if not outcome.accepted]
 
 
-#: Who is shown each frame of a render, on the event loop. The pixels are valid during the call.
-Viewfinder = Callable[[EmittedFrame], None]
+#: Who is shown each frame of a render, on the event loop; true: that was the last one that is wanted. The
+#: pixels are valid during the call.
+Viewfinder = Callable[[EmittedFrame], bool | None]
 
 
 async def render(
@@ -117,10 +118,10 @@ async def perform(host: InlineHost, stage: Stage, take: Take, show: Viewfinder) 
                 rendered.frames += 1
                 rendered.size = (frame.pixels.shape[0], frame.pixels.shape[1])
                 digest.update(digest_of(frame.pixels).encode())
-                show(frame)
+                enough = show(frame)
             finally:
                 frame.release()
-            if rendered.frames == take.frames:
+            if enough or rendered.frames == take.frames:
                 break
         else:
             rendered.ended = True
