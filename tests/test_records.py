@@ -36,7 +36,9 @@ INFO = ModelInfo(
 FILE = UploadedFile("u1", "../cat.png", "image/png", bytes(range(256)))
 
 FOR_THE_MODEL: list[records.ToModel] = [
-    records.Load("/models/a/manifest.json", {"size": [480, 640], "é": None}, 30.0, {"LongLive": "/cache/LongLive"}),
+    records.Load(
+        "/models/a/manifest.json", {"size": [480, 640], "é": None}, 30.0, {"LongLive": "/cache/LongLive"}
+    ),
     records.Weights("VAE", "/cache/VAE", None),
     records.Weights("VAE", "", records.Failure("weights_missing", "no VAE anywhere")),
     records.Start("s"),
