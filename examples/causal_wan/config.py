@@ -135,7 +135,7 @@ _MODES: dict[Mode, tuple[int, int, tuple[int, ...], int]] = {
     "templerun": (7, 0, (1000, 750, 500, 250), 6),
 }
 
-_TINY_WAN = WanConfig(width=48, ffn=96, heads=2, layers=2, freq_dim=16, text_dim=32, text_len=64)
+_TINY_WAN = WanConfig(width=64, ffn=128, heads=2, layers=2, freq_dim=16, text_dim=32, text_len=64)
 _TINY_VAE = VaeConfig(base_dim=4)
 _TINY_TEXT = TextConfig(vocabulary=512, width=32, ffn=48, heads=2, head_dim=16, layers=2, buckets=8)
 _TINY_VISION = VisionConfig(width=40, ffn=64, heads=2, layers=3, picture=28)

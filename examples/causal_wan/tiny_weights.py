@@ -20,16 +20,19 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from torch import Tensor, nn
 
 from . import config, names, text, vae, vision
-from .config import Mode, TextConfig, VaeConfig, VisionConfig, WanConfig
+from .config import PATCH, Mode, TextConfig, VaeConfig, VisionConfig, WanConfig
 from .transformer import CausalWan
 
 LORA_RANK = 4
-#: Random layers with more or less say than the others, so that commands can be seen and pictures are not all
-#: black and white.
+#: Layers with more or less say than the others, so that commands can be seen and pictures are not all noise.
 _GAINS = {
-    "cross_attn.o.weight": 20.0,
-    "proj_keyboard.weight": 20.0,
-    "proj_mouse.weight": 20.0,
+    "time_embedding.2.weight": 0.1,
+    "time_embedding.2.bias": 0.0,
+    "self_attn.o.weight": 0.1,
+    "ffn.2.weight": 0.2,
+    "cross_attn.o.weight": 4.0,
+    "proj_keyboard.weight": 4.0,
+    "proj_mouse.weight": 4.0,
     "decoder.conv_out.weight": 0.4,
 }
 
@@ -92,10 +95,24 @@ def write_matrix(folder: Path) -> None:
 
 
 def transformer(size: WanConfig, *, seed: int) -> dict[str, Tensor]:
-    """Return the tensors of CausalWan under its own, published keys, without "model."."""
+    """Return the tensors of CausalWan under its own, published keys, without "model.".
+
+    Random but for one thing: what the first layer takes in, the last gives out again. So the velocity is
+    about the noise, which then cancels as in a network that has learnt, and what is left follows the context.
+    """
     with torch.device("meta"):
         wan = CausalWan(size)
-    return _random(wan, str, seed)
+    tensors = _random(wan, str, seed)
+    inside = size.out_channels * PATCH * PATCH
+    through = torch.linalg.qr(torch.randn(size.width, inside, generator=torch.Generator().manual_seed(seed)))[
+        0
+    ]
+    # In: channel, row, column. Out: row, column, channel.
+    into = through.unflatten(1, (size.out_channels, 1, PATCH, PATCH))
+    tensors["patch_embedding.weight"] *= 0.1
+    tensors["patch_embedding.weight"][:, : size.out_channels] = into
+    tensors["head.head.weight"] = into[:, :, 0].permute(2, 3, 1, 0).flatten(0, 2).contiguous()
+    return tensors
 
 
 def lora(base: dict[str, Tensor], *, seed: int) -> dict[str, Tensor]:
@@ -171,8 +188,11 @@ def _random(module: nn.Module, original: Callable[[str], str], seed: int) -> dic
                 tensor = noise * prod(target.shape[1:]) ** -0.5
         else:
             tensor = noise * prod(target.shape[1:]) ** -0.5
+        if target.ndim > 3 and target.shape[-1] == 3 and name.startswith("decoder"):
+            # Neighbours alike, so that pictures are soft and survive a video codec.
+            tensor = tensor.mean((-2, -1), keepdim=True).expand(target.shape) * 3
         gain = next((gain for ending, gain in _GAINS.items() if name.endswith(ending)), 1.0)
-        tensors[original(name)] = tensor * gain
+        tensors[original(name)] = (tensor * gain).contiguous()
     return tensors
 
 

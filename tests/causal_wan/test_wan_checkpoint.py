@@ -139,7 +139,7 @@ LORA_KEY = "base_model.model.blocks.0.ffn.0.lora_A.weight"
 MISTAKES: list[tuple[str, Callable[[dict[str, Any]], Any], str, str]] = [
     ("base", drop("model.head.modulation"), "1 missing", "head.modulation"),
     ("base", add("model.blocks.2.modulation"), "1 unknown", "blocks.2.modulation"),
-    ("base", reshape("model.head.head.weight"), "1 of another shape", "is (3, 5) and should be (64, 48)"),
+    ("base", reshape("model.head.head.weight"), "1 of another shape", "is (3, 5) and should be (64, 64)"),
     ("base", lambda held: {"state_dict": held}, 'no "generator"', "version 1"),
     ("base", lambda held: {"generator": {"x": torch.zeros(1)}}, '"model."', "x"),
     ("base", lambda held: torch.zeros(3), "holds a Tensor", "dict"),

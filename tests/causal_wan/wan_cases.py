@@ -33,6 +33,8 @@ def network(size: WanConfig, *, seed: int = 0) -> CausalWan:
                 parameter.copy_(1 + 0.2 * noise)
             else:
                 parameter.copy_(noise * (parameter.shape[-1] ** -0.5 if parameter.ndim > 1 else 0.1))
+        # Outputs stay within about 2, where the bounds of these tests are a dozen steps of float32.
+        model.head.head.weight.mul_(0.4)
     return model.requires_grad_(False).eval()
 
 
