@@ -31,6 +31,8 @@ check: setup ## Lint and type-check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tools
+	for example in testcard stylize offline; do \
+	  MYPYPATH=src:examples/$$example $(BIN)/mypy --explicit-package-bases examples/$$example || exit 1; done
 	$(BIN)/mypy $(TEMPLATE)/model.py
 	MYPYPATH=$(TEMPLATE) $(BIN)/mypy $(TEMPLATE)/tests/test_model.py
 
