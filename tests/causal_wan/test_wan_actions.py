@@ -166,7 +166,7 @@ def test_the_streamed_action_module_is_its_arithmetic_with_a_mask(mode: Mode, po
     torch.manual_seed(0)
     module = ActionModule(settings, 24).requires_grad_(False)
     for parameter in module.parameters():
-        parameter.normal_(0, parameter.shape[-1] ** -0.5)
+        parameter.normal_(0, 0.7 * parameter.shape[-1] ** -0.5)
     frames, places = 15, 4
     x = seeded(frames, places, 24)
     keyboard = seeded(frames, 12, settings.keyboard_dim, seed=1)
