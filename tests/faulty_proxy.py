@@ -50,6 +50,7 @@ class FaultyProxy:
         #: How many bits `flip_at` may still flip.
         self.flips_left = 1_000_000
         self._stalled = asyncio.Event()
+        self._sides: list[asyncio.StreamWriter] = []
 
     def always(self, fault: Fault) -> None:
         self.faults = lambda number: fault
@@ -76,9 +77,15 @@ class FaultyProxy:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        # A closed side whose peer never reads would wait for that for ever, past the end of this loop.
+        for side in self._sides:
+            side.transport.abort()
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self._sides.append(writer)
         fault = self.faults(self.connections)
         upstream: asyncio.StreamWriter | None = None
         tasks: list[asyncio.Task[None]] = []
@@ -89,6 +96,7 @@ class FaultyProxy:
                 await self._answer(fault, reader, writer)
                 return
             down, upstream = await asyncio.open_connection("127.0.0.1", self._target)
+            self._sides.append(upstream)
             spoiling = asyncio.Event()
             if not fault.only:
                 spoiling.set()

@@ -154,7 +154,7 @@ async def test_no_task_and_no_object_of_a_session_outlives_it(tmp_path: Path, en
             coroutines: list[Any] = [task.get_coro() for task in asyncio.all_tasks()]
             tasks = Counter(coroutine.__qualname__ for coroutine in coroutines)
             kinds = (Session, Viewer, VideoStream)
-            objects = Counter(type(o).__name__ for o in gc.get_objects() if isinstance(o, kinds))
+            objects = Counter(type(o).__name__ for o in gc.get_objects() if type(o) in kinds)
             peers = Counter(peer=len(runtime._engine._peers))  # type: ignore[attr-defined]
             return tasks + objects + peers
 

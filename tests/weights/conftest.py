@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from faulty_proxy import FaultyProxy
 
+from reactor_runtime.weights import resolve
 from reactor_runtime.weights.cache import Cache
 from reactor_runtime.weights.patience import Patience
 from reactor_runtime.weights.publish import push
@@ -30,6 +31,13 @@ HASTY = Patience(connect_s=1, stall_s=0.5, give_up_s=1, backoff_first_s=0.01, ba
 
 def times(per_change: int, full: int) -> int:
     return full if FULL else per_change
+
+
+@pytest.fixture(autouse=True)
+def knows_no_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests of this process may have loaded a model, whose folder and weights are then remembered."""
+    monkeypatch.setattr(resolve, "folder", None)
+    monkeypatch.setattr(resolve, "_source", None)
 
 
 @pytest.fixture(autouse=True)

@@ -93,7 +93,8 @@ def test_a_stopped_download_goes_on_where_it_stopped(
     pulled = registry().pull("LongLive")
     assert same_content(source, pulled.path)
     assert pulled.received_bytes <= TOTAL * 0.75
-    assert proxy.forwarded <= TOTAL * 1.05
+    # What was on its way to each connection when it was stopped is sent again; here that is more than 5 %.
+    assert proxy.forwarded <= TOTAL + limits.WEIGHTS_CONNECTIONS * 256 * 1024
     assert not leftovers(tmp_path / "cache")
 
 
