@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 import socket
@@ -35,7 +36,8 @@ def times(per_change: int, full: int) -> int:
 
 @pytest.fixture(autouse=True)
 def knows_no_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other tests of this process may have loaded a model, whose folder and weights are then remembered."""
+    """Other tests of this process may have loaded a model, whose folder, weights and registry are remembered."""
+    resolve.release()
     monkeypatch.setattr(resolve, "folder", None)
     monkeypatch.setattr(resolve, "_source", None)
 
@@ -49,6 +51,8 @@ def leaves_nothing_behind(tmp_path: Path) -> Iterator[None]:
     yield
     deadline_s = time.monotonic() + 5
     while (left := _left(tmp_path)) and time.monotonic() < deadline_s:
+        # A failed read lives in the traceback of its error until that cycle is collected.
+        gc.collect()
         time.sleep(0.01)
     if left:
         pytest.fail("left over: " + ", ".join(left))

@@ -24,8 +24,6 @@ from .conftest import publish, same_content, write_files
 @pytest.fixture(autouse=True)
 def a_folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(resolve, "folder", None)
-    monkeypatch.setattr(resolve, "_source", None)
     monkeypatch.setenv("REACTOR_REGISTRY", str(tmp_path / "registry"))
     monkeypatch.setenv("REACTOR_CACHE", str(tmp_path / "cache"))
     yield
