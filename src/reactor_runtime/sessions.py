@@ -89,6 +89,7 @@ class Sessions:
             self._spawn(self.recordings.tend())
         try:
             await prepare(self._preparing)
+            self._detail = "loading the model"
             await self._load()
         except ReactorError:
             self._fire(Event.INITIALIZATION_FAIL)
@@ -100,7 +101,6 @@ class Sessions:
         self._report(progress)
 
     async def _load(self) -> None:
-        self._detail = self._detail if self._budget.total else "loading the model"
         host = self._host = self._make_host(_Events(self))
         info = await host.load()
         self._info = info
