@@ -1,0 +1,111 @@
+"""Write what is shipped: the averaged weights as half-precision safetensors, and the network as ONNX.
+
+    cd examples/drive
+    python -m training.export --checkpoint runs/drive/checkpoint.pt --out weights/drive
+
+The ONNX file keeps its weights in half precision as well and widens them when it is loaded: half the size, and
+the arithmetic of play stays float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper, numpy_helper
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from training.game import HEIGHT, WIDTH
+from training.network import CONDITION, CONTEXT, Drive
+
+WEIGHTS, GRAPH = "drive.safetensors", "drive.onnx"
+
+
+class _Clamped(nn.Module):
+    """The network as it is played: its picture within 0..1."""
+
+    def __init__(self, network: Drive) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, pictures: Tensor, condition: Tensor) -> Tensor:
+        return self.network(pictures, condition)[0].clamp(0, 1)
+
+
+def load(path: Path) -> Drive:
+    """Return the network with the weights of a `drive.safetensors`."""
+    network = Drive()
+    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return network.eval()
+
+
+def export(network: Drive, out: Path, about: dict[str, str]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    halves = {name: value.half().contiguous() for name, value in network.state_dict().items()}
+    save_file(halves, out / WEIGHTS, metadata=about)
+    # What is exported is what was rounded.
+    program = torch.onnx.export(
+        _Clamped(load(out / WEIGHTS)),
+        (torch.rand(1, len(CONTEXT), 3, HEIGHT, WIDTH), torch.zeros(1, CONDITION)),
+        input_names=["pictures", "condition"],
+        output_names=["picture"],
+        dynamo=True,
+        opset_version=20,
+    )
+    assert program is not None
+    onnx.save(_with_half_weights(program.model_proto, about), out / GRAPH)
+
+
+def _with_half_weights(model: onnx.ModelProto, about: dict[str, str]) -> onnx.ModelProto:
+    graph = model.graph
+    kept, widened = [], []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        if values.dtype != np.float32 or values.size < 64:
+            kept.append(tensor)
+            continue
+        half = values.astype(np.float16)
+        if not np.array_equal(half.astype(np.float32), values):
+            kept.append(tensor)  # a constant of the graph, not one of the rounded weights
+            continue
+        name = f"{tensor.name}.half"
+        kept.append(numpy_helper.from_array(half, name))
+        widened.append(helper.make_node("Cast", [name], [tensor.name], to=onnx.TensorProto.FLOAT))
+    nodes = list(graph.node)
+    del graph.initializer[:], graph.node[:]
+    graph.initializer.extend(kept)
+    graph.node.extend(widened + nodes)
+    for node in graph.node:
+        node.doc_string = ""
+        del node.metadata_props[:]
+    del graph.value_info[:]
+    helper.set_model_props(model, about)
+    onnx.checker.check_model(model)
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--commit", default="", help="of the code that trained it, to be written into both files")
+    options = parser.parse_args()
+    state = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
+    network = Drive()
+    network.load_state_dict(state["average"])
+    about = {
+        "iterations": str(state["iteration"]),
+        "training_seconds": str(round(state["seconds"])),
+        "recipe": str(state["recipe"]),
+        "commit": options.commit,
+    }
+    export(network, options.out, about)
+    for name in (WEIGHTS, GRAPH):
+        print(f"{options.out / name}: {(options.out / name).stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    main()

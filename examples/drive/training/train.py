@@ -1,0 +1,232 @@
+"""Train the network on endless play.
+
+    cd examples/drive
+    python -m training.train --out runs/drive                       # two CPU cores, under 90 minutes
+    python -m training.train --out runs/drive --device cuda --games 256 --workers 12
+
+The games run on while the network learns. It predicts each next frame from its own earlier predictions, which drift
+away from the game's until they are replaced by the real ones after a random number of frames: so it learns from the
+first minute to go on from pictures that are its own, at the price of one step per frame.
+
+Interrupted, the same command goes on from the last checkpoint (with fresh games).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.nn import functional
+from training.history import Pictures, Told
+from training.network import Drive
+from training.plays import Moment, playing
+from training.sheet import write_sheet
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What the result depends on."""
+
+    iterations: int = 10_000
+    games: int = 32
+    seed: int = 1
+    learning_rate: float = 1e-3
+    warm_up: int = 200
+    #: For this share of the training the network only sees real pictures; then runs of its own predictions get
+    #: longer, up to this many frames.
+    sheltered: float = 0.12
+    longest_run: int = 64
+    l1: float = 0.1
+    edges: float = 0.1
+    #: per pixel of error in the flow
+    flow: float = 0.01
+    average: float = 0.999
+
+
+def loss_of(
+    predicted: Tensor, flow: Tensor, real: Tensor, motion: Tensor, counts: Tensor, recipe: Recipe
+) -> tuple[Tensor, Tensor]:
+    """Return what is minimised, and the plain squared error. `counts`: (B,), 0 where there is nothing to learn."""
+    weights = counts[:, None, None, None] / counts.sum().clamp(min=1)
+    off = (predicted - real) * weights.sqrt()
+    size = real[0].numel()
+    squared = off.square().sum() / size
+    off = (predicted - real) * weights
+    # Errors of the differences between neighbours: a blurred edge costs more than a shade too light.
+    edges = (off.diff(dim=-1).abs().sum() + off.diff(dim=-2).abs().sum()) / size
+    # Where things move is known here, and an image's gradient alone does not lead there from afar.
+    known = motion[:, 2:] * weights
+    astray = ((flow - motion[:, :2]).abs() * known).sum() / flow[0].numel()
+    loss = squared + recipe.l1 * off.abs().sum() / size + recipe.edges * edges + recipe.flow * astray
+    return loss, squared.detach()
+
+
+class Training:
+    def __init__(self, recipe: Recipe, out: Path, device: torch.device, *, compiled: bool) -> None:
+        torch.manual_seed(recipe.seed)
+        self._recipe, self._out, self._device = recipe, out, device
+        self._random = np.random.default_rng(recipe.seed)
+        self.network = Drive().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = Drive().to(device)
+        self.average.load_state_dict(self.network.state_dict())
+        self.average.requires_grad_(False)
+        self._predict = torch.compile(self.network) if compiled else self.network
+        self._optimizer = torch.optim.AdamW(self.network.parameters(), recipe.learning_rate, weight_decay=0.01)
+        self.iteration = 0
+        self.seconds = 0.0
+        self._checkpoint = out / "checkpoint.pt"
+        if self._checkpoint.exists():
+            self._load()
+
+    def begin(self, moment: Moment) -> None:
+        """Fill the histories from the first frame of the games."""
+        frames = self._pictures(moment)
+        self._real, self._own = Pictures(frames), Pictures(frames)
+        self._told = Told(len(frames), self._device)
+        self._left = torch.zeros(len(frames), dtype=torch.long)
+
+    def step(self, moment: Moment) -> float:
+        """Learn from one frame of every game; return the mean squared error."""
+        frames, begun = self._pictures(moment), self._tensor(moment.begun)
+        self._told.add(self._tensor(moment.actions), self._tensor(moment.course), begun)
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate()
+        with torch.autocast(self._device.type, torch.bfloat16):
+            predicted, flow = self._predict(self._own.context(), self._told.condition())
+        motion = self._tensor(moment.motion).float()
+        loss, squared = loss_of(predicted, flow, frames, motion, (~begun).float(), self._recipe)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        self._optimizer.step()
+        self._follow()
+
+        self._real.add(frames)
+        self._own.add(predicted.detach().clamp(0, 1))
+        self._real.begin(begun, frames)
+        self._own.begin(begun, frames)
+        self._left -= 1
+        due = self._left < 0
+        self._own.put(due.to(self._device), self._real)
+        self._left[due] = self._runs(int(due.sum()))
+        self.iteration += 1
+        return float(squared)
+
+    def _runs(self, count: int) -> Tensor:
+        """How many frames to go on from own predictions: often few, sometimes many, and more as it gets better."""
+        recipe = self._recipe
+        grown = (self._progress() - recipe.sheltered) / (1 - recipe.sheltered)
+        if grown < 0:
+            return torch.zeros(count, dtype=torch.long)
+        longest = 2 * (recipe.longest_run / 2) ** grown
+        runs = np.floor(longest ** self._random.random(count)).astype(np.int64)
+        return torch.from_numpy(np.where(self._random.random(count) < 0.25, 0, runs))
+
+    def _progress(self) -> float:
+        return min(1.0, self.iteration / self._recipe.iterations)
+
+    def _rate(self) -> float:
+        warm = min(1.0, (self.iteration + 1) / self._recipe.warm_up)
+        return self._recipe.learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self._progress())))
+
+    def _follow(self) -> None:
+        keep = min(self._recipe.average, (1 + self.iteration) / (10 + self.iteration))
+        torch._foreach_lerp_(
+            list(self.average.parameters()), [p.detach() for p in self.network.parameters()], 1 - keep
+        )
+
+    def _pictures(self, moment: Moment) -> Tensor:
+        return self._tensor(moment.frames).float() / 255
+
+    def _tensor(self, values: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(self._device)
+
+    # Files -------------------------------------------------------------------------------------------
+
+    def save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self._optimizer.state_dict(),
+            "iteration": self.iteration,
+            "seconds": self.seconds,
+            "recipe": asdict(self._recipe),
+        }
+        half_written = self._checkpoint.with_suffix(".new")
+        torch.save(state, half_written)
+        half_written.replace(self._checkpoint)
+
+    def _load(self) -> None:
+        state = torch.load(self._checkpoint, map_location=self._device, weights_only=True)
+        if state["recipe"] != asdict(self._recipe):
+            raise SystemExit(
+                f"{self._checkpoint} was trained as {state['recipe']}, not as {asdict(self._recipe)}: "
+                "give the same options, or another --out"
+            )
+        self.network.load_state_dict(state["network"])
+        self.average.load_state_dict(state["average"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.iteration, self.seconds = state["iteration"], state["seconds"]
+
+
+def train(recipe: Recipe, out: Path, device: torch.device, *, workers: int, compiled: bool) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    training = Training(recipe, out, device, compiled=compiled)
+    # After an interruption other games are played, not the first ones again.
+    seed = recipe.seed * 1_000_003 + training.iteration
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with playing(seed, recipe.games, workers) as moments, Progress(*columns) as progress:
+        task = progress.add_task("training", total=recipe.iterations, completed=training.iteration)
+        training.begin(next(moments))
+        errors: list[float] = []
+        started = time.monotonic() - training.seconds
+        while training.iteration < recipe.iterations:
+            errors.append(training.step(next(moments)))
+            training.seconds = time.monotonic() - started
+            if training.iteration % 100 == 0:
+                decibels = -10 * math.log10(float(np.mean(errors)))
+                errors.clear()
+                progress.update(task, completed=training.iteration, description=f"{decibels:.2f} dB")
+                line = {"iteration": training.iteration, "seconds": training.seconds, "psnr_db": decibels}
+                with (out / "log.jsonl").open("a") as log:
+                    log.write(json.dumps(line) + "\n")
+            if training.iteration % 500 == 0 or training.iteration == recipe.iterations:
+                training.save()
+            if training.iteration % 1000 == 0 or training.iteration == recipe.iterations:
+                write_sheet(training.average, out / f"samples-{training.iteration:06}.png")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    default = Recipe()
+    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, the log and samples")
+    parser.add_argument("--iterations", type=int, default=default.iterations)
+    parser.add_argument("--games", type=int, default=default.games, help="how many are played at once: the batch")
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--workers", type=int, default=0, help="processes that draw games; 0: this one does")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--compile", action="store_true", help="with torch.compile: faster by a third, needs g++")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    recipe = Recipe(iterations=options.iterations, games=options.games, seed=options.seed)
+    train(
+        recipe, options.out, torch.device(options.device), workers=options.workers, compiled=options.compile
+    )
+
+
+if __name__ == "__main__":
+    main()
