@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from faulty_models import source_of
 from headless_models import LOOP, MIRROR, WAITER, steps
+from heap_room import room_in_every_arena
 from host_events import write_manifest, write_model
 
 from reactor_runtime import CommandError
@@ -129,7 +130,10 @@ def test_a_leak_between_users_is_found_with_the_attribute_that_keeps_it(tmp_path
 
 
 @pytest.mark.slow
-def test_memory_that_grows_with_each_session_is_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("had_room", [False, True])
+def test_memory_that_grows_with_each_session_is_found(tmp_path: Path, had_room: bool) -> None:
+    if had_room:
+        room_in_every_arena()
     with (
         loaded(write_model(tmp_path, source_of("leaks host memory"))) as model,
         pytest.raises(AssertionError, match="the process grows by"),

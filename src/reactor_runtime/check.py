@@ -79,6 +79,9 @@ class Measurements(BaseModel):
     """What A left behind, see `fingerprint`."""
     answers: list[Answer] = Field(default_factory=list)
     host_bytes: list[int] = Field(default_factory=list)
+    """Resident after each session."""
+    allocated_bytes: list[int] = Field(default_factory=list)
+    """What malloc has handed out then; empty where it does not tell."""
     gpu_bytes: list[int] = Field(default_factory=list)
     """After each session; empty without a GPU."""
     stops: list[Stop] = Field(default_factory=list)
@@ -104,8 +107,13 @@ def judge(evidence: Evidence) -> list[Finding]:
         _answers_commands(shared.answers),
         _is_repeatable(evidence),
         _keeps_users_apart(evidence),
-        _memory("host memory", shared.host_bytes, _HOST_HINT, "the sessions did not get that far"),
-        _memory("GPU memory", shared.gpu_bytes, _GPU_HINT, "no CUDA device is in use"),
+        _memory(
+            "host memory",
+            (shared.host_bytes, shared.allocated_bytes),
+            _HOST_HINT,
+            "the sessions did not get that far",
+        ),
+        _memory("GPU memory", (shared.gpu_bytes,), _GPU_HINT, "no CUDA device is in use"),
         _stops(shared.stops, evidence.stop_s),
         _is_fast_enough(shared),
         _starts(shared.first_frame_s),
@@ -191,18 +199,27 @@ def _difference(a: Sequence[str], b: Sequence[str]) -> int | None:
     return None if len(a) == len(b) else min(len(a), len(b)) + 1
 
 
-def _memory(name: str, after: Sequence[int], hint: str, why_not: str) -> Finding:
-    settled = after[WARM_SESSIONS:]
-    if len(settled) < 3:
+def _memory(name: str, counts: Sequence[Sequence[int]], hint: str, why_not: str) -> Finding:
+    """`counts`: of the same memory, each after each session; the first is the one that is told."""
+    after = counts[0]
+    if len(after) < WARM_SESSIONS + 3:
         return Finding(name, Verdict.UNKNOWN, why_not)
-    growth = growth_per_session(settled)
+    growth = growth_per_session(*counts)
     if growth < LEAK_BYTES:
         return Finding(name, Verdict.PASSED, f"flat over {len(after)} sessions, at {after[-1] / MIB:.0f} MiB")
     words = f"grows by {growth / MIB:.1f} MiB per session, to {after[-1] / MIB:.0f} MiB after {len(after)}"
     return Finding(name, Verdict.FAILED, words, hint)
 
 
-def growth_per_session(after: Sequence[int]) -> float:
+def growth_per_session(*counts: Sequence[int]) -> float:
+    """Return by how much memory grows with a session, by the count of it that grows most; see `memory`.
+
+    The first sessions do not count: a model has all its buffers after them. An empty count is left out.
+    """
+    return max(_slope(count[WARM_SESSIONS:]) for count in counts if count)
+
+
+def _slope(after: Sequence[int]) -> float:
     """Return the median of all pairwise slopes (Theil–Sen): one odd session does not count."""
     return statistics.median((b - a) / (j - i) for (i, a), (j, b) in combinations(enumerate(after), 2))
 

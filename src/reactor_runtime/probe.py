@@ -26,7 +26,7 @@ from .errors import ModelFailed, ModelHung, ReactorError
 from .fingerprint import changed, fingerprints
 from .inline import InlineHost
 from .manifest import Manifest
-from .memory import gpu_bytes, resident_bytes
+from .memory import allocated_bytes, gpu_bytes, resident_bytes
 from .render import Rendered, Stage, Take, perform
 from .script import cues_of
 from .types import CommandSpec, Cue, Demand, EmittedFrame, JsonObject, ModelInfo
@@ -232,6 +232,8 @@ class _Probe:
     def _weigh(self) -> None:
         """Note the memory after a session, with everything given back that nobody holds."""
         self._found.host_bytes.append(resident_bytes())
+        if (allocated := allocated_bytes()) is not None:
+            self._found.allocated_bytes.append(allocated)
         if (used := gpu_bytes()) is not None:
             self._found.gpu_bytes.append(used)
 

@@ -42,13 +42,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from .check import LEAK_BYTES, WARM_SESSIONS, growth_per_session
+from .check import LEAK_BYTES, growth_per_session
 from .context import get_ctx
 from .errors import CommandError, FrameRejected
 from .fingerprint import changed, fingerprints
 from .limits import MIB
 from .live import LiveSession, LoadedModel, loaded
-from .memory import gpu_bytes, resident_bytes
+from .memory import allocated_bytes, gpu_bytes, resident_bytes
 from .model import VideoModel, command
 from .types import Pixels
 
@@ -130,16 +130,18 @@ def assert_memory_is_flat(
     model: LoadedModel, act: Callable[[LiveSession], object], *, sessions: int = 10, frames: int = 4
 ) -> None:
     """Assert that sessions do not grow the process, nor the GPU's memory: less than 1 MiB for each."""
-    after: list[int] = []
+    resident: list[int] = []
+    allocated: list[int] = []
     on_gpu: list[int] = []
     for _ in range(sessions):
         with model.session() as session:
             act(session)
             list(session.frames(frames))
-        after.append(resident_bytes())
+        resident.append(resident_bytes())
+        allocated.append(allocated_bytes() or 0)
         on_gpu.append(gpu_bytes() or 0)
-    for what, used in (("the process", after), ("GPU memory", on_gpu)):
-        growth = growth_per_session(used[WARM_SESSIONS:])
+    for what, counts in (("the process", (resident, allocated)), ("GPU memory", (on_gpu,))):
+        growth = growth_per_session(*counts)
         assert growth < LEAK_BYTES, f"{what} grows by {growth / MIB:.1f} MiB per session"
 
 
