@@ -37,7 +37,6 @@ class _Mallinfo2(ctypes.Structure):
         *((name, ctypes.c_size_t) for name in ("arena", "ordblks", "smblks", "hblks", "hblkhd")),
         *((name, ctypes.c_size_t) for name in ("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost")),
     ]
-    ]
 
 
 def allocated_bytes() -> int | None:
