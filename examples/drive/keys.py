@@ -28,7 +28,9 @@ _ENTRIES = {
 }
 
 
-def action(mouse_key: MouseKey = "U", keyboard_key: KeyboardKey = "Q", extra: Sequence[ExtraKey] = ()) -> Action:
+def action(
+    mouse_key: MouseKey = "U", keyboard_key: KeyboardKey = "Q", extra: Sequence[ExtraKey] = ()
+) -> Action:
     """Return what these keys together ask for; opposite looks cancel out."""
     wanted = np.zeros(ACTION_SIZE, np.float32)
     for key in {mouse_key, keyboard_key, *extra} - {"U", "Q"}:

@@ -16,10 +16,11 @@ import numpy as np
 import onnx
 import torch
 from onnx import helper, numpy_helper
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
+
 from training.game import HEIGHT, WIDTH
-from training.network import CONDITION, CONTEXT, Drive
+from training.network import CONDITION, CONTEXT, Drive, load
 
 WEIGHTS, GRAPH = "drive.safetensors", "drive.onnx"
 
@@ -32,14 +33,8 @@ class _Clamped(nn.Module):
         self.network = network
 
     def forward(self, pictures: Tensor, condition: Tensor) -> Tensor:
-        return self.network(pictures, condition)[0].clamp(0, 1)
-
-
-def load(path: Path) -> Drive:
-    """Return the network with the weights of a `drive.safetensors`."""
-    network = Drive()
-    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    return network.eval()
+        picture: Tensor = self.network(pictures, condition)[0]
+        return picture.clamp(0, 1)
 
 
 def export(network: Drive, out: Path, about: dict[str, str]) -> None:
@@ -88,19 +83,25 @@ def _with_half_weights(model: onnx.ModelProto, about: dict[str, str]) -> onnx.Mo
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--commit", default="", help="of the code that trained it, to be written into both files")
+    parser.add_argument("--command", required=True, help="that trained it, to be written into both files")
+    parser.add_argument("--commit", required=True, help="of the code that trained it, likewise")
     options = parser.parse_args()
     state = torch.load(options.checkpoint, map_location="cpu", weights_only=True)
     network = Drive()
     network.load_state_dict(state["average"])
+    recipe = state["recipe"]
     about = {
-        "iterations": str(state["iteration"]),
-        "training_seconds": str(round(state["seconds"])),
-        "recipe": str(state["recipe"]),
+        "command": options.command,
         "commit": options.commit,
+        "seed": str(recipe["seed"]),
+        "iterations": str(state["iteration"]),
+        "games": str(recipe["games"]),
+        "seconds": str(round(state["seconds"])),
     }
     export(network, options.out, about)
     for name in (WEIGHTS, GRAPH):

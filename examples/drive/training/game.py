@@ -11,11 +11,13 @@ period in a frame, or its direction would be a guess.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from course import COURSE_SIZE, Course
 from keys import ACTION_SIZE
+
 from training.looks import COLOURS, LOOKS, colours_of, random_look
 
 WIDTH, HEIGHT = 96, 64
@@ -46,7 +48,7 @@ _DASH, _KERB, _BAND, _PLANTS = 6.0, 4.0, 8.0, 8.0
 _PLANT_X = 1.9
 
 Frames = npt.NDArray[np.float32]
-_Array = npt.NDArray[np.float32]
+_Array = npt.NDArray[np.floating[Any]]
 
 _COLUMNS = (np.arange(WIDTH, dtype=np.float32) + 0.5)[None, None, :]
 _ROWS = (np.arange(HEIGHT, dtype=np.float32) + 0.5)[None, :]
@@ -107,14 +109,19 @@ class Games:
         self._braking = np.zeros(count, np.float32)
         self._road = np.zeros((count, _PIECES, COURSE_SIZE), np.float32)
         self._view: _View | None = None
-        self._begin(np.ones(count, bool))
+        self._restart(np.ones(count, bool))
+
+    @property
+    def speed(self) -> _Array:
+        """Length per frame."""
+        return self._speed
 
     @property
     def lateral(self) -> _Array:
         """Where each car is across the road: -1 the left edge, 1 the right."""
         return self._lateral
 
-    def _begin(self, which: npt.NDArray[np.bool_]) -> None:
+    def _restart(self, which: npt.NDArray[np.bool_]) -> None:
         """Start these games: standing somewhere on another road."""
         for i in np.flatnonzero(which):
             if self._looks is None:
@@ -133,13 +140,17 @@ class Games:
             ahead = Course(self._random)
             self._road[i] = [ahead.next()[0] for _ in range(_PIECES)]
 
+    def begin(self) -> Frames:
+        """Return what is seen before anything moves: (count, 3, 64, 96) in 0..1."""
+        return self._draw()[0]
+
     def step(self, actions: _Array) -> Step:
         """Move by one frame; which games began anew is in what is returned."""
         course = self._course.next()
         self._left -= 1
         begun = self._left < 0
         if begun.any():
-            self._begin(begun)
+            self._restart(begun)
         moving = actions * ~begun[:, None]
         self._move(moving, course)
         frames, motion = self._draw()
@@ -219,12 +230,10 @@ class Games:
         self._car(picture)
         motion[:, 2] = (np.abs(motion[:, :2]) < 20).all(1)
         motion[:, 2, _CAR_TOP:, _CAR_LEFT : _CAR_LEFT + _CAR_WIDTH] = 0  # the car has its own
-        motion[:, 2, 60:62] = 0
+        motion[:, 2, _BAR_ROWS] = 0
         return np.ascontiguousarray(np.clip(picture, 0, 1).transpose(0, 3, 1, 2)), motion
 
-    def _motion(
-        self, view: _View, before: _View, distance: _Array, across: _Array, ground: _Array
-    ) -> _Array:
+    def _motion(self, view: _View, before: _View, distance: _Array, across: _Array, ground: _Array) -> _Array:
         """Return where the land and the sky were in the frame before, relative to where they are."""
         motion = np.zeros((self._count, 3, HEIGHT, WIDTH), np.float32)
         was = distance + (view.position - before.position)[:, None]
@@ -249,8 +258,8 @@ class Games:
         picture = self._colour("sky") * (1 - height) + self._colour("horizon") * height
         picture = np.broadcast_to(picture, (self._count, HEIGHT, WIDTH, 3)).copy()
         # 360 degrees are five pictures wide.
-        angle = (
-            self._heading[:, None, None] + (_COLUMNS - _CENTRE - turned[:, :, None]) * 2 * np.pi / (5 * WIDTH)
+        angle = self._heading[:, None, None] + (_COLUMNS - _CENTRE - turned[:, :, None]) * 2 * np.pi / (
+            5 * WIDTH
         )
         across = (np.mod(angle - 0.6 + np.pi, 2 * np.pi) - np.pi) * 5 * WIDTH / (2 * np.pi)
         up = _ROWS[:, :, None] - (base[:, None, None] - 15)
@@ -331,12 +340,12 @@ class Games:
         """Draw the car and, at the lower left, a bar as long as it is fast."""
         for game in range(self._count):
             sprite = CAR[round(float(self._steer[game]) * 2) + 2, int(self._braking[game] > 0)]
-            area = picture[game, _CAR_TOP : _CAR_TOP + sprite.shape[0], _CAR_LEFT : _CAR_LEFT + sprite.shape[1]]
+            area = picture[
+                game, _CAR_TOP : _CAR_TOP + sprite.shape[0], _CAR_LEFT : _CAR_LEFT + sprite.shape[1]
+            ]
             area += (sprite[..., :3] - area) * sprite[..., 3:]
-        length = 2 + 26 * self._speed[:, None, None] / TOP_SPEED
-        bar = np.clip(length + 3 - _COLUMNS + 0.5, 0, 1) * (_COLUMNS > 3)
-        area = picture[:, 60:62]
-        area += (self._colour("line") - area) * 0.9 * bar[..., None]
+        area = picture[:, _BAR_ROWS]
+        area += (self._colour("line") - area) * _bar(self._speed)[..., None]
 
 
 def _place(distance: _Array, hand: int, view: _View) -> tuple[_Array, _Array, _Array]:
@@ -345,6 +354,21 @@ def _place(distance: _Array, hand: int, view: _View) -> tuple[_Array, _Array, _A
     scale = _FOCAL / np.maximum(at, 0.8)
     x = _CENTRE + view.turned + scale * (view.at(view.side, at) + hand * _PLANT_X)
     return x, view.at(view.rows, at), scale
+
+
+def _bar(speed: _Array) -> _Array:
+    """Return how much of each pixel, (count, 1, 96), is the bar that shows these speeds."""
+    length = 2 + 26 * speed[:, None, None] / TOP_SPEED
+    return np.asarray(0.9 * np.clip(length + 3 - _COLUMNS + 0.5, 0, 1) * (_COLUMNS > 3), np.float32)
+
+
+def driver() -> _Array:
+    """Return the standing car and its bar alone, (64, 96, 4) RGBA in 0..1."""
+    alone = np.zeros((HEIGHT, WIDTH, 4), np.float32)
+    alone[_CAR_TOP : _CAR_TOP + _CAR_HEIGHT, _CAR_LEFT : _CAR_LEFT + _CAR_WIDTH] = CAR[2, 0]
+    alone[_BAR_ROWS, :, :3] = 1.0
+    alone[_BAR_ROWS, :, 3] = _bar(np.zeros(1, np.float32))[0]
+    return alone
 
 
 def _haze(distance: _Array) -> _Array:
@@ -362,6 +386,7 @@ def _square(at: _Array, width: _Array, period: float) -> _Array:
     return np.asarray((integral(high) - integral(low)) / np.maximum(high - low, 1e-6), np.float32)
 
 
+_BAR_ROWS = slice(60, 62)
 _CAR_TOP, _CAR_LEFT = 46, 33
 _CAR_HEIGHT, _CAR_WIDTH = 14, 30
 
@@ -378,8 +403,13 @@ def _car_pictures() -> npt.NDArray[np.float32]:
             middle = _CAR_WIDTH / 2 + steer * (1.5 + 1.5 * (1 - y / _CAR_HEIGHT))
             off = np.abs(x - middle)
 
-            def paint(where: npt.NDArray[np.bool_], rgb: tuple[float, ...], alpha: float = 1.0) -> None:
-                rgba[where] = (*rgb, alpha)
+            def paint(
+                where: npt.NDArray[np.bool_],
+                rgb: tuple[float, ...],
+                alpha: float = 1.0,
+                on: _Array = rgba,
+            ) -> None:
+                on[where] = (*rgb, alpha)
 
             paint((off < 12.5) & (y > 12.4) & (y < 13.8), (0.05, 0.05, 0.07), 0.5)
             paint((off > 7) & (off < 11.5) & (y > 8) & (y < 13.2), (0.07, 0.07, 0.08))

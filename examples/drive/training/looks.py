@@ -63,7 +63,7 @@ COLOURS = [each.name for each in fields(Look) if each.name != "roundness"]
 
 def colours_of(look: Look) -> npt.NDArray[np.float32]:
     """Return (13, 3) float32, 0..1, in the order of COLOURS."""
-    return np.array([getattr(look, name) for name in COLOURS], np.float32) / 255
+    return np.asarray(np.array([getattr(look, name) for name in COLOURS]) / 255, np.float32)
 
 
 def random_look(random: np.random.Generator) -> tuple[npt.NDArray[np.float32], float]:

@@ -1,8 +1,8 @@
 """The network: the next picture from six earlier ones, the player's keys and the road's course.
 
-A U-Net of 2.8 million parameters on pixels folded two by two. Most of a picture is the last one seen from a step further
-on, so the network says for each pixel where it comes from (`flow`), what else it might be (`fresh`), and which of the
-two to trust (`share`):
+A U-Net of 2.7 million parameters on pixels folded two by two. Most of a picture is the last one seen from a step
+further on, so the network says for each pixel where it comes from (`flow`), what else it might be (`fresh`), and
+which of the two to trust (`share`):
 
     next = share * last[at flow] + (1 - share) * fresh
 
@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from course import COURSE_SIZE
 from keys import ACTION_SIZE
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -27,7 +29,9 @@ CONTEXT = (1, 2, 3, 4, 8, 16)
 ACTIONS = 4
 #: How many frames ago the numbers of the course were that the network is told.
 COURSES = (0, 8, 16, 24)
-CONDITION = ACTIONS * ACTION_SIZE + len(COURSES) * COURSE_SIZE
+#: The actions come first in the condition, then the courses.
+ACTION_ENTRIES = ACTIONS * ACTION_SIZE
+CONDITION = ACTION_ENTRIES + len(COURSES) * COURSE_SIZE
 #: No pixel moves further than this from one frame to the next.
 _REACH = 24.0
 
@@ -60,7 +64,7 @@ class Block(nn.Module):
         scale, shift = self.film(condition)[:, :, None, None].chunk(2, 1)
         h = functional.silu(_norm(x) * (1 + scale) + shift)
         h = functional.silu(_norm(self.first(h)))
-        return x + self.second(h)
+        return torch.add(x, self.second(h))
 
 
 class Drive(nn.Module):
@@ -89,6 +93,7 @@ class Drive(nn.Module):
                 self.up.append(nn.ModuleList(Block(width, embedding) for _ in range(count)))
         self.unfold = nn.Conv2d(widths[0], 6 * 4, 3, padding=1)
         nn.init.zeros_(self.unfold.weight)
+        assert self.unfold.bias is not None
         nn.init.zeros_(self.unfold.bias)
 
     def forward(self, pictures: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
@@ -116,16 +121,24 @@ class Drive(nn.Module):
         flow = _REACH * torch.tanh(out[:, :2] / _REACH)
         share = torch.sigmoid(out[:, 2:3] + 2.0)
         fresh = out[:, 3:] + 0.5
-        return share * _moved(last.float(), flow) + (1 - share) * fresh, flow
+        return share * moved(last.float(), flow) + (1 - share) * fresh, flow
 
 
-def _moved(picture: Tensor, flow: Tensor) -> Tensor:
-    """Return each pixel of `picture` (B, 3, H, W) from `flow` (B, 2, H, W) pixels further right and down."""
+def moved(picture: Tensor, flow: Tensor) -> Tensor:
+    """Return each pixel of `picture` (B, 3, H, W) from `flow` (B, 2, H, W) pixels further right and down.
+
+    Bicubic: a bilinear copy of a copy of a copy is a blur.
+    """
     height, width = picture.shape[-2:]
     y, x = torch.arange(height).to(flow) + 0.5, torch.arange(width).to(flow) + 0.5
     at_x = (x[None, None, :] + flow[:, 0]) * (2 / width) - 1
     at_y = (y[None, :, None] + flow[:, 1]) * (2 / height) - 1
     grid = torch.stack([at_x, at_y], -1)
-    return functional.grid_sample(
-        picture, grid, mode="bilinear", padding_mode="border", align_corners=False
-    )
+    return functional.grid_sample(picture, grid, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def load(path: Path) -> Drive:
+    """Return the network with the weights of a `drive.safetensors`."""
+    network = Drive()
+    network.load_state_dict({name: value.float() for name, value in load_file(path).items()})
+    return network.eval()

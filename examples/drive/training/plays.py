@@ -14,6 +14,7 @@ from multiprocessing.queues import Queue
 
 import numpy as np
 import numpy.typing as npt
+
 from training.game import Games, Players
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
+
 from training.history import Pictures, Told
 from training.looks import LOOKS
 from training.network import CONTEXT, Drive
@@ -30,7 +32,7 @@ def write_sheet(network: Drive, path: Path, *, frames: int = 64, every: int = 8,
     first = next(moments)
     pictures = Pictures(tensor(first.frames).float() / 255)
     told = Told(len(looks), device)
-    rows: list[list[np.ndarray]] = [[] for _ in range(2 * len(looks))]  # type: ignore[type-arg]
+    rows: list[list[npt.NDArray[np.uint8]]] = [[] for _ in range(2 * len(looks))]
     for number in range(max(CONTEXT) + frames):
         moment = next(moments)
         real = tensor(moment.frames).float() / 255

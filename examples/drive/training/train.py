@@ -24,9 +24,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from torch import Tensor
-from torch.nn import functional
+
 from training.history import Pictures, Told
 from training.network import Drive
 from training.plays import Moment, playing
@@ -42,12 +49,13 @@ class Recipe:
     seed: int = 1
     learning_rate: float = 1e-3
     warm_up: int = 200
-    #: For this share of the training the network only sees real pictures; then runs of its own predictions get
-    #: longer, up to this many frames.
+    #: Until the first of these shares of the training the network only sees real pictures; then runs of its own
+    #: predictions get longer, to reach their longest, in frames, at the second.
     sheltered: float = 0.12
-    longest_run: int = 64
+    grown: float = 0.5
+    longest_run: int = 48
     l1: float = 0.1
-    edges: float = 0.1
+    edges: float = 0.2
     #: per pixel of error in the flow
     flow: float = 0.01
     average: float = 0.999
@@ -81,7 +89,9 @@ class Training:
         self.average.load_state_dict(self.network.state_dict())
         self.average.requires_grad_(False)
         self._predict = torch.compile(self.network) if compiled else self.network
-        self._optimizer = torch.optim.AdamW(self.network.parameters(), recipe.learning_rate, weight_decay=0.01)
+        self._optimizer = torch.optim.AdamW(
+            self.network.parameters(), recipe.learning_rate, weight_decay=0.01
+        )
         self.iteration = 0
         self.seconds = 0.0
         self._checkpoint = out / "checkpoint.pt"
@@ -125,10 +135,10 @@ class Training:
     def _runs(self, count: int) -> Tensor:
         """How many frames to go on from own predictions: often few, sometimes many, and more as it gets better."""
         recipe = self._recipe
-        grown = (self._progress() - recipe.sheltered) / (1 - recipe.sheltered)
+        grown = (self._progress() - recipe.sheltered) / (recipe.grown - recipe.sheltered)
         if grown < 0:
             return torch.zeros(count, dtype=torch.long)
-        longest = 2 * (recipe.longest_run / 2) ** grown
+        longest = 2 * (recipe.longest_run / 2) ** min(1.0, grown)
         runs = np.floor(longest ** self._random.random(count)).astype(np.int64)
         return torch.from_numpy(np.where(self._random.random(count) < 0.25, 0, runs))
 
@@ -137,7 +147,11 @@ class Training:
 
     def _rate(self) -> float:
         warm = min(1.0, (self.iteration + 1) / self._recipe.warm_up)
-        return self._recipe.learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self._progress())))
+        return (
+            self._recipe.learning_rate
+            * warm
+            * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * self._progress())))
+        )
 
     def _follow(self) -> None:
         keep = min(self._recipe.average, (1 + self.iteration) / (10 + self.iteration))
@@ -210,16 +224,22 @@ def train(recipe: Recipe, out: Path, device: torch.device, *, workers: int, comp
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     default = Recipe()
     parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints, the log and samples")
     parser.add_argument("--iterations", type=int, default=default.iterations)
-    parser.add_argument("--games", type=int, default=default.games, help="how many are played at once: the batch")
+    parser.add_argument(
+        "--games", type=int, default=default.games, help="how many are played at once: the batch"
+    )
     parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--workers", type=int, default=0, help="processes that draw games; 0: this one does")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--compile", action="store_true", help="with torch.compile: faster by a third, needs g++")
+    parser.add_argument(
+        "--compile", action="store_true", help="with torch.compile: faster by a third, needs g++"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     recipe = Recipe(iterations=options.iterations, games=options.games, seed=options.seed)

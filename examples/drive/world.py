@@ -1,0 +1,63 @@
+"""The world as the network dreams it: pictures in, keys in, the next picture out. ONNX Runtime on the CPU, no torch.
+
+The file says what it was trained with in its metadata; training/network.py says what it computes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from course import Course
+from keys import ACTION_SIZE, Action
+
+Pixels = npt.NDArray[np.uint8]
+
+WIDTH, HEIGHT = 96, 64
+#: How many frames ago the pictures, the actions and the numbers of the course were that the network is given, as in
+#: training/network.py, which needs torch.
+CONTEXT = (1, 2, 3, 4, 8, 16)
+ACTIONS = 4
+COURSES = (0, 8, 16, 24)
+
+
+class World:
+    """One drive at a time; `begin` starts another. Not for two threads."""
+
+    def __init__(self, network: Path, *, threads: int = 1) -> None:
+        import onnxruntime  # type: ignore[import-untyped]  # it ships no types
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        # Idle threads would spin on the core that encodes the video.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+        self.begin(np.zeros((HEIGHT, WIDTH, 3), np.uint8), seed=0)
+
+    def begin(self, picture: Pixels, seed: int) -> None:
+        """Stand still in `picture`, (64, 96, 3) RGB, on the road that `seed` draws."""
+        first = picture.transpose(2, 0, 1).astype(np.float32) / 255
+        # Newest first.
+        self._pictures = np.repeat(first[None], max(CONTEXT), axis=0)
+        self._actions = np.zeros((ACTIONS, ACTION_SIZE), np.float32)
+        self._course = Course(np.random.default_rng(seed))
+        self._courses = np.repeat(self._course.next(), max(COURSES) + 1, axis=0)
+
+    @property
+    def latest(self) -> npt.NDArray[np.float32]:
+        """The last picture as the network made it, (3, 64, 96) in 0..1."""
+        return np.asarray(self._pictures[0], np.float32)
+
+    def step(self, action: Action, course: npt.NDArray[np.float32] | None = None) -> Pixels:
+        """Go on by one frame; return it, (64, 96, 3) RGB. `course` (2,) takes the place of the seed's."""
+        drawn = self._course.next()[0] if course is None else course
+        self._actions = np.concatenate([action[None], self._actions[:-1]])
+        self._courses = np.concatenate([drawn[None], self._courses[:-1]])
+        condition = np.concatenate([self._actions.ravel(), self._courses[list(COURSES)].ravel()])
+        context = self._pictures[np.array(CONTEXT) - 1]
+        given = {"pictures": context[None], "condition": condition[None]}
+        [picture] = self._session.run(["picture"], given)
+        self._pictures = np.concatenate([picture, self._pictures[:-1]])
+        return np.asarray((picture[0].transpose(1, 2, 0) * 255).round(), np.uint8)

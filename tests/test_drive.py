@@ -1,0 +1,327 @@
+"""Drive: the shipped network, its world, the game it learned from, and its training."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import start
+import torch
+from audience import watching
+from course import Course
+from keys import action, letters
+from PIL import Image
+from training import train
+from training.export import GRAPH, WEIGHTS
+from training.game import Games, Players
+from training.history import Pictures, Told
+from training.network import Drive, load, moved
+from training.plays import play, playing
+from world import Pixels, World
+
+DRIVE = Path(__file__).parents[1] / "examples" / "drive"
+SHIPPED = DRIVE / "weights" / "drive"
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(SHIPPED / GRAPH)
+
+
+def drive(world: World, keys: str, *, look: start.LookName = "meadow", seed: int = 0) -> list[Pixels]:
+    """Hold one key, or "-", in each frame."""
+    world.begin(start.look(look), seed)
+    return [world.step(action(extra=[] if key == "-" else [key])) for key in keys]  # type: ignore[list-item]
+
+
+def apart(a: Pixels, b: Pixels) -> float:
+    return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())
+
+
+def shift(left: Pixels, right: Pixels) -> int:
+    """How many pixels further right the road of the first picture is."""
+    a, b = left[28:46].astype(np.float32), right[28:46].astype(np.float32)
+    off = {
+        by: float(np.square(a[:, max(by, 0) : 96 + min(by, 0)] - b[:, max(-by, 0) : 96 + min(-by, 0)]).mean())
+        for by in range(-30, 31)
+    }
+    return min(off, key=off.__getitem__)
+
+
+# What is shipped --------------------------------------------------------------------------------------------
+
+
+def test_the_shipped_files_are_small_and_say_how_they_were_trained() -> None:
+    for name in (WEIGHTS, GRAPH):
+        assert (SHIPPED / name).stat().st_size <= 6_000_000
+    metrics = json.loads((SHIPPED / "metrics.json").read_text())
+    assert set(metrics["training"]) >= {"command", "commit", "seed", "seconds", "iterations"}
+
+
+def test_the_table_in_the_readme_is_what_was_measured() -> None:
+    metrics = json.loads((SHIPPED / "metrics.json").read_text())
+    readme = (DRIVE / "README.md").read_text()
+    for line in metrics["figures"]:
+        row = re.search(rf"^\| {re.escape(line['name'])} \| \*{{0,2}}([-0-9.]+)", readme, re.MULTILINE)
+        assert row is not None, line["name"]
+        assert float(row[1]) == pytest.approx(line["value"], abs=0.06), line["name"]
+
+
+def test_both_shipped_files_are_the_same_network() -> None:
+    world, network = World(SHIPPED / GRAPH), load(SHIPPED / WEIGHTS)
+    first = torch.from_numpy(start.look("desert").transpose(2, 0, 1).astype(np.float32) / 255)[None]
+    pictures, told = Pictures(first), Told(1, torch.device("cpu"))
+    world.begin(start.look("desert"), 4)
+    # As World does, whose course begins with the first number of its seed.
+    course = Course(np.random.default_rng(4))
+    courses = torch.from_numpy(course.next())
+    told.add(torch.zeros(1, 6), courses, torch.ones(1, dtype=torch.bool))
+    for _ in range(5):
+        held = action(keyboard_key="W", mouse_key="L")
+        made = world.step(held)
+        told.add(
+            torch.from_numpy(held)[None], torch.from_numpy(course.next()), torch.zeros(1, dtype=torch.bool)
+        )
+        with torch.no_grad():
+            expected = network(pictures.context(), told.condition())[0].clamp(0, 1)
+        pictures.add(expected)
+        assert np.abs(made - (expected[0].permute(1, 2, 0) * 255).numpy()).max() <= 1.0
+
+
+def test_playing_loads_no_torch() -> None:
+    code = (
+        "import sys; from world import World; from pathlib import Path;"
+        f"World(Path({str(SHIPPED / GRAPH)!r})); print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=DRIVE, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "False\n", done.stderr
+
+
+# The world --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("look", start.LOOKS)
+def test_steering_moves_the_road_the_right_way(world: World, look: start.LookName) -> None:
+    left = drive(world, "W" * 20 + "A" * 6, look=look)[-1]
+    right = drive(world, "W" * 20 + "D" * 6, look=look)[-1]
+    assert shift(left, right) > 0
+
+
+def test_looking_left_moves_everything_right(world: World) -> None:
+    assert shift(drive(world, "W" * 10 + "J" * 5)[-1], drive(world, "W" * 10 + "L" * 5)[-1]) > 4
+
+
+def test_a_key_is_in_the_very_next_picture(world: World) -> None:
+    ahead = drive(world, "W" * 12 + "-")[-1]
+    assert apart(ahead, drive(world, "W" * 12 + "-")[-1]) == 0
+    for key in "SADJLIK":
+        assert apart(ahead, drive(world, "W" * 12 + key)[-1]) > 0.2, key
+
+
+def test_a_braking_car_comes_to_a_stop(world: World) -> None:
+    film = drive(world, "W" * 30 + "S" * 40)
+    assert apart(film[-2], film[-1]) < 0.2 * apart(film[28], film[29])
+
+
+def test_the_same_seed_start_and_keys_are_the_same_drive_and_another_seed_is_another(world: World) -> None:
+    film = drive(world, "W" * 60, seed=1)
+    again = drive(World(SHIPPED / GRAPH), "W" * 60, seed=1)
+    assert all(np.array_equal(a, b) for a, b in zip(film, again, strict=True))
+    assert apart(film[-1], drive(world, "W" * 60, seed=2)[-1]) > 1
+
+
+def test_a_drive_depends_on_nothing_that_was_driven_before(world: World) -> None:
+    fresh = drive(World(SHIPPED / GRAPH), "WA" * 10, look="night")
+    drive(world, "WWDDSSJJ" * 4, look="snow", seed=9)
+    assert np.array_equal(fresh[-1], drive(world, "WA" * 10, look="night")[-1])
+
+
+def _noise(width: int, height: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8))
+
+
+PICTURES = {
+    "one pixel": Image.new("RGB", (1, 1), (255, 0, 0)),
+    "one row": _noise(400, 1),
+    "one column": _noise(1, 400),
+    "black": Image.new("RGB", (640, 480)),
+    "white": Image.new("RGB", (640, 480), (255, 255, 255)),
+    "grey scale": Image.new("L", (300, 200), 90),
+    "transparent": Image.new("RGBA", (300, 200), (0, 255, 0, 0)),
+    "large noise": _noise(1500, 1100),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_drive_starts_from_any_picture_and_stays_finite(world: World, name: str) -> None:
+    world.begin(start.fitted(PICTURES[name]), 0)
+    for _ in range(40):
+        world.step(action(keyboard_key="W", mouse_key="L"))
+        assert np.isfinite(world.latest).all()
+
+
+# The model class --------------------------------------------------------------------------------------------
+
+
+async def test_commands_start_other_drives_and_reset_goes_back() -> None:
+    async with watching(DRIVE) as user:
+        began = await user.look()
+        assert began.shape == (512, 768, 3)
+        await user.tell("control", mouse_key="U", keyboard_key="W", also_held=["A"])
+        moved = await user.look(20)
+        assert apart(began, moved) > 2
+        await user.tell("set_look", look="night")
+        await user.look(2)
+        assert (await user.look()).mean() < 60 < began.mean()
+        buffer = io.BytesIO()
+        Image.new("RGB", (90, 60), (250, 20, 20)).save(buffer, "PNG")
+        picture = base64.b64encode(buffer.getvalue()).decode()
+        reply = await user.tell("set_starting_image", base64_image=picture, image_id="red")
+        assert reply == {"image_id": "red", "width": 90, "height": 60}
+        await user.look(2)
+        red = (await user.look()).reshape(-1, 3).mean(0)
+        assert red[0] > 2 * red[1]
+        assert (
+            await user.say("set_starting_image", base64_image="AAAA", image_id="x")
+        ).code == "invalid_command"
+        assert (await user.say("control", mouse_key="W", keyboard_key="W")).field == "mouse_key"
+        await user.tell("set_seed", seed=5)
+        await user.tell("reset")
+        await user.look(2)
+        assert np.array_equal(await user.look(), began)
+
+
+@pytest.mark.slow
+def test_two_renders_of_one_script_are_bit_equal(tmp_path: Path) -> None:
+    script = tmp_path / "commands.jsonl"
+    lines = [
+        {"frame": 3, "command": "control", "arguments": {"keyboard_key": "W", "mouse_key": "U"}},
+        {"frame": 20, "command": "control", "arguments": {"keyboard_key": "A", "mouse_key": "L"}},
+        {"frame": 30, "command": "set_look", "arguments": {"look": "snow"}},
+    ]
+    script.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    def rendered(seed: int) -> str:
+        command = [sys.executable, "-m", "reactor_runtime.cli", "render", str(DRIVE), "--frames", "45"]
+        command += ["--out", str(tmp_path / "film.mp4"), "--script", str(script), "--seed", str(seed)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        found = re.search(r"digest of the frames: (\w+)", done.stdout + done.stderr)
+        assert found is not None, done.stderr
+        return found[1]
+
+    assert rendered(1) == rendered(1) != rendered(2)
+
+
+# Keys and course --------------------------------------------------------------------------------------------
+
+
+def test_keys_become_actions_and_back() -> None:
+    assert letters(action("J", "W", ["A"])) == "WAJ"
+    assert letters(action("I", "S")) == "SI"
+    assert letters(action()) == "-"
+    assert not action("J", "Q", ["L"]).any()
+
+
+def test_a_course_is_its_seed_s_and_bends_slowly_within_bounds() -> None:
+    def course(seed: int) -> npt.NDArray[np.float32]:
+        one = Course(np.random.default_rng(seed))
+        return np.concatenate([one.next() for _ in range(4000)])
+
+    first = course(1)
+    assert np.array_equal(first, course(1))
+    assert not np.array_equal(first, course(2))
+    assert np.abs(first.mean(0)).max() < 0.4
+    assert ((first.std(0) > 0.6) & (first.std(0) < 1.2)).all()
+    assert np.abs(np.diff(first, axis=0)).max() < 0.3
+
+
+# The game ---------------------------------------------------------------------------------------------------
+
+
+def test_the_game_s_pictures_are_the_last_ones_moved_as_it_says() -> None:
+    random = np.random.default_rng(3)
+    games, players = Games(random, 8), Players(random, 8)
+    last, errors = games.begin(), []
+    for _ in range(60):
+        step = games.step(players.next(games.lateral))
+        known = step.motion[:, 2:] * ~step.begun[:, None, None, None]
+        guess = moved(torch.from_numpy(last), torch.from_numpy(step.motion[:, :2])).numpy()
+        errors.append([float((np.square(each - step.frames) * known).sum()) for each in (guess, last)])
+        last = step.frames
+    by_motion, by_copy = np.sum(errors, axis=0)
+    assert by_motion < 0.4 * by_copy
+
+
+def test_a_game_is_its_seed_s() -> None:
+    streams = [play(seed, 3) for seed in (1, 1, 2)]
+    for _ in range(5):
+        first, same, other = (next(stream) for stream in streams)
+    assert np.array_equal(first.frames, same.frames)
+    assert not np.array_equal(first.frames, other.frames)
+
+
+# Training ---------------------------------------------------------------------------------------------------
+
+RECIPE = train.Recipe(iterations=20, games=2, warm_up=2)
+
+
+def trained(out: Path, steps: int) -> train.Training:
+    training = train.Training(RECIPE, out, torch.device("cpu"), compiled=False)
+    with playing(7, RECIPE.games, 0) as moments:
+        training.begin(next(moments))
+        for _ in range(steps):
+            assert np.isfinite(training.step(next(moments)))
+    return training
+
+
+@pytest.mark.slow
+def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole = trained(tmp_path, 3)
+    whole.save()
+    resumed = trained(tmp_path, 0)
+    assert resumed.iteration == 3
+    for name, value in whole.average.state_dict().items():
+        assert torch.equal(value, resumed.average.state_dict()[name])
+    with pytest.raises(SystemExit, match="give the same options, or another --out"):
+        train.Training(train.Recipe(games=3), tmp_path, torch.device("cpu"), compiled=False)
+
+
+@pytest.mark.slow
+def test_the_same_seed_trains_the_same_network(tmp_path: Path) -> None:
+    first, second = (trained(tmp_path / name, 3).network.state_dict() for name in ("a", "b"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.slow
+def test_training_reduces_the_error_on_what_it_sees(tmp_path: Path) -> None:
+    training = train.Training(RECIPE, tmp_path, torch.device("cpu"), compiled=False)
+    with playing(7, RECIPE.games, 0) as moments:
+        training.begin(next(moments))
+        moment = [next(moments) for _ in range(30)][-1]
+        errors = [training.step(moment) for _ in range(12)]
+    assert errors[-1] < 0.7 * errors[0]
+
+
+@pytest.mark.slow
+def test_games_drawn_by_workers_are_the_same_games() -> None:
+    with playing(5, 3, 2) as moments:
+        apart = [next(moments).frames for _ in range(3)]
+    first, second = play(5, 2), play(5 + 7919, 1)
+    for frames in apart:
+        assert np.array_equal(frames, np.concatenate([next(first).frames, next(second).frames]))
+
+
+def test_the_network_starts_as_a_copy_of_the_last_picture() -> None:
+    pictures = torch.rand(1, 6, 3, 64, 96)
+    with torch.no_grad():
+        picture, flow = Drive()(pictures, torch.zeros(1, 32))
+    assert float(flow.abs().max()) == 0
+    assert float((picture - pictures[:, 0]).abs().mean()) < 0.1
