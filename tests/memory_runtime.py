@@ -17,6 +17,7 @@ from reactor_runtime.config import Settings
 from reactor_runtime.errors import SessionRefused
 from reactor_runtime.journal import Journal
 from reactor_runtime.lifecycle import Event, Lifecycle
+from reactor_runtime.logbook import Logbook
 from reactor_runtime.recording.store import Recordings
 from reactor_runtime.server.app import create_app
 from reactor_runtime.server.serve import HttpServer
@@ -91,6 +92,7 @@ class MemoryService:
         self.lifecycle = Lifecycle(orphan_s=60, clock=asyncio.get_running_loop().time)
         self.journal = Journal()
         self.recordings = Recordings(Settings.load({}, {}))
+        self.logbook = Logbook(Settings.load({}, {}))
         self.running = MemorySession()
         self.stopped: list[tuple[bool, str]] = []
         self.failure: Exception | None = None

@@ -123,6 +123,7 @@ ACCESS = {
     "POST /sessions/{session_id}/transport/webrtc/ice_candidates": SECRET,
     "POST /sessions/{session_id}/uploads": SECRET,
     "PUT /sessions/{session_id}/uploads/{upload_id}/{key}": KEYED,
+    "GET /sessions/{session_id}/log/{key}": SECRET,
     "GET /clips": SECRET,
     "GET /clips/chunks/{recording}/{file}": SECRET,
     "GET /schema": SECRET,

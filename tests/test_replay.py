@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from chromium import ARGUMENTS, CHROMIUM
 from headless_models import LOOP, WAITER, steps
 from host_events import write_model
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Page, sync_playwright
 from sdk import connected, warm_up
 from server import ReactorRun, running
 
@@ -190,6 +191,67 @@ def test_a_session_in_chromium_replays_with_every_digest_equal(tmp_path: Path) -
     assert replayed.equal
     # The frames that the commands changed are among those that were compared.
     assert {each.frame for each in log.commands if not each.code} <= set(replayed.comparison.expected)
+
+
+def saved_log(page: Page, target: Path) -> SessionLog:
+    """Press the page's button and read what it saves."""
+    with page.expect_download(timeout=30_000) as download:
+        page.get_by_test_id("session-log").click()
+    assert download.value.suggested_filename.endswith(".jsonl")
+    download.value.save_as(target)
+    return open_log(target)
+
+
+def said(page: Page, text: str) -> None:
+    """Send a command and wait for pictures after it."""
+    page.evaluate("text => { reactorPage.sendCommand('set_text', { text }); }", text)
+    seen = page.evaluate("reactorPage.frames.at(-1).presented")
+    page.wait_for_function("n => reactorPage.frames.at(-1).presented > n + 15", arg=seen)
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+def test_the_page_saves_a_log_of_any_session_it_began_and_the_log_replays(tmp_path: Path) -> None:
+    live = "() => window.reactorPage?.state === 'live' && reactorPage.frames.length > 5"
+    with running(TESTCARD) as server, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        page = browser.new_context().new_page()
+        page.goto(server.url)
+        page.wait_for_function(live)
+        said(page, "from the page")
+        middle = saved_log(page, tmp_path / "middle.jsonl")
+
+        # The page that began the session stays it when it is loaded again, and after the end.
+        page.reload()
+        page.wait_for_function(live)
+        said(page, "after a reload")
+        page.get_by_test_id("stop").click()
+        server.wait_for_state("ready")
+        whole = saved_log(page, tmp_path / "whole.jsonl")
+
+        # What is typed in a session that somebody else began is not this viewer's.
+        begun = httpx.post(f"{server.url}/start_session", json={}).json()
+        assert begun["session_log"]["path"].startswith(f"sessions/{begun['session_id']}/log/")
+        assert "session_log" not in server.get("/session").json()
+        page.reload()
+        page.wait_for_function(live)
+        assert page.evaluate("() => reactorPage.sessionId") == begun["session_id"]
+        assert not page.get_by_test_id("session-log").is_visible()
+        browser.close()
+    assert [each.arguments for each in middle.commands] == [{"text": "from the page"}]
+    assert [each.arguments["text"] for each in whole.commands] == ["from the page", "after a reload"]
+    assert middle.ended is None
+    assert whole.ended is not None
+    for log in (middle, whole):
+        assert {each.frame for each in log.commands} <= {saw.frame for saw in log.frames}
+    reactor = str(Path(sys.executable).with_name("reactor"))
+    for file, log in (("middle.jsonl", middle), ("whole.jsonl", whole)):
+        done = subprocess.run(
+            [reactor, "replay", file, str(TESTCARD), "--verify"],
+            capture_output=True, text=True, timeout=120, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert f"equal: all {len(log.frames)} digests" in done.stderr
 
 
 async def steer_and_kill(server: ReactorRun) -> None:

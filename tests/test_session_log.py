@@ -19,6 +19,7 @@ from reactor_runtime import limits
 from reactor_runtime.errors import LogRejected
 from reactor_runtime.host import HostEvents, ModelHost
 from reactor_runtime.inline import InlineHost
+from reactor_runtime.logbook import Logbook
 from reactor_runtime.logged_host import Described, LoggedHost, weights_of
 from reactor_runtime.session_log import Began, Camera, Ended, Ran, Saw, SessionLog, read_log, redacted
 from reactor_runtime.types import CommandCall, Demand, UploadedFile
@@ -105,7 +106,7 @@ async def logged(
     def make(inner: HostEvents) -> ModelHost:
         return kind(inner, manifest, {}, wanted)
 
-    host = LoggedHost(events, make, wanted, lambda: Described("authored:Model", {}, {}))
+    host = LoggedHost(events, make, wanted, Logbook(wanted), lambda: Described("authored:Model", {}, {}))
     await host.load()
     try:
         yield host, events

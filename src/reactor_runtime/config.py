@@ -46,7 +46,9 @@ class Settings(BaseModel):
     record_max_mb: int = Field(
         limits.RECORDING_MAX_MB, ge=16, description="MiB that recordings may take; the oldest go first"
     )
-    log_session: str = Field("", description="folder for a log of every session, to be replayed; empty: none")
+    log_session: str = Field(
+        "", description="folder for a log of every session, to be replayed; empty: memory"
+    )
     log_digest_every: int = Field(
         10, ge=1, le=10_000, description="frames between two digests in a session log"
     )

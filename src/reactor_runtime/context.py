@@ -105,7 +105,8 @@ class SessionContext:
 
     @property
     def seed(self) -> int | None:
-        """What to seed a generator of your own with; None for an unrepeatable session.
+        """What to seed a generator of your own with. A live session always has one, which its log names; a run of
+        `reactor render` without --seed has None.
 
         `numpy.random.default_rng(get_ctx().seed)` is right for both.
         """

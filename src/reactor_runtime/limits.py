@@ -175,8 +175,10 @@ SAFETENSORS_HEADER_MAX_BYTES: Final = 100_000_000
 
 # Logs ----------------------------------------------------------------------------------------------
 
-#: One session's log. Larger: it ends there with a warning, and the session goes on.
+#: One session's log, in a file. Larger: it ends there with a warning, and the session goes on.
 SESSION_LOG_MAX_BYTES: Final = 256 * MIB
+#: The same where logs go into no file: the log of one session, in memory, until the next one begins.
+SESSION_LOG_MEMORY_BYTES: Final = 16 * MIB
 
 #: A line of the model's output; longer ones are cut. And lines per second; more are counted.
 LOG_LINE_MAX: Final = 2000

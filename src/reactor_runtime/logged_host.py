@@ -1,11 +1,12 @@
-"""Writes the log of every session that runs on a host: a ModelHost around another one.
+"""Logs every session that runs on a host: a ModelHost around another one.
 
     session ─▶ LoggedHost ─▶ host        commands on their way in; a seed for each session
-    session ◀─ _Tap       ◀─ host        outcomes with their place, frames with their digest
+    session ◀─ _Tap       ◀─ host        outcomes with their place, frames on their way out
+                 │
+                 └─▶ digest thread ─▶ logbook.OpenLog
 
-It belongs to the host's event loop, except for frames, which come from any thread; one lock orders the lines.
-Each line is one write to the file, so that what was written survives a kill of this process. A log that
-grows beyond its limit, or cannot be written, ends with a warning, and the session goes on.
+It belongs to the host's event loop, except for frames, which come from any thread. A frame goes on to the session at
+once; its digest is made on a thread of this host meanwhile, and its memory is given back when both are done.
 """
 
 from __future__ import annotations
@@ -14,24 +15,23 @@ import asyncio
 import base64
 import contextlib
 import hashlib
-import logging
-import os
 import random
 import threading
-import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import cv2
 
-from . import __version__, limits
+from . import __version__
 from .config import Settings
 from .digests import digest_of
 from .errors import ModelFailed, ReactorError
 from .host import HostCounters, HostEvents, HostState, ModelHost
+from .logbook import Logbook, OpenLog
 from .session_log import Began, Camera, Ended, Ran, Saw, redacted
 from .types import (
     CommandCall,
@@ -43,8 +43,6 @@ from .types import (
     ModelMessage,
     Pixels,
 )
-
-log = logging.getLogger(__name__)
 
 _PICTURE_SIDE: Final = 160
 _PICTURE_QUALITY: Final = 80
@@ -60,22 +58,25 @@ class Described:
 
 
 class LoggedHost:
-    """A ModelHost whose sessions are logged into `settings.log_session`."""
+    """A ModelHost whose sessions are logged into a logbook."""
 
     def __init__(
         self,
         events: HostEvents,
         make_host: Callable[[HostEvents], ModelHost],
         settings: Settings,
+        logbook: Logbook,
         describe: Callable[[], Described],
     ) -> None:
         """`describe` is called on a thread, when the model is loaded."""
         self._events = events
         self._host = make_host(_Tap(self))
         self._settings = settings
+        self._logbook = logbook
         self._describe = describe
         self._info: ModelInfo | None = None
         self._writer: _Writer | None = None
+        self._digests = ThreadPoolExecutor(1, "reactor-session-log")
 
     @property
     def state(self) -> HostState:
@@ -109,11 +110,12 @@ class LoggedHost:
             digest_every=self._settings.log_digest_every,
             redacted=self._settings.log_redact,
         )
-        self._writer = _Writer(Path(self._settings.log_session), began, self._info)
+        self._writer = _Writer(self._logbook.begin(began), self._info, self._digests)
         self._host.start_session(session_id, seed=seed)
 
     async def stop_session(self) -> None:
         await self._host.stop_session()
+        await self._written()
 
     def send_command(self, call: CommandCall) -> None:
         self._host.send_command(call)
@@ -134,6 +136,12 @@ class LoggedHost:
     async def close(self) -> None:
         await self._host.close()
         self._end(None)
+        await asyncio.to_thread(self._digests.shutdown)
+
+    async def _written(self) -> None:
+        """Wait until the digests of all frames so far are in the log."""
+        with contextlib.suppress(RuntimeError):  # closed meanwhile
+            await asyncio.wrap_future(self._digests.submit(lambda: None))
 
     def _end(self, error: ModelFailed | None) -> None:
         if self._writer is not None:
@@ -149,9 +157,8 @@ class _Tap:
         self._events = owner._events
 
     def frame(self, frame: EmittedFrame) -> None:
-        if (writer := self._owner._writer) is not None:
-            writer.frame(frame)
-        self._events.frame(frame)
+        writer = self._owner._writer
+        self._events.frame(frame if writer is None else writer.frame(frame))
 
     def outcome(self, outcome: CommandOutcome) -> None:
         if (writer := self._owner._writer) is not None:
@@ -177,30 +184,17 @@ class _Tap:
 
 
 class _Writer:
-    """One session's file."""
+    """What one session's log says."""
 
-    def __init__(self, folder: Path, began: Began, info: ModelInfo) -> None:
-        self._began = began
+    def __init__(self, lines: OpenLog, info: ModelInfo, digests: ThreadPoolExecutor) -> None:
+        self._lines = lines
+        self._began = lines.began
+        self._digests = digests
         self._schemas = {command.name: command.parameters for command in info.commands}
         self._calls: dict[int, CommandCall] = {}
         self._frames = 0
         self._digest_next = False
         self._camera = False
-        self._size_bytes = 0
-        self._lock = threading.Lock()
-        name = f"{time.strftime('%Y%m%d-%H%M%S')}-{began.session_id[:8]}.jsonl"
-        self._path = folder / name
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            # Prompts are private: only this user reads them. Unbuffered: each line is on its way at once.
-            self._file = open(self._path, "xb", buffering=0, opener=_private)  # noqa: SIM115
-        except OSError as error:
-            log.warning("the session is not logged: %s: %s", self._path, error)
-            self._open = False
-            return
-        self._open = True
-        self._write(began)
-        log.info("session log: %s", self._path)
 
     def sent(self, call: CommandCall) -> None:
         self._calls[call.command_id] = call
@@ -213,7 +207,7 @@ class _Writer:
         if self._began.redacted:
             arguments = redacted(arguments, self._schemas.get(call.name))
         self._digest_next = True
-        self._write(
+        self._lines.write(
             Ran(
                 frame=outcome.frame_id,
                 waits=outcome.waits,
@@ -224,51 +218,66 @@ class _Writer:
             )
         )
 
-    def frame(self, frame: EmittedFrame) -> None:
+    def frame(self, frame: EmittedFrame) -> EmittedFrame:
+        """Return the frame as it goes on."""
         self._frames = frame.frame_id
         every = self._began.digest_every
         # The first frame after a command tells at once whether that command did the same.
-        if not (self._digest_next or frame.frame_id == 1 or frame.frame_id % every == 0) or not self._open:
-            return
+        wanted = self._digest_next or frame.frame_id == 1 or frame.frame_id % every == 0
+        if not wanted or not self._lines.is_open:
+            return frame
         self._digest_next = False
-        self._write(
-            Saw(
-                frame=frame.frame_id,
-                size=(frame.pixels.shape[0], frame.pixels.shape[1]),
-                digest=digest_of(frame.pixels),
-                picture="" if self._began.redacted else _small(frame.pixels),
+        # What waits for its digest holds frame memory, whose bound makes emit wait; so nothing piles up here.
+        shared = replace(frame, release=_both(frame.release))
+        try:
+            self._digests.submit(self._saw, shared)
+        except RuntimeError:  # the host was closed
+            return frame
+        return shared
+
+    def _saw(self, frame: EmittedFrame) -> None:
+        try:
+            self._lines.write(
+                Saw(
+                    frame=frame.frame_id,
+                    size=(frame.pixels.shape[0], frame.pixels.shape[1]),
+                    digest=digest_of(frame.pixels),
+                    picture=_small(frame.pixels) if self._lines.has_pictures else "",
+                )
             )
-        )
+        finally:
+            frame.release()
 
     def camera(self) -> None:
         if not self._camera:
             self._camera = True
-            self._write(Camera(frame=self._frames + 1))
+            self._lines.write(Camera(frame=self._frames + 1))
 
     def end(self, error: ModelFailed | None) -> None:
-        self._write(Ended(frames=self._frames, code="" if error is None else error.code))
-        self._close()
+        ended = Ended(frames=self._frames, code="" if error is None else error.code)
 
-    def _write(self, record: Began | Ran | Saw | Camera | Ended) -> None:
-        with self._lock:
-            if not self._open:
-                return
-            line = record.line().encode()
-            self._size_bytes += len(line)
-            try:
-                if self._size_bytes > limits.SESSION_LOG_MAX_BYTES:
-                    raise OSError(f"it would be larger than {limits.SESSION_LOG_MAX_BYTES} bytes")
-                self._file.write(line)
-            except OSError as error:
-                log.warning("the log of the session ends here: %s: %s", self._path, error)
-                self._open = False
-                self._file.close()
+        def write() -> None:
+            self._lines.write(ended)
+            self._lines.close()
 
-    def _close(self) -> None:
-        with self._lock:
-            if self._open:
-                self._open = False
-                self._file.close()
+        # Behind the digests that are still being made.
+        self._digests.submit(write)
+
+
+def _both(release: Callable[[], None]) -> Callable[[], None]:
+    """Return what two users call once each; the second call gives the memory back."""
+    lock = threading.Lock()
+    left = 2
+
+    def released() -> None:
+        nonlocal left
+        with lock:
+            left -= 1
+            last = left == 0
+        if last:
+            release()
+
+    return released
 
 
 def _small(pixels: Pixels) -> str:
@@ -281,24 +290,23 @@ def _small(pixels: Pixels) -> str:
     return base64.b64encode(jpeg.tobytes()).decode()
 
 
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
-
-
 def weights_of(listed: Iterable[str], *, beside: Path) -> dict[str, str]:
     """Return what stands for each of these weights on this machine: of a folder its index, else its listing."""
-    return {name: _weights_digest(name, beside) for name in listed}
+    found = {}
+    for name in listed:
+        try:
+            found[name] = _weights_digest(name, beside)
+        except (ReactorError, OSError) as error:
+            found[name] = f"unknown: {type(error).__name__}"
+    return found
 
 
 def _weights_digest(listed: str, beside: Path) -> str:
     from .weights import names, resolve
 
     ref = names.parse(listed)
-    try:
-        with contextlib.closing(resolve.registry()) as registry:
-            folder = resolve.local_folder(ref.name, beside=beside) or registry.cached_folder(ref)
-    except (ReactorError, OSError) as error:
-        return f"unknown: {type(error).__name__}"
+    with contextlib.closing(resolve.registry()) as registry:
+        folder = resolve.local_folder(ref.name, beside=beside) or registry.cached_folder(ref)
     if folder is None:
         return "unknown: not on this machine"
     index = folder / names.INDEX_FILE

@@ -24,6 +24,7 @@ from .errors import ModelFailed, ReactorError, SessionRefused
 from .host import HostCounters, HostEvents, HostFactory, HostState, ModelHost
 from .journal import Journal
 from .lifecycle import Event, Lifecycle, State
+from .logbook import Logbook
 from .metrics import Snapshot, Totals, render
 from .progress import Progress
 from .recording.store import Recordings
@@ -53,6 +54,7 @@ class Sessions:
     ) -> None:
         self.journal = Journal()
         self.recordings = Recordings(settings)
+        self.logbook = Logbook(settings)
         self._make_host = make_host
         self._engine = engine
         self._settings = settings
@@ -183,7 +185,9 @@ class Sessions:
         self._totals.sessions += 1
         self._host.start_session(session.session_id)
         self._report(Progress("session", f"session {session.session_id[:8]} started"))
-        return self.descriptor()
+        # Only whoever started it is told; the descriptor is everybody's.
+        ticket = self.logbook.ticket(session.session_id)
+        return {**self.descriptor(), **({} if ticket is None else {"session_log": ticket})}
 
     async def stop(self, *, moderate: bool, reason: str) -> None:
         self._fire(Event.STOP_SESSION)

@@ -1,4 +1,4 @@
-"""Uploads to a session, and clips of one.
+"""Uploads to a session, clips of one, and its log.
 
 An upload's URL holds a key, so that the PUT needs no token: SDKs send none with the bytes.
 """
@@ -48,6 +48,14 @@ async def receive_upload(upload_id: str, key: str, request: Request, running: Ru
     """Take the bytes of a reserved upload: exactly as many as were announced."""
     await running.uploads.receive(upload_id, key, request.stream())
     return Response()
+
+
+@router.get("/sessions/{session_id}/log/{key}")
+async def session_log(session_id: str, key: str, service: Runtime) -> Response:
+    """The log of the session that runs or ran last, so far. The key was told to whoever started it."""
+    content = await asyncio.to_thread(service.logbook.read, session_id, key)
+    headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="session.jsonl"'}
+    return Response(content, media_type="application/jsonl", headers=headers)
 
 
 @router.get("/clips", response_model=None)

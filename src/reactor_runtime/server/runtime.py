@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..config import Settings
 from ..host import HostEvents, ModelHost
+from ..logged_host import Described, LoggedHost, weights_of
+from ..manifest import Manifest
 from ..progress import Progress
 from ..sessions import Sessions
 from ..types import JsonValue
@@ -21,9 +22,6 @@ from ..weights import resolve
 from ..weights.supply import Supply
 from .app import create_app
 from .serve import HttpServer
-
-if TYPE_CHECKING:
-    from ..logged_host import Described
 
 
 class Runtime:
@@ -83,17 +81,10 @@ class Runtime:
         await self._engine.close()
 
     def _make_host(self, events: HostEvents) -> ModelHost:
-        if not self._settings.log_session:
-            return self._make_bare_host(events)
-        from ..logged_host import LoggedHost
-
-        return LoggedHost(events, self._make_bare_host, self._settings, self._describe)
+        return LoggedHost(events, self._make_bare_host, self._settings, self.sessions.logbook, self._describe)
 
     def _describe(self) -> Described:
         """Say what a session log has to know beyond what the model tells."""
-        from ..logged_host import Described, weights_of
-        from ..manifest import Manifest
-
         manifest = Manifest.read(self._manifest_path)
         weights = weights_of(manifest.weights_for(self._args), beside=manifest.folder)
         return Described(manifest.class_path, {**manifest.args, **self._args}, weights)

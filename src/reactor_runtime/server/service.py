@@ -14,6 +14,7 @@ from typing import Final, Protocol
 
 from ..journal import Journal
 from ..lifecycle import HealthWord
+from ..logbook import Logbook
 from ..recording.store import Recordings
 from ..types import JsonObject
 from ..uploads import Uploads
@@ -93,11 +94,15 @@ class Service(Protocol):
     def recordings(self) -> Recordings:
         """Everything recorded that is still kept, also of sessions that ended."""
 
+    @property
+    def logbook(self) -> Logbook:
+        """The log of the session that runs or ran last."""
+
     def descriptor(self) -> JsonObject:
         """Return the session descriptor, in any state and without changing it."""
 
     async def start(self, session_id: str | None) -> JsonObject:
-        """Start a session and return its descriptor. Raises SessionRefused 409 or 503."""
+        """Start a session and return its descriptor, with where its log is. Raises SessionRefused 409 or 503."""
 
     async def stop(self, *, moderate: bool, reason: str) -> None:
         """End the session, telling its viewers why. Raises SessionRefused 409 when none runs."""

@@ -211,6 +211,7 @@ function onView(view) {
   byId("stop").hidden = !view.canStop;
   byId("stop-text").textContent = session.creator ? "Stop" : "Leave";
   for (const id of ["capture", "clip", "record"]) byId(id).disabled = view.name !== "live";
+  byId("session-log").hidden = session.log === null;
   // A countdown is seen and not read out every second.
   announce(
     view.name === "reconnecting" || view.name === "gone" ? view.title : `${view.title}. ${view.detail}`,
@@ -281,6 +282,18 @@ async function capture() {
   if (picture) save(picture, "png", "Picture saved.");
 }
 
+async function saveLog() {
+  const { path, redacted } = session.log;
+  const text = redacted
+    ? "Session log saved, without its texts: its commands cannot be given again."
+    : "Session log saved. It holds what was typed.";
+  try {
+    save(await server.sessionLog(path), "jsonl", text);
+  } catch (error) {
+    notices.show(`No session log: ${error.message}`, "problem");
+  }
+}
+
 function save(blob, extension, text) {
   const stamp = new Date().toISOString().slice(0, 19).replace(/[T:]/g, "-");
   const link = el("a", {
@@ -346,6 +359,7 @@ byId("clip").addEventListener("click", () => {
   recording.clip(CLIP_S);
 });
 byId("record").addEventListener("click", () => recording.toggle());
+byId("session-log").addEventListener("click", saveLog);
 byId("copy").addEventListener("click", copyLink);
 byId("stats").addEventListener("click", () => toggleOverlay());
 byId("sound").addEventListener("click", toggleSound);

@@ -124,6 +124,11 @@ export class Server {
     return { upload_id: slot.presigned_id, name, mime_type: mimeType, size: blob.size };
   }
 
+  /** Fetch the log of a session, as far as it goes by now. */
+  async sessionLog(path) {
+    return (await this.call("GET", path, { timeoutMs: SEGMENT_MS })).blob();
+  }
+
   /** Fetch a clip, as soon as its playlist is ready, and put its parts together to one MP4. */
   async film(address) {
     const own = (path) => path.replace(/^\//, ""); // below the page's own address, whatever is in front of it

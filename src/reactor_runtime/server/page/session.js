@@ -42,6 +42,8 @@ export class Session {
     this.connection = null;
     this.descriptor = null;
     this.creator = false;
+    /** Where the log of the last session that this page began is fetched: {path, redacted}. */
+    this.log = null;
     this.endReason = "";
     this.round = 0;
     this.schemaReady = false;
@@ -175,7 +177,8 @@ export class Session {
     this.check(round);
     this.descriptor = descriptor;
     this.creator = join ? wasCreated(descriptor.session_id) : true;
-    if (!join) rememberCreated(descriptor.session_id);
+    if (!join) rememberCreated(descriptor);
+    this.log = this.creator ? createdLog() : null;
   }
 
   async connect(round, { again }) {
@@ -317,17 +320,24 @@ const isLocked = (error) => error instanceof ServerError && (error.status === 40
 const capital = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
 
 // A page that is loaded again stays the creator of the session it began.
-function wasCreated(sessionId) {
+let created = recallCreated();
+
+const wasCreated = (sessionId) => created.session_id === sessionId;
+
+const createdLog = () => created.session_log ?? null;
+
+function recallCreated() {
   try {
-    return sessionStorage.getItem(CREATED_KEY) === sessionId;
+    return JSON.parse(sessionStorage.getItem(CREATED_KEY)) ?? {};
   } catch {
-    return false;
+    return {};
   }
 }
 
-function rememberCreated(sessionId) {
+function rememberCreated({ session_id, session_log }) {
+  created = { session_id, session_log };
   try {
-    sessionStorage.setItem(CREATED_KEY, sessionId);
+    sessionStorage.setItem(CREATED_KEY, JSON.stringify(created));
   } catch {
     // Without storage a reloaded page joins as a guest.
   }
