@@ -18,8 +18,8 @@ help: ## Show this list
 
 setup: $(VENV)/.installed-dev ## Install the package with everything for development into .venv
 
-demo: $(VENV)/.installed-demo ## Run the style-transfer example; open the printed address
-	$(BIN)/reactor run examples/stylize $(ARGS)
+demo: $(VENV)/.installed-demo ## Drive on a road that a network dreams up; open the printed address
+	$(BIN)/reactor run examples/drive $(ARGS)
 
 test: system setup ## Lint, type-check and run every test, real browser included
 	@$(MAKE) --no-print-directory check
@@ -31,7 +31,7 @@ check: setup ## Lint and type-check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/mypy tools
-	for example in testcard stylize offline; do \
+	for example in testcard stylize offline drive; do \
 	  MYPYPATH=src:examples/$$example $(BIN)/mypy --explicit-package-bases examples/$$example || exit 1; done
 	$(BIN)/mypy $(TEMPLATE)/model.py
 	MYPYPATH=$(TEMPLATE) $(BIN)/mypy $(TEMPLATE)/tests/test_model.py

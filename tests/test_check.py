@@ -116,7 +116,7 @@ def test_one_odd_session_does_not_make_a_flat_memory_grow(noise: list[int], at: 
 # Arguments from schemas -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("example", ["testcard", "stylize"])
+@pytest.mark.parametrize("example", ["testcard", "stylize", "drive"])
 def test_sample_arguments_fit_the_schema_and_wrong_ones_do_not(example: str) -> None:
     manifest = Manifest.read(EXAMPLES / example)
     for command in manifest.info(manifest.load_class()).commands:
@@ -203,8 +203,9 @@ def test_a_faulty_model_fails_for_its_own_reason_and_a_sound_one_does_not(fault:
 
 
 @pytest.mark.slow
-def test_the_test_card_passes() -> None:
-    status, found = reactor_check(EXAMPLES / "testcard")
+@pytest.mark.parametrize("example", ["testcard", "drive"])
+def test_what_is_shipped_passes(example: str) -> None:
+    status, found = reactor_check(EXAMPLES / example)
     assert status == 0, found
 
 

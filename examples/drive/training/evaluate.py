@@ -3,7 +3,8 @@
     cd examples/drive
     python -m training.evaluate --weights weights/drive
 
-Writes metrics.json and drive.png beside the weights, prints the table, and exits with 1 where a target is missed.
+Writes metrics.json and drive.png beside the weights and the table into the README, prints it, and exits with 1 where
+a target is missed.
 Every picture is of held-out seeds; PSNR is over all pixels of all pictures together, which is lower than the mean of
 each picture's.
 """
@@ -299,6 +300,21 @@ def draw(weights: Path, path: Path, *, frames: int = 64, columns: int = 8, scale
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
+def write_into(readme: Path, lines: list[Line]) -> None:
+    """Put the table between the marks of the README."""
+    rows = ["| figure | measured | target |", "|---|---|---|"]
+    for line in lines:
+        bounds = ((line.least, "≥"), (line.most, "≤"))
+        target = " ".join(f"{sign} {bound:.3g}" for bound, sign in bounds if bound is not None)
+        value = f"{line.value:.3g}" if line.reached else f"**{line.value:.3g}** (missed)"
+        rows.append(f"| {line.name} | {value} {line.unit} | {target} |")
+    begin, end = "edit by hand. -->\n", "<!-- metrics: end -->"
+    text = readme.read_text()
+    head, rest = text.split(begin, 1)
+    readme.write_text(head + begin + "\n".join(rows) + "\n" + end + rest.split(end, 1)[1])
+
+
+README = Path(__file__).parents[1] / "README.md"
 _CONSOLE = Console(stderr=True)
 
 
@@ -320,6 +336,7 @@ def main() -> None:
         mark = "" if not target else "reached" if line.reached else "missed"
         table.add_row(line.name, f"{line.value:.3g} {line.unit}", target, mark)
     Console().print(table)
+    write_into(README, lines)
     draw(options.weights, options.weights / "drive.png")
     with safe_open(options.weights / WEIGHTS, "pt") as file:
         about = file.metadata()
