@@ -102,6 +102,35 @@ def test_an_example_renders_bit_equal_in_two_processes(tmp_path: Path) -> None:
     assert (tmp_path / "a.mp4").stat().st_size > 1000
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("example", "command", "arguments"),
+    [
+        ("longlive", "set_prompt", {"prompt": "a forest in winter"}),
+        ("matrix", "control", {"mouse_key": "L", "keyboard_key": "W"}),
+    ],
+)
+def test_the_tiny_networks_render_bit_equal_in_two_processes(
+    tmp_path: Path, example: str, command: str, arguments: dict[str, Any]
+) -> None:
+    """Two blocks, with a command between them."""
+    script = tmp_path / "commands.jsonl"
+    script.write_text(json.dumps({"frame": 10, "command": command, "arguments": arguments}))
+    flags = ("--frames", "21", "--script", script, "--seed", "3", "--json")
+    size = ("--arg", "profile=tiny", "--arg", "size=[32,48]")
+    first, second = (
+        json.loads(
+            reactor_render(ROOT / "examples" / example, "--out", tmp_path / name, *size, *flags).stdout
+        )
+        for name in ("a", "b")
+    )
+    assert (first["frames"], first["refused"]) == (21, [])
+    assert first["digest"] == second["digest"]
+    pictures = [(tmp_path / "a" / f"{number:06d}.png").read_bytes() for number in (1, 10, 21)]
+    assert len(set(pictures)) == 3
+
+
 def test_a_refused_command_is_reported_with_its_frame(tmp_path: Path) -> None:
     rendered, _ = film(
         steps(tmp_path), cues=cues_of([(2, 0, "refuse", {}), (3, 0, "set_level", {"level": 300})])
@@ -183,7 +212,7 @@ def test_real_time_takes_as_long_as_the_film_and_shows_the_same_frames(tmp_path:
 
 def reactor_render(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[str]:
     command = [str(Path(sys.executable).with_name("reactor")), "render", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == status, done.stderr
     return done
 

@@ -143,6 +143,8 @@ def test_memory_that_grows_with_each_session_is_found(tmp_path: Path, had_room: 
     apart.mkdir()
     with loaded(write_model(apart, source_of("sound"))) as model:
         assert_memory_is_flat(model, say)
+        with pytest.raises(ValueError, match="6 or more"):
+            assert_memory_is_flat(model, say, sessions=5)
 
 
 def test_the_manual_clock_goes_on_when_it_is_told_to() -> None:

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 from pydantic import BaseModel, Field
@@ -26,6 +26,8 @@ RATE_SHARE = 0.9
 LEAK_BYTES = 1 * MIB
 #: Sessions until a model has all its buffers.
 WARM_SESSIONS = 3
+#: Sessions that tell growth from a single step.
+LEAST_SESSIONS = WARM_SESSIONS + 3
 #: A stop that takes longer is felt by the next user, who waits for it.
 PROMPT_STOP_S = 1.0
 PROMPT_FRAME_S = 5.0
@@ -202,7 +204,7 @@ def _difference(a: Sequence[str], b: Sequence[str]) -> int | None:
 def _memory(name: str, counts: Sequence[Sequence[int]], hint: str, why_not: str) -> Finding:
     """`counts`: of the same memory, each after each session; the first is the one that is told."""
     after = counts[0]
-    if len(after) < WARM_SESSIONS + 3:
+    if len(after) < LEAST_SESSIONS:
         return Finding(name, Verdict.UNKNOWN, why_not)
     growth = growth_per_session(*counts)
     if growth < LEAK_BYTES:
@@ -216,7 +218,19 @@ def growth_per_session(*counts: Sequence[int]) -> float:
 
     The first sessions do not count: a model has all its buffers after them. An empty count is left out.
     """
-    return max(_slope(count[WARM_SESSIONS:]) for count in counts if count)
+    return max(_steady(count[WARM_SESSIONS:]) for count in counts if count)
+
+
+def _steady(after: Sequence[int]) -> float:
+    """Return the slope, unless one step makes most of it: a leak comes again, what a library takes once does not."""
+    slope, without = _slope(after), _slope(_levelled(after))
+    return slope if slope <= 0 or without >= slope / 2 else max(0.0, without)
+
+
+def _levelled(after: Sequence[int]) -> list[int]:
+    """Return the same without its highest step."""
+    height, place = max((b - a, place) for place, (a, b) in enumerate(pairwise(after), start=1))
+    return [*after[:place], *(value - height for value in after[place:])]
 
 
 def _slope(after: Sequence[int]) -> float:

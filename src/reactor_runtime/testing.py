@@ -42,7 +42,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from .check import LEAK_BYTES, growth_per_session
+from .check import LEAK_BYTES, LEAST_SESSIONS, growth_per_session
 from .context import get_ctx
 from .errors import CommandError, FrameRejected
 from .fingerprint import changed, fingerprints
@@ -129,7 +129,12 @@ def assert_users_kept_apart(
 def assert_memory_is_flat(
     model: LoadedModel, act: Callable[[LiveSession], object], *, sessions: int = 10, frames: int = 4
 ) -> None:
-    """Assert that sessions do not grow the process, nor the GPU's memory: less than 1 MiB for each."""
+    """Assert that sessions do not grow the process, nor the GPU's memory: less than 1 MiB for each.
+
+    Raises ValueError for fewer than 6 sessions, which cannot tell growth from what is made once.
+    """
+    if sessions < LEAST_SESSIONS:
+        raise ValueError(f"sessions: {LEAST_SESSIONS} or more, got {sessions}")
     resident: list[int] = []
     allocated: list[int] = []
     on_gpu: list[int] = []
