@@ -113,6 +113,14 @@ def test_one_odd_session_does_not_make_a_flat_memory_grow(noise: list[int], at: 
     assert growth_per_session(growing) > 9 * 10**9
 
 
+@given(st.lists(st.integers(4 * MIB, 5 * MIB), min_size=5, max_size=9))
+def test_a_leak_of_uneven_size_is_told_as_large_as_it_is(steps: list[int]) -> None:
+    after = [100 * MIB]
+    for step in steps:
+        after.append(after[-1] + step)
+    assert growth_per_session(after) >= 4 * MIB
+
+
 @given(st.integers(0, 9), st.integers(0, 10**12), st.sampled_from([6, 10]))
 def test_a_single_step_is_no_growth_and_the_same_in_every_session_is(at: int, step: int, count: int) -> None:
     assert growth_per_session([5 * 10**8 + (step if n >= at else 0) for n in range(count)]) == 0

@@ -224,7 +224,7 @@ def growth_per_session(*counts: Sequence[int]) -> float:
 def _steady(after: Sequence[int]) -> float:
     """Return the slope, unless one step makes most of it: a leak comes again, what a library takes once does not."""
     slope, without = _slope(after), _slope(_levelled(after))
-    return slope if slope <= 0 or without >= slope / 2 else max(0.0, without)
+    return slope if slope <= 0 or without >= slope / 4 else max(0.0, without)
 
 
 def _levelled(after: Sequence[int]) -> list[int]:
