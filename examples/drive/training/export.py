@@ -10,6 +10,7 @@ the arithmetic of play stays float32.
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +42,17 @@ def export(network: Drive, out: Path, about: dict[str, str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     halves = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     save_file(halves, out / WEIGHTS, metadata=about)
-    # What is exported is what was rounded.
-    program = torch.onnx.export(
-        _Clamped(load(out / WEIGHTS)),
-        (torch.rand(1, len(CONTEXT), 3, HEIGHT, WIDTH), torch.zeros(1, CONDITION)),
-        input_names=["pictures", "condition"],
-        output_names=["picture"],
-        dynamo=True,
-        opset_version=20,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # the exporter uses what its own library gives up
+        program = torch.onnx.export(
+            _Clamped(load(out / WEIGHTS)).eval(),  # what is exported is what was rounded
+            (torch.rand(1, len(CONTEXT), 3, HEIGHT, WIDTH), torch.zeros(1, CONDITION)),
+            input_names=["pictures", "condition"],
+            output_names=["picture"],
+            dynamo=True,
+            opset_version=20,
+            verbose=False,
+        )
     assert program is not None
     onnx.save(_with_half_weights(program.model_proto, about), out / GRAPH)
 

@@ -65,6 +65,8 @@ def playing(seed: int, count: int, workers: int) -> Iterator[Iterator[Moment]]:
         for process in processes:
             process.terminate()
             process.join()
+        for queue in queues:
+            queue.close()
 
 
 def _feed(seed: int, count: int, queue: Queue[Moment]) -> None:
