@@ -71,7 +71,7 @@ def random_look(random: np.random.Generator) -> tuple[npt.NDArray[np.float32], f
     looks = list(LOOKS.values())
     first, second = random.choice(len(looks), 2, replace=False)
     colours, roundness = colours_of(looks[first]), looks[first].roundness
-    if random.random() < 0.35:
+    if random.random() < 0.1:
         share = random.uniform(0, 1, (len(COLOURS), 1)).astype(np.float32)
         colours = share * colours + (1 - share) * colours_of(looks[second])
         colours = colours + random.normal(0, 0.06, colours.shape).astype(np.float32)

@@ -53,7 +53,7 @@ class Recipe:
     #: predictions get longer, to reach their longest, in frames, at the second.
     sheltered: float = 0.12
     grown: float = 0.5
-    longest_run: int = 48
+    longest_run: int = 8
     l1: float = 0.1
     edges: float = 0.2
     #: per pixel of error in the flow
