@@ -15,10 +15,11 @@ from keys import ACTION_SIZE, Action
 Pixels = npt.NDArray[np.uint8]
 
 WIDTH, HEIGHT = 96, 64
-#: How many frames ago the pictures, the actions and the numbers of the course were that the network is given, as in
-#: training/network.py, which needs torch.
+#: How many frames ago the pictures were that the network sees.
 CONTEXT = (1, 2, 3, 4, 8, 16)
+#: Actions of the frame to come and the three before it.
 ACTIONS = 4
+#: How many frames ago the numbers of the course were that the network is told.
 COURSES = (0, 8, 16, 24)
 
 
@@ -50,11 +51,10 @@ class World:
         """The last picture as the network made it, (3, 64, 96) in 0..1."""
         return np.asarray(self._pictures[0], np.float32)
 
-    def step(self, action: Action, course: npt.NDArray[np.float32] | None = None) -> Pixels:
-        """Go on by one frame; return it, (64, 96, 3) RGB. `course` (2,) takes the place of the seed's."""
-        drawn = self._course.next()[0] if course is None else course
+    def step(self, action: Action) -> Pixels:
+        """Go on by one frame; return it, (64, 96, 3) RGB."""
         self._actions = np.concatenate([action[None], self._actions[:-1]])
-        self._courses = np.concatenate([drawn[None], self._courses[:-1]])
+        self._courses = np.concatenate([self._course.next(), self._courses[:-1]])
         condition = np.concatenate([self._actions.ravel(), self._courses[list(COURSES)].ravel()])
         context = self._pictures[np.array(CONTEXT) - 1]
         given = {"pictures": context[None], "condition": condition[None]}

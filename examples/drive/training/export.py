@@ -19,9 +19,9 @@ import torch
 from onnx import helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from world import CONTEXT, HEIGHT, WIDTH
 
-from training.game import HEIGHT, WIDTH
-from training.network import CONDITION, CONTEXT, Drive, load
+from training.network import CONDITION, Drive, load
 
 WEIGHTS, GRAPH = "drive.safetensors", "drive.onnx"
 

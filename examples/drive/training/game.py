@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 from course import COURSE_SIZE, Course
 from keys import ACTION_SIZE
+from world import HEIGHT, WIDTH
 
 from training.looks import COLOURS, LOOKS, colours_of, random_look
 
-WIDTH, HEIGHT = 96, 64
 _FOCAL = 60.0
 _CENTRE = WIDTH / 2
 _HORIZON = 25.0

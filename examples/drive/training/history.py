@@ -6,8 +6,7 @@ import torch
 from course import COURSE_SIZE
 from keys import ACTION_SIZE
 from torch import Tensor
-
-from training.network import ACTIONS, CONTEXT, COURSES
+from world import ACTIONS, CONTEXT, COURSES
 
 
 class Pictures:

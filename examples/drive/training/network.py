@@ -22,13 +22,8 @@ from keys import ACTION_SIZE
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
+from world import ACTIONS, CONTEXT, COURSES
 
-#: How many frames ago the pictures were that the network sees.
-CONTEXT = (1, 2, 3, 4, 8, 16)
-#: Actions of the frame to come and the three before it.
-ACTIONS = 4
-#: How many frames ago the numbers of the course were that the network is told.
-COURSES = (0, 8, 16, 24)
 #: The actions come first in the condition, then the courses.
 ACTION_ENTRIES = ACTIONS * ACTION_SIZE
 CONDITION = ACTION_ENTRIES + len(COURSES) * COURSE_SIZE

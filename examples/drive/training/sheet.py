@@ -9,10 +9,11 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
+from world import CONTEXT
 
 from training.history import Pictures, Told
 from training.looks import LOOKS
-from training.network import CONTEXT, Drive
+from training.network import Drive
 from training.plays import play
 
 #: Held-out seeds begin here; training seeds are far below or above.

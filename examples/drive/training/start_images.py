@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from world import HEIGHT, WIDTH
 
-from training.game import HEIGHT, WIDTH, Games, driver
+from training.game import Games, driver
 from training.looks import LOOKS
 
 FOLDER = Path(__file__).parents[1] / "start_images"

@@ -4,9 +4,9 @@
     python -m training.train --out runs/drive                       # two CPU cores, under 90 minutes
     python -m training.train --out runs/drive --device cuda --games 256 --workers 12
 
-The games run on while the network learns. It predicts each next frame from its own earlier predictions, which drift
-away from the game's until they are replaced by the real ones after a random number of frames: so it learns from the
-first minute to go on from pictures that are its own, at the price of one step per frame.
+The games run on while the network learns. At first it predicts each next frame from the real ones, then from its own
+earlier predictions, which are replaced by the real ones after a random number of frames: so it learns to go on from
+pictures that are its own, at the price of one step per frame.
 
 Interrupted, the same command goes on from the last checkpoint (with fresh games).
 """
