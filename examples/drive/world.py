@@ -21,6 +21,12 @@ CONTEXT = (1, 2, 3, 4, 8, 16)
 ACTIONS = 4
 #: How many frames ago the numbers of the course were that the network is told.
 COURSES = (0, 8, 16, 24)
+#: What the network remembers besides the pictures, and brings up to date itself at each frame: plain numbers of
+#: about -1 to 1, the first of which change; then circles, each the cosine and the sine of an angle; then a 1. All
+#: zeros: nothing yet. In training the game says what they should be: speed, place across the road, steering, where one
+#: looks and the road ahead, then the colours; how far along the stripes, dashes, kerbs one is, and the compass.
+PLAIN, CHANGING, CIRCLES = 65, 25, 4
+MEMORY = PLAIN + 2 * CIRCLES + 1
 
 
 class World:
@@ -43,6 +49,7 @@ class World:
         # Newest first.
         self._pictures = np.repeat(first[None], max(CONTEXT), axis=0)
         self._actions = np.zeros((ACTIONS, ACTION_SIZE), np.float32)
+        self._memory = np.zeros((1, MEMORY), np.float32)
         self._course = Course(np.random.default_rng(seed))
         self._courses = np.repeat(self._course.next(), max(COURSES) + 1, axis=0)
 
@@ -57,7 +64,7 @@ class World:
         self._courses = np.concatenate([self._course.next(), self._courses[:-1]])
         condition = np.concatenate([self._actions.ravel(), self._courses[list(COURSES)].ravel()])
         context = self._pictures[np.array(CONTEXT) - 1]
-        given = {"pictures": context[None], "condition": condition[None]}
-        [picture] = self._session.run(["picture"], given)
+        given = {"pictures": context[None], "condition": condition[None], "memory": self._memory}
+        picture, self._memory = self._session.run(["picture", "remembered"], given)
         self._pictures = np.concatenate([picture, self._pictures[:-1]])
         return np.asarray((picture[0].transpose(1, 2, 0) * 255).round(), np.uint8)

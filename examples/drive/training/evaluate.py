@@ -29,7 +29,7 @@ from rich.table import Table
 from safetensors import safe_open
 from start import LOOKS, look
 from torch import Tensor
-from world import World
+from world import MEMORY, World
 
 from training.export import GRAPH, WEIGHTS
 from training.game import Games, Players
@@ -75,6 +75,7 @@ class Watcher:
         first = next(self._moments)
         self.pictures = Pictures(_pictures(first))
         self.told = Told(count, torch.device("cpu"))
+        self.memory = torch.zeros(count, MEMORY)
 
     def next(self) -> Moment:
         """Play on by one frame, which is told but not yet shown to the network."""
@@ -82,10 +83,12 @@ class Watcher:
         self.told.add(_tensor(moment.actions), _tensor(moment.course), _tensor(moment.begun))
         return moment
 
-    def show(self, moment: Moment) -> None:
-        pictures = _pictures(moment)
+    def show(self, moment: Moment, memory: Tensor) -> None:
+        """The real picture, and what the network remembered itself."""
+        pictures, begun = _pictures(moment), _tensor(moment.begun)
         self.pictures.add(pictures)
-        self.pictures.begin(_tensor(moment.begun), pictures)
+        self.pictures.begin(begun, pictures)
+        self.memory = torch.where(begun[:, None], 0, memory)
 
 
 def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
@@ -101,30 +104,32 @@ def _decibels(squared: list[float]) -> float:
 
 
 def next_frame(network: Drive) -> list[Line]:
-    """One step ahead from real pictures; and with somebody else's actions or course."""
+    """One step ahead from real pictures and what was remembered; and with somebody else's actions or course."""
     watcher = Watcher(HELD_OUT + 1, EPISODES)
-    squared: dict[str, list[float]] = {"own": [], "actions": [], "course": [], "copy": []}
+    squared: dict[str, list[float]] = {"own": [], "actions": [], "course": [], "forgot": [], "copy": []}
     each: list[float] = []
     another = torch.arange(EPISODES).roll(EPISODES // 2)
     for number in track(range(_BEFORE + 24), "next frame", console=_CONSOLE):
         moment = watcher.next()
+        context, told, memory = watcher.pictures.context(), watcher.told.condition(), watcher.memory
+        next_one = network(context, told, memory)
         if number >= _BEFORE:
             real, keep = _pictures(moment), ~_tensor(moment.begun)
-            context, told = watcher.pictures.context(), watcher.told.condition()
             shuffled, elsewhere = told.clone(), told.clone()
             shuffled[:, :ACTION_ENTRIES] = told[another, :ACTION_ENTRIES]
             elsewhere[:, ACTION_ENTRIES:] = told[another, ACTION_ENTRIES:]
             made = {
-                "own": network(context, told)[0],
-                "actions": network(context, shuffled)[0],
-                "course": network(context, elsewhere)[0],
+                "own": next_one.picture,
+                "actions": network(context, shuffled, memory).picture,
+                "course": network(context, elsewhere, memory).picture,
+                "forgot": network(context, told, torch.zeros_like(memory)).picture,
                 "copy": context[:, 0],
             }
             for name, picture in made.items():
                 off = (picture.clamp(0, 1) - real).square().mean((1, 2, 3))[keep]
                 squared[name] += off.tolist()
             each += (-10 * (made["own"].clamp(0, 1) - real).square().mean((1, 2, 3))[keep].log10()).tolist()
-        watcher.show(moment)
+        watcher.show(moment, next_one.memory)
     own = _decibels(squared["own"])
     return [
         Line("next frame", own, "dB", least=27),
@@ -136,6 +141,7 @@ def next_frame(network: Drive) -> list[Line]:
             "dB",
             least=3,
         ),
+        Line("next frame, with all that is remembered read anew", _decibels(squared["forgot"]), "dB"),
         Line("next frame, over the same with another course", own - _decibels(squared["course"]), "dB"),
     ]
 
@@ -144,7 +150,10 @@ def rollout(network: Drive) -> list[Line]:
     """Free drives from real pictures with the real keys, against the game and against a frozen picture."""
     watcher = Watcher(HELD_OUT + 2, EPISODES)
     for _ in range(_BEFORE):
-        watcher.show(watcher.next())
+        moment = watcher.next()
+        watcher.show(
+            moment, network(watcher.pictures.context(), watcher.told.condition(), watcher.memory).memory
+        )
     frozen = watcher.pictures.context()[:, 0]
     alive = torch.ones(EPISODES, dtype=torch.bool)
     lines: list[Line] = []
@@ -153,14 +162,15 @@ def rollout(network: Drive) -> list[Line]:
         moment = watcher.next()
         alive &= ~_tensor(moment.begun)
         real = _pictures(moment)
-        own = network(watcher.pictures.context(), watcher.told.condition())[0].clamp(0, 1)
+        made = network(watcher.pictures.context(), watcher.told.condition(), watcher.memory)
+        own, watcher.memory = made.picture.clamp(0, 1), made.memory
         watcher.pictures.add(own)
         if number in _HORIZONS:
-            made, still = ((each - real).square().mean((1, 2, 3))[alive].tolist() for each in (own, frozen))
+            driven, still = ((each - real).square().mean((1, 2, 3))[alive].tolist() for each in (own, frozen))
             name = f"free drive, {number} frames"
-            lines.append(Line(name, _decibels(made), "dB"))
+            lines.append(Line(name, _decibels(driven), "dB"))
             lines.append(
-                Line(f"{name}, over the frozen picture", _decibels(made) - _decibels(still), "dB", least=0)
+                Line(f"{name}, over the frozen picture", _decibels(driven) - _decibels(still), "dB", least=0)
             )
         if number >= _ROLLOUT // 2:
             sharp["own"] += _sharpness(own[alive]).tolist()
@@ -183,24 +193,28 @@ def steering(network: Drive) -> list[Line]:
     random = np.random.default_rng(HELD_OUT + 3)
     games, players = Games(random, EPISODES), Players(random, EPISODES)
     pictures, told = Pictures(torch.from_numpy(games.begin())), Told(EPISODES, torch.device("cpu"))
+    memory = torch.zeros(EPISODES, MEMORY)
     for _ in range(_BEFORE):
         actions = players.next(games.lateral)
         step = games.step(actions)
-        told.add(_tensor(actions), _tensor(step.course), _tensor(step.begun))
+        begun = _tensor(step.begun)
+        told.add(_tensor(actions), _tensor(step.course), begun)
+        memory = torch.where(begun[:, None], 0, network(pictures.context(), told.condition(), memory).memory)
         pictures.add(torch.from_numpy(step.frames))
-        pictures.begin(_tensor(step.begun), torch.from_numpy(step.frames))
+        pictures.begin(begun, torch.from_numpy(step.frames))
     able = np.flatnonzero((games.speed > 0.2) & (np.abs(games.lateral) < 1.0))
     ends: dict[int, tuple[_Array, _Array]] = {}
     for side in (2, 3):
-        real, own, heard = deepcopy(games), deepcopy(pictures), deepcopy(told)
+        real, own, heard, remembered = deepcopy(games), deepcopy(pictures), deepcopy(told), memory
         actions = np.zeros((EPISODES, ACTION_SIZE), np.float32)
         actions[:, [0, side]] = 1
         for _ in range(_STEER_FRAMES):
             step = real.step(actions)
             heard.add(_tensor(actions), _tensor(step.course), _tensor(step.begun))
-            made = network(own.context(), heard.condition())[0].clamp(0, 1)
-            own.add(made)
-        ends[side] = (made.numpy(), step.frames)
+            made = network(own.context(), heard.condition(), remembered)
+            picture, remembered = made.picture.clamp(0, 1), made.memory
+            own.add(picture)
+        ends[side] = (picture.numpy(), step.frames)
     shifts = {
         name: np.array([_shift(ends[2][which][game], ends[3][which][game]) for game in able])
         for which, name in ((0, "network"), (1, "game"))

@@ -19,9 +19,9 @@ import torch
 from onnx import helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from world import CONTEXT, HEIGHT, WIDTH
+from world import CONTEXT, HEIGHT, MEMORY, WIDTH
 
-from training.network import CONDITION, Drive, load
+from training.network import CONDITION, Drive, Made, load
 
 WEIGHTS, GRAPH = "drive.safetensors", "drive.onnx"
 
@@ -33,9 +33,9 @@ class _Clamped(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, pictures: Tensor, condition: Tensor) -> Tensor:
-        picture: Tensor = self.network(pictures, condition)[0]
-        return picture.clamp(0, 1)
+    def forward(self, pictures: Tensor, condition: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        made: Made = self.network(pictures, condition, memory)
+        return made.picture.clamp(0, 1), made.memory
 
 
 def export(network: Drive, out: Path, about: dict[str, str]) -> None:
@@ -46,9 +46,13 @@ def export(network: Drive, out: Path, about: dict[str, str]) -> None:
         warnings.simplefilter("ignore", FutureWarning)  # the exporter uses what its own library gives up
         program = torch.onnx.export(
             _Clamped(load(out / WEIGHTS)).eval(),  # what is exported is what was rounded
-            (torch.rand(1, len(CONTEXT), 3, HEIGHT, WIDTH), torch.zeros(1, CONDITION)),
-            input_names=["pictures", "condition"],
-            output_names=["picture"],
+            (
+                torch.rand(1, len(CONTEXT), 3, HEIGHT, WIDTH),
+                torch.zeros(1, CONDITION),
+                torch.zeros(1, MEMORY),
+            ),
+            input_names=["pictures", "condition", "memory"],
+            output_names=["picture", "remembered"],
             dynamo=True,
             opset_version=20,
             verbose=False,

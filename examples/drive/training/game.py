@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from course import COURSE_SIZE, Course
 from keys import ACTION_SIZE
-from world import HEIGHT, WIDTH
+from world import HEIGHT, PLAIN, WIDTH
 
 from training.looks import COLOURS, LOOKS, colours_of, random_look
 
@@ -30,6 +30,8 @@ _FAR = float(_DISTANCES[-1])
 #: The road is kept in pieces of this length, from the car to the far end and a little further.
 _PIECE = 0.5
 _PIECES = int(_FAR / _PIECE) + 3
+#: The network remembers the road ahead as the mean course of this many stretches of so many pieces.
+_STRETCHES, _PIECES_A_STRETCH = 10, 8
 #: What a course of 1 is as curvature across and upwards, per unit length.
 _BEND = 0.011
 _RISE = 0.002
@@ -44,7 +46,9 @@ _LATERAL_LIMIT = 1.4
 #: How strongly a bend carries the car outwards.
 _DRIFT = 2.2
 
-_DASH, _KERB, _BAND, _PLANTS = 6.0, 4.0, 8.0, 8.0
+#: The plants stand as far apart as the bands are long, so that one number says where along both a car is.
+_DASH, _KERB, _BAND = 6.0, 4.0, 8.0
+_PLANTS = _BAND
 _PLANT_X = 1.9
 
 Frames = npt.NDArray[np.float32]
@@ -65,6 +69,8 @@ class Step:
     motion: _Array
     #: (count, 2) float32
     course: _Array
+    #: (count, 74) float32: what the network is to remember after this frame, as world.py describes it
+    memory: _Array
     begun: npt.NDArray[np.bool_]
 
 
@@ -145,16 +151,41 @@ class Games:
         return self._draw()[0]
 
     def step(self, actions: _Array) -> Step:
-        """Move by one frame; which games began anew is in what is returned."""
+        """Move by one frame and draw it; which games began anew is in what is returned."""
+        course, memory, begun = self.move(actions)
+        frames, motion = self._draw()
+        return Step(frames, motion, course, memory, begun)
+
+    def move(self, actions: _Array) -> tuple[_Array, _Array, npt.NDArray[np.bool_]]:
+        """`step` without drawing: the course, the memory, and which began anew."""
         course = self._course.next()
         self._left -= 1
         begun = self._left < 0
         if begun.any():
             self._restart(begun)
-        moving = actions * ~begun[:, None]
-        self._move(moving, course)
-        frames, motion = self._draw()
-        return Step(frames, motion, course, begun)
+        self._move(actions * ~begun[:, None], course)
+        return course, self._memory(), begun
+
+    def _memory(self) -> _Array:
+        """Return the state of the games by the numbers that the network remembers."""
+        road = self._road[:, : _STRETCHES * _PIECES_A_STRETCH]
+        road = road.reshape(self._count, _STRETCHES, _PIECES_A_STRETCH, COURSE_SIZE).mean(2)
+        plain = [
+            self._speed[:, None] / TOP_SPEED,
+            self._lateral[:, None],
+            self._steer[:, None],
+            self._look / [_LOOK_X, _LOOK_Y],
+            road.reshape(self._count, -1),
+            self._colours.reshape(self._count, -1) * 2 - 1,
+            self._roundness[:, None] * 2 - 1,
+        ]
+        turns = [2 * np.pi * self._position / period for period in (_BAND, _DASH, _KERB)]
+        angles = np.stack([*turns, self._heading], 1)
+        circles = np.stack([np.cos(angles), np.sin(angles)], 2).reshape(self._count, -1)
+        known = np.ones((self._count, 1))
+        memory = np.concatenate([*plain, circles, known], 1).astype(np.float32)
+        assert sum(part.shape[1] for part in plain) == PLAIN
+        return memory
 
     def _move(self, actions: _Array, course: _Array) -> None:
         throttle, brake, left, right, look_x, look_y = actions.T

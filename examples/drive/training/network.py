@@ -1,20 +1,18 @@
-"""The network: the next picture from six earlier ones, the player's keys and the road's course.
+"""The network: the next picture from six earlier ones, the player's keys, the road's course, and its own memory.
 
-A U-Net of 2.7 million parameters on pixels folded two by two. Most of a picture is the last one seen from a step
-further on, so the network says for each pixel where it comes from (`flow`), what else it might be (`fresh`), and
-which of the two to trust (`share`):
+2.9 million parameters, in four parts. What is remembered between frames is 74 numbers (world.py says which). The
+reader finds them in the first pictures; the reckoner says at each frame what the keys make of them; the painter
+(painter.py) draws what they look like. None of that sees the last picture, so nothing in it can smear, but what a
+picture shows beyond those numbers would be lost. So a U-Net says for each pixel where in the last picture it comes from
+(`flow`), what else it might be (`fresh`: what was painted, and corrections to it), and which to trust (`share`):
 
     next = share * last[at flow] + (1 - share) * fresh
-
-That copies textures instead of repainting them, which keeps them sharp from frame to frame, and it learns in minutes
-what painting every pixel from nothing takes hours for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from course import COURSE_SIZE
@@ -22,7 +20,10 @@ from keys import ACTION_SIZE
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
-from world import ACTIONS, CONTEXT, COURSES
+from world import ACTIONS, CHANGING, CIRCLES, CONTEXT, COURSES, HEIGHT, MEMORY, PLAIN, WIDTH
+
+from training.blocks import Block, norm
+from training.painter import Painter
 
 #: The actions come first in the condition, then the courses.
 ACTION_ENTRIES = ACTIONS * ACTION_SIZE
@@ -31,75 +32,104 @@ CONDITION = ACTION_ENTRIES + len(COURSES) * COURSE_SIZE
 _REACH = 24.0
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    channels: Sequence[int] = (32, 64, 112, 128)
-    blocks: Sequence[int] = (1, 2, 2, 3)
-    embedding: int = 128
+_CHANNELS, _BLOCKS = (32, 64, 96, 112), (1, 2, 2, 1)
+_EMBEDDING, _RECKONING, _PLACES = 128, 256, 16
 
 
-def _norm(x: Tensor) -> Tensor:
-    """Each pixel's channels at unit length: unlike statistics over a picture, nothing leaks between its places."""
-    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-4)
+class Reckoner(nn.Module):
+    """(B, 74) of what is remembered and the (B, 32) condition → (B, 74) of what the keys make of it."""
 
-
-class Block(nn.Module):
-    """Residual, with the condition as a scale and a shift of every channel."""
-
-    def __init__(self, channels: int, embedding: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.film = nn.Linear(embedding, 2 * channels)
-        self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
-        nn.init.zeros_(self.film.weight)
-        nn.init.zeros_(self.film.bias)
-        nn.init.zeros_(self.second.weight)
+        self.change = nn.Sequential(
+            nn.Linear(CONDITION + CHANGING, _RECKONING), nn.SiLU(), nn.Linear(_RECKONING, _RECKONING), nn.SiLU(),
+            nn.Linear(_RECKONING, CHANGING + CIRCLES),
+        )  # fmt: skip
+        last = self.change[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
 
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        scale, shift = self.film(condition)[:, :, None, None].chunk(2, 1)
-        h = functional.silu(_norm(x) * (1 + scale) + shift)
-        h = functional.silu(_norm(self.first(h)))
-        return torch.add(x, self.second(h))
+    def forward(self, memory: Tensor, condition: Tensor) -> Tensor:
+        change = self.change(torch.cat([condition, memory[:, :CHANGING]], 1))
+        plain = (memory[:, :CHANGING] + change[:, :CHANGING]).clamp(-4, 4)
+        # A circle is turned, so that it stays one for ever.
+        turn = change[:, CHANGING:]
+        circles = memory[:, PLAIN:-1].unflatten(1, (CIRCLES, 2))
+        x, y = circles[..., 0], circles[..., 1]
+        turned = torch.stack([x * turn.cos() - y * turn.sin(), x * turn.sin() + y * turn.cos()], 2)
+        return torch.cat([plain, memory[:, CHANGING:PLAIN], turned.flatten(1), memory[:, -1:]], 1)
+
+
+class Reader(nn.Module):
+    """What the U-Net sees at its narrowest, (B, C, 4, 6) → (B, 74), to be remembered."""
+
+    def __init__(self, seen: int) -> None:
+        super().__init__()
+        self.fewer = nn.Conv2d(seen, 24, 1)
+        places = HEIGHT // 16 * (WIDTH // 16)
+        self.read = nn.Sequential(nn.Linear(24 * places, 128), nn.SiLU(), nn.Linear(128, MEMORY - 1))
+
+    def forward(self, seen: Tensor) -> Tensor:
+        read = self.read(functional.silu(self.fewer(seen)).flatten(1))
+        circles = read[:, PLAIN:].unflatten(1, (CIRCLES, 2))
+        circles = circles * torch.rsqrt(circles.square().sum(2, keepdim=True) + 1e-4)
+        return torch.cat([read[:, :PLAIN].clamp(-4, 4), circles.flatten(1), torch.ones_like(read[:, :1])], 1)
+
+
+class Made(NamedTuple):
+    """What the network makes of one frame."""
+
+    #: (B, 3, 64, 96), about 0..1
+    picture: Tensor
+    #: (B, 74)
+    memory: Tensor
+    #: (B, 2, 64, 96), in pixels to the right and down, and (B, 3, 64, 96): what `picture` is mixed from
+    flow: Tensor
+    fresh: Tensor
 
 
 class Drive(nn.Module):
-    """(B, 6, 3, 64, 96) pictures in 0..1, newest first, and a (B, 32) condition
+    """(B, 6, 3, 64, 96) pictures in 0..1, newest first, a (B, 32) condition and a (B, 74) memory → what comes next."""
 
-    → the next picture (B, 3, 64, 96) and the flow (B, 2, 64, 96), in pixels to the right and down.
-    """
-
-    def __init__(self, size: Size | None = None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        size = size or Size()
-        widths, embedding = size.channels, size.embedding
-        self.tell = nn.Sequential(
-            nn.Linear(CONDITION, embedding), nn.SiLU(), nn.Linear(embedding, embedding), nn.SiLU()
+        widths = _CHANNELS
+        self.reckoner, self.reader, self.painter = Reckoner(), Reader(widths[-1]), Painter()
+        # What is seen is told from what was remembered; what is painted, also from what was just read.
+        self.tell, self.recall = (
+            nn.Sequential(
+                nn.Linear(CONDITION + MEMORY, 256), nn.SiLU(), nn.Linear(256, _EMBEDDING), nn.SiLU()
+            )
+            for _ in range(2)
         )
-        self.fold = nn.Conv2d(len(CONTEXT) * 3 * 4 + 2, widths[0], 3, padding=1)
+        # Where a pixel lies matters in a perspective, and convolutions cannot tell.
+        self.place = nn.Parameter(torch.randn(_PLACES, HEIGHT // 2, WIDTH // 2) * 0.5)
+        self.fold = nn.Conv2d(len(CONTEXT) * 3 * 4 + _PLACES, widths[0], 3, padding=1)
         self.down, self.shrink = nn.ModuleList(), nn.ModuleList()
         self.up, self.grow, self.join = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        for level, (width, count) in enumerate(zip(widths, size.blocks, strict=True)):
-            self.down.append(nn.ModuleList(Block(width, embedding) for _ in range(count)))
+        for level, (width, count) in enumerate(zip(widths, _BLOCKS, strict=True)):
+            self.down.append(nn.ModuleList(Block(width, _EMBEDDING) for _ in range(count)))
             if level + 1 < len(widths):
                 wider = widths[level + 1]
                 self.shrink.append(nn.Conv2d(width, wider, 2, stride=2))
                 self.grow.append(nn.Conv2d(wider, width * 4, 1))
-                self.join.append(nn.Conv2d(2 * width, width, 1))
-                self.up.append(nn.ModuleList(Block(width, embedding) for _ in range(count)))
+                # At the finest, what was painted comes in as well.
+                self.join.append(nn.Conv2d(2 * width + (3 * 4 if level == 0 else 0), width, 1))
+                more = count + (level == 0)
+                self.up.append(nn.ModuleList(Block(width, _EMBEDDING) for _ in range(more)))
         self.unfold = nn.Conv2d(widths[0], 6 * 4, 3, padding=1)
         nn.init.zeros_(self.unfold.weight)
         assert self.unfold.bias is not None
         nn.init.zeros_(self.unfold.bias)
 
-    def forward(self, pictures: Tensor, condition: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, pictures: Tensor, condition: Tensor, memory: Tensor) -> Made:
         last = pictures[:, 0]
-        height, width = last.shape[-2:]
-        # Where a pixel lies matters in a perspective, and convolutions cannot tell.
-        y, x = torch.linspace(-1, 1, height // 2), torch.linspace(-1, 1, width // 2)
-        place = torch.stack(torch.meshgrid(y, x, indexing="ij"))[None].to(last)
         folded = functional.pixel_unshuffle(pictures.flatten(1, 2) * 2 - 1, 2)
-        h = self.fold(torch.cat([folded, place.expand(len(last), -1, -1, -1)], 1))
-        told = self.tell(condition)
+        h = self.fold(torch.cat([folded, self.place.expand(len(last), -1, -1, -1)], 1))
+        with torch.autocast(last.device.type, enabled=False):
+            reckoned = self.reckoner(memory, condition)
+        told = self.tell(torch.cat([condition, reckoned], 1))
         passed = []
         for level, blocks in enumerate(self.down):
             for block in blocks:  # type: ignore[attr-defined]  # a ModuleList of Blocks
@@ -107,16 +137,23 @@ class Drive(nn.Module):
             if level < len(self.shrink):
                 passed.append(h)
                 h = self.shrink[level](h)
+        with torch.autocast(last.device.type, enabled=False):
+            known = memory[:, -1:]
+            remembered = known * reckoned + (1 - known) * self.reader(h.float())
+        painted = self.painter(remembered, condition[:, :ACTION_SIZE])
+        told = self.recall(torch.cat([condition, remembered], 1))
+        passed[0] = torch.cat([passed[0], functional.pixel_unshuffle(painted * 2 - 1, 2)], 1)
         for level in reversed(range(len(self.up))):
             h = functional.pixel_shuffle(self.grow[level](h), 2)
             h = self.join[level](torch.cat([h, passed[level]], 1))
             for block in self.up[level]:  # type: ignore[attr-defined]
                 h = block(h, told)
-        out = functional.pixel_shuffle(self.unfold(functional.silu(_norm(h))), 2).float()
+        out = functional.pixel_shuffle(self.unfold(functional.silu(norm(h))), 2).float()
         flow = _REACH * torch.tanh(out[:, :2] / _REACH)
-        share = torch.sigmoid(out[:, 2:3] + 2.0)
-        fresh = out[:, 3:] + 0.5
-        return share * moved(last.float(), flow) + (1 - share) * fresh, flow
+        share = torch.sigmoid(out[:, 2:3])
+        fresh = painted + out[:, 3:]
+        picture = share * moved(last.float(), flow) + (1 - share) * fresh
+        return Made(picture, remembered, flow, fresh)
 
 
 def moved(picture: Tensor, flow: Tensor) -> Tensor:

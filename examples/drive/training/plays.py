@@ -30,6 +30,8 @@ class Moment:
     actions: npt.NDArray[np.float32]
     #: (count, 2) float32
     course: npt.NDArray[np.float32]
+    #: (count, 74) float32, as `Step.memory`
+    memory: npt.NDArray[np.float32]
     #: (count,): this is the first picture of another game
     begun: npt.NDArray[np.bool_]
 
@@ -41,7 +43,8 @@ def play(seed: int, count: int, *, looks: list[str] | None = None) -> Iterator[M
         actions = players.next(games.lateral)
         step = games.step(actions)
         frames = (step.frames * 255).round().astype(np.uint8)
-        yield Moment(frames, step.motion.astype(np.float16), actions, step.course, step.begun)
+        memory = step.memory.astype(np.float32)
+        yield Moment(frames, step.motion.astype(np.float16), actions, step.course, memory, step.begun)
 
 
 @contextmanager
@@ -82,5 +85,6 @@ def _merged(queues: list[Queue[Moment]]) -> Iterator[Moment]:
             np.concatenate([part.motion for part in parts]),
             np.concatenate([part.actions for part in parts]),
             np.concatenate([part.course for part in parts]),
+            np.concatenate([part.memory for part in parts]),
             np.concatenate([part.begun for part in parts]),
         )

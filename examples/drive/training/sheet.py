@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
-from world import CONTEXT
+from world import CONTEXT, MEMORY
 
 from training.history import Pictures, Told
 from training.looks import LOOKS
@@ -33,12 +33,14 @@ def write_sheet(network: Drive, path: Path, *, frames: int = 64, every: int = 8,
     first = next(moments)
     pictures = Pictures(tensor(first.frames).float() / 255)
     told = Told(len(looks), device)
+    memory = torch.zeros(len(looks), MEMORY, device=device)
     rows: list[list[npt.NDArray[np.uint8]]] = [[] for _ in range(2 * len(looks))]
     for number in range(max(CONTEXT) + frames):
         moment = next(moments)
         real = tensor(moment.frames).float() / 255
         told.add(tensor(moment.actions), tensor(moment.course), tensor(moment.begun))
-        own = network(pictures.context(), told.condition())[0].clamp(0, 1)
+        made = network(pictures.context(), told.condition(), memory)
+        own, memory = made.picture.clamp(0, 1), made.memory
         # Until the context is full of a drive, the real one is seen.
         pictures.add(real if number < max(CONTEXT) else own)
         if number >= max(CONTEXT) and (number - max(CONTEXT) + 1) % every == 0:

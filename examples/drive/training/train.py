@@ -4,7 +4,8 @@
     python -m training.train --out runs/drive                       # two CPU cores, under 90 minutes
     python -m training.train --out runs/drive --device cuda --games 256 --workers 12
 
-The games run on while the network learns. At first it predicts each next frame from the real ones, then from its own
+First two parts learn alone: the reckoner, from games that are not drawn, and the painter, from single frames. Then the
+games run on while the network learns. At first it predicts each next frame from the real ones, then from its own
 earlier predictions, which are replaced by the real ones after a random number of frames: so it learns to go on from
 pictures that are its own, at the price of one step per frame.
 
@@ -17,6 +18,7 @@ import argparse
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,11 +34,14 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from torch import Tensor
+from torch import Tensor, nn
+from world import CIRCLES, MEMORY, PLAIN
 
 from training.history import Pictures, Told
-from training.network import Drive
+from training.network import Drive, Made
+from training.painting import painted, unlike
 from training.plays import Moment, playing
+from training.reckoning import reckoned
 from training.sheet import write_sheet
 
 
@@ -44,38 +49,54 @@ from training.sheet import write_sheet
 class Recipe:
     """What the result depends on."""
 
-    iterations: int = 10_000
+    #: First what the keys make of the state of the games is learned, then what it looks like, and then all together.
+    reckonings: int = 5000
+    paintings: int = 4500
+    iterations: int = 4500
     games: int = 32
     seed: int = 1
     learning_rate: float = 1e-3
     warm_up: int = 200
     #: Until the first of these shares of the training the network only sees real pictures; then runs of its own
     #: predictions get longer, to reach their longest, in frames, at the second.
-    sheltered: float = 0.12
+    sheltered: float = 0.2
     grown: float = 0.5
-    longest_run: int = 8
-    l1: float = 0.1
-    edges: float = 0.2
+    longest_run: int = 32
+    #: The chance that the network has to find out all that it remembers from the pictures again.
+    forgotten: float = 0.1
     #: per pixel of error in the flow
     flow: float = 0.01
+    fresh: float = 0.3
+    memory: float = 0.05
     average: float = 0.999
 
 
-def loss_of(
-    predicted: Tensor, flow: Tensor, real: Tensor, motion: Tensor, counts: Tensor, recipe: Recipe
-) -> tuple[Tensor, Tensor]:
-    """Return what is minimised, and the plain squared error. `counts`: (B,), 0 where there is nothing to learn."""
-    weights = counts[:, None, None, None] / counts.sum().clamp(min=1)
-    off = (predicted - real) * weights.sqrt()
-    size = real[0].numel()
-    squared = off.square().sum() / size
-    off = (predicted - real) * weights
-    # Errors of the differences between neighbours: a blurred edge costs more than a shade too light.
-    edges = (off.diff(dim=-1).abs().sum() + off.diff(dim=-2).abs().sum()) / size
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What should have been made of one frame, on the device."""
+
+    picture: Tensor
+    motion: Tensor
+    memory: Tensor
+    #: (B,): 1, or 0 where there is nothing to learn
+    counts: Tensor
+
+
+def loss_of(made: Made, truth: Truth, recipe: Recipe) -> tuple[Tensor, Tensor]:
+    """Return what is minimised, and the plain squared error."""
+    squared, loss = unlike(made.picture, truth.picture, truth.counts)
+    weights = truth.counts / truth.counts.sum().clamp(min=1)
     # Where things move is known here, and an image's gradient alone does not lead there from afar.
-    known = motion[:, 2:] * weights
-    astray = ((flow - motion[:, :2]).abs() * known).sum() / flow[0].numel()
-    loss = squared + recipe.l1 * off.abs().sum() / size + recipe.edges * edges + recipe.flow * astray
+    known = truth.motion[:, 2:] * weights[:, None, None, None]
+    astray = ((made.flow - truth.motion[:, :2]).abs() * known).sum() / made.flow[0].numel()
+    wrong = (made.memory - truth.memory).abs() * weights[:, None]
+    mistaken = wrong[:, :PLAIN].sum() / PLAIN + wrong[:, PLAIN:].sum() / CIRCLES
+    loss = (
+        loss
+        + recipe.fresh * unlike(made.fresh, truth.picture, truth.counts)[1]
+        + recipe.flow * astray
+        + recipe.memory * mistaken
+    )
     return loss, squared.detach()
 
 
@@ -89,20 +110,35 @@ class Training:
         self.average.load_state_dict(self.network.state_dict())
         self.average.requires_grad_(False)
         self._predict = torch.compile(self.network) if compiled else self.network
-        self._optimizer = torch.optim.AdamW(
-            self.network.parameters(), recipe.learning_rate, weight_decay=0.01
-        )
+        # Both are learned before, by themselves.
+        self.network.reckoner.requires_grad_(False)
+        self.network.painter.requires_grad_(False)
+        learning = [each for each in self.network.parameters() if each.requires_grad]
+        self._optimizer = torch.optim.AdamW(learning, recipe.learning_rate, weight_decay=0.01)
         self.iteration = 0
         self.seconds = 0.0
         self._checkpoint = out / "checkpoint.pt"
         if self._checkpoint.exists():
             self._load()
 
+    def take(self, name: str, learned: Callable[[], nn.Module]) -> None:
+        """Take over this part from its file, or else learn it and write the file."""
+        path = self._out / f"{name}.pt"
+        if not path.exists():
+            started = time.monotonic()
+            state = learned().state_dict()
+            torch.save({"state": state, "seconds": time.monotonic() - started}, path)
+        part = torch.load(path, map_location=self._device, weights_only=True)
+        for network in (self.network, self.average):
+            network.get_submodule(name).load_state_dict(part["state"])
+        self.seconds += part["seconds"]
+
     def begin(self, moment: Moment) -> None:
         """Fill the histories from the first frame of the games."""
         frames = self._pictures(moment)
         self._real, self._own = Pictures(frames), Pictures(frames)
         self._told = Told(len(frames), self._device)
+        self._memory = torch.zeros(len(frames), MEMORY, device=self._device)
         self._left = torch.zeros(len(frames), dtype=torch.long)
 
     def step(self, moment: Moment) -> float:
@@ -112,9 +148,10 @@ class Training:
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate()
         with torch.autocast(self._device.type, torch.bfloat16):
-            predicted, flow = self._predict(self._own.context(), self._told.condition())
-        motion = self._tensor(moment.motion).float()
-        loss, squared = loss_of(predicted, flow, frames, motion, (~begun).float(), self._recipe)
+            made = self._predict(self._own.context(), self._told.condition(), self._memory)
+        remembered = self._tensor(moment.memory)
+        truth = Truth(frames, self._tensor(moment.motion).float(), remembered, (~begun).float())
+        loss, squared = loss_of(made, truth, self._recipe)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -122,13 +159,17 @@ class Training:
         self._follow()
 
         self._real.add(frames)
-        self._own.add(predicted.detach().clamp(0, 1))
+        self._own.add(made.picture.detach().clamp(0, 1))
         self._real.begin(begun, frames)
         self._own.begin(begun, frames)
         self._left -= 1
         due = self._left < 0
-        self._own.put(due.to(self._device), self._real)
         self._left[due] = self._runs(int(due.sum()))
+        due = due.to(self._device)
+        self._own.put(due, self._real)
+        self._memory = torch.where(due[:, None], remembered, made.memory.detach())
+        forgotten = torch.from_numpy(self._random.random(len(frames)) < self._recipe.forgotten)
+        self._memory[begun | due & forgotten.to(self._device)] = 0
         self.iteration += 1
         return float(squared)
 
@@ -203,6 +244,20 @@ def train(recipe: Recipe, out: Path, device: torch.device, *, workers: int, comp
         TimeRemainingColumn(),
     )  # fmt: skip
     with playing(seed, recipe.games, workers) as moments, Progress(*columns) as progress:
+        if training.iteration == 0:
+            training.take("reckoner", lambda: reckoned(recipe.reckonings, recipe.seed, progress))
+            training.take(
+                "painter",
+                lambda: painted(
+                    recipe.paintings,
+                    recipe.games,
+                    recipe.seed,
+                    progress,
+                    device,
+                    workers=workers,
+                    compiled=compiled,
+                ),
+            )
         task = progress.add_task("training", total=recipe.iterations, completed=training.iteration)
         training.begin(next(moments))
         errors: list[float] = []
