@@ -44,7 +44,7 @@ class Drive(VideoModel):
         """`scale`: how much larger than 96x64 the video is."""
         self.fps = fps
         self._shown = (WIDTH * scale, HEIGHT * scale)
-        self._world = World(VideoModel.weights("drive") / "drive.onnx", threads=threads)
+        self._world = World(VideoModel.weights("drive"), threads=threads)
         self._wishes = Wishes()
         # The first run plans the network's memory, so that it is not the first user who waits for it.
         self._world.step(self._wishes.held)

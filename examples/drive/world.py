@@ -6,6 +6,7 @@ The file says what it was trained with in its metadata; training/network.py says
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,17 +23,20 @@ ACTIONS = 4
 #: How many frames ago the numbers of the course were that the network is told.
 COURSES = (0, 8, 16, 24)
 #: What the network remembers besides the pictures, and brings up to date itself at each frame: plain numbers of
-#: about -1 to 1, the first of which change; then circles, each the cosine and the sine of an angle; then a 1. All
-#: zeros: nothing yet. In training the game says what they should be: speed, place across the road, steering, where one
-#: looks and the road ahead, then the colours; how far along the stripes, dashes, kerbs one is, and the compass.
+#: about -1 to 1, the first of which change; then circles, each the cosine and the sine of an angle. In training the
+#: game says what they should be: speed, place across the road, steering, where one looks and the road ahead, then the
+#: colours; how far along the stripes, dashes, kerbs one is, and the compass.
 PLAIN, CHANGING, CIRCLES = 65, 25, 4
-MEMORY = PLAIN + 2 * CIRCLES + 1
+MEMORY = PLAIN + 2 * CIRCLES
+#: Makes the next picture; reads what is to be remembered off the first.
+GRAPHS = ("drive.onnx", "reader.onnx")
 
 
 class World:
     """One drive at a time; `begin` starts another. Not for two threads."""
 
-    def __init__(self, network: Path, *, threads: int = 1) -> None:
+    def __init__(self, folder: Path, *, threads: int = 1) -> None:
+        """Load GRAPHS from `folder`."""
         import onnxruntime  # type: ignore[import-untyped]  # it ships no types
 
         options = onnxruntime.SessionOptions()
@@ -40,7 +44,11 @@ class World:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         # Idle threads would spin on the core that encodes the video.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
+
+        def loaded(name: str) -> Any:
+            return onnxruntime.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"])
+
+        self._session, self._reader = map(loaded, GRAPHS)
         self.begin(np.zeros((HEIGHT, WIDTH, 3), np.uint8), seed=0)
 
     def begin(self, picture: Pixels, seed: int) -> None:
@@ -49,7 +57,7 @@ class World:
         # Newest first.
         self._pictures = np.repeat(first[None], max(CONTEXT), axis=0)
         self._actions = np.zeros((ACTIONS, ACTION_SIZE), np.float32)
-        self._memory = np.zeros((1, MEMORY), np.float32)
+        (self._memory,) = self._reader.run(["memory"], {"picture": first[None]})
         self._course = Course(np.random.default_rng(seed))
         self._courses = np.repeat(self._course.next(), max(COURSES) + 1, axis=0)
 

@@ -29,9 +29,9 @@ from rich.table import Table
 from safetensors import safe_open
 from start import LOOKS, look
 from torch import Tensor
-from world import MEMORY, World
+from world import World
 
-from training.export import GRAPH, WEIGHTS
+from training.export import WEIGHTS
 from training.game import Games, Players
 from training.history import Pictures, Told
 from training.network import ACTION_ENTRIES, Drive, load
@@ -70,12 +70,13 @@ class Line:
 class Watcher:
     """Games of a held-out seed, and what the network would be given at each of their frames."""
 
-    def __init__(self, seed: int, count: int) -> None:
+    def __init__(self, network: Drive, seed: int, count: int) -> None:
         self._moments = play(seed, count)
         first = next(self._moments)
         self.pictures = Pictures(_pictures(first))
         self.told = Told(count, torch.device("cpu"))
-        self.memory = torch.zeros(count, MEMORY)
+        self._reader = network.reader
+        self.memory = self._reader(_pictures(first))
 
     def next(self) -> Moment:
         """Play on by one frame, which is told but not yet shown to the network."""
@@ -88,7 +89,7 @@ class Watcher:
         pictures, begun = _pictures(moment), _tensor(moment.begun)
         self.pictures.add(pictures)
         self.pictures.begin(begun, pictures)
-        self.memory = torch.where(begun[:, None], 0, memory)
+        self.memory = torch.where(begun[:, None], self._reader(pictures), memory)
 
 
 def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
@@ -105,7 +106,7 @@ def _decibels(squared: list[float]) -> float:
 
 def next_frame(network: Drive) -> list[Line]:
     """One step ahead from real pictures and what was remembered; and with somebody else's actions or course."""
-    watcher = Watcher(HELD_OUT + 1, EPISODES)
+    watcher = Watcher(network, HELD_OUT + 1, EPISODES)
     squared: dict[str, list[float]] = {"own": [], "actions": [], "course": [], "forgot": [], "copy": []}
     each: list[float] = []
     another = torch.arange(EPISODES).roll(EPISODES // 2)
@@ -122,7 +123,7 @@ def next_frame(network: Drive) -> list[Line]:
                 "own": next_one.picture,
                 "actions": network(context, shuffled, memory).picture,
                 "course": network(context, elsewhere, memory).picture,
-                "forgot": network(context, told, torch.zeros_like(memory)).picture,
+                "forgot": network(context, told, network.reader(context[:, 0])).picture,
                 "copy": context[:, 0],
             }
             for name, picture in made.items():
@@ -141,14 +142,18 @@ def next_frame(network: Drive) -> list[Line]:
             "dB",
             least=3,
         ),
-        Line("next frame, with all that is remembered read anew", _decibels(squared["forgot"]), "dB"),
+        Line(
+            "next frame, with all that is remembered read off the last one",
+            _decibels(squared["forgot"]),
+            "dB",
+        ),
         Line("next frame, over the same with another course", own - _decibels(squared["course"]), "dB"),
     ]
 
 
 def rollout(network: Drive) -> list[Line]:
     """Free drives from real pictures with the real keys, against the game and against a frozen picture."""
-    watcher = Watcher(HELD_OUT + 2, EPISODES)
+    watcher = Watcher(network, HELD_OUT + 2, EPISODES)
     for _ in range(_BEFORE):
         moment = watcher.next()
         watcher.show(
@@ -193,15 +198,17 @@ def steering(network: Drive) -> list[Line]:
     random = np.random.default_rng(HELD_OUT + 3)
     games, players = Games(random, EPISODES), Players(random, EPISODES)
     pictures, told = Pictures(torch.from_numpy(games.begin())), Told(EPISODES, torch.device("cpu"))
-    memory = torch.zeros(EPISODES, MEMORY)
+    memory = network.reader(torch.from_numpy(games.begin()))
     for _ in range(_BEFORE):
         actions = players.next(games.lateral)
         step = games.step(actions)
         begun = _tensor(step.begun)
         told.add(_tensor(actions), _tensor(step.course), begun)
-        memory = torch.where(begun[:, None], 0, network(pictures.context(), told.condition(), memory).memory)
-        pictures.add(torch.from_numpy(step.frames))
-        pictures.begin(begun, torch.from_numpy(step.frames))
+        frames = torch.from_numpy(step.frames)
+        made = network(pictures.context(), told.condition(), memory)
+        memory = torch.where(begun[:, None], network.reader(frames), made.memory)
+        pictures.add(frames)
+        pictures.begin(begun, frames)
     able = np.flatnonzero((games.speed > 0.2) & (np.abs(games.lateral) < 1.0))
     ends: dict[int, tuple[_Array, _Array]] = {}
     for side in (2, 3):
@@ -250,7 +257,7 @@ def endless(weights: Path) -> list[Line]:
     """2,000 free frames of each look with random keys, by what is shipped: does it stay what it was?"""
     starts = {name: _histogram(look(name)) for name in LOOKS}
     between = min(float(np.abs(starts[a] - starts[b]).sum()) for a in LOOKS for b in LOOKS if a < b)
-    world = World(weights / GRAPH)
+    world = World(weights)
     away, motion, finite = [], [], True
     real_motion = _real_motion()
     for seed, name in enumerate(LOOKS):
@@ -300,7 +307,7 @@ def draw(weights: Path, path: Path, *, frames: int = 64, columns: int = 8, scale
         (["W", "D"], 4), (["S"], 11),
     ]  # fmt: skip
     held = [keys for keys, count in plan for _ in range(count)]
-    world = World(weights / GRAPH)
+    world = World(weights)
     world.begin(look("meadow"), seed=3)
     for _ in range(30):
         world.step(action(keyboard_key="W"))

@@ -3,7 +3,7 @@
     cd examples/drive
     python -m training.export --checkpoint runs/drive/checkpoint.pt --out weights/drive
 
-The ONNX file keeps its weights in half precision as well and widens them when it is loaded: half the size, and
+The ONNX files keep their weights in half precision as well and widen them when they are loaded: half the size, and
 the arithmetic of play stays float32.
 """
 
@@ -19,11 +19,11 @@ import torch
 from onnx import helper, numpy_helper
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from world import CONTEXT, HEIGHT, MEMORY, WIDTH
+from world import CONTEXT, GRAPHS, HEIGHT, MEMORY, WIDTH
 
 from training.network import CONDITION, Drive, Made, load
 
-WEIGHTS, GRAPH = "drive.safetensors", "drive.onnx"
+WEIGHTS = "drive.safetensors"
 
 
 class _Clamped(nn.Module):
@@ -42,23 +42,29 @@ def export(network: Drive, out: Path, about: dict[str, str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     halves = {name: value.half().contiguous() for name, value in network.state_dict().items()}
     save_file(halves, out / WEIGHTS, metadata=about)
+    rounded = load(out / WEIGHTS)
+    pictures, picture = torch.rand(1, len(CONTEXT), 3, HEIGHT, WIDTH), torch.rand(1, 3, HEIGHT, WIDTH)
+    given = {"pictures": pictures, "condition": torch.zeros(1, CONDITION), "memory": torch.zeros(1, MEMORY)}
+    _export(_Clamped(rounded), given, ["picture", "remembered"], out / GRAPHS[0], about)
+    _export(rounded.reader, {"picture": picture}, ["memory"], out / GRAPHS[1], about)
+
+
+def _export(
+    module: nn.Module, given: dict[str, Tensor], outputs: list[str], path: Path, about: dict[str, str]
+) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # the exporter uses what its own library gives up
         program = torch.onnx.export(
-            _Clamped(load(out / WEIGHTS)).eval(),  # what is exported is what was rounded
-            (
-                torch.rand(1, len(CONTEXT), 3, HEIGHT, WIDTH),
-                torch.zeros(1, CONDITION),
-                torch.zeros(1, MEMORY),
-            ),
-            input_names=["pictures", "condition", "memory"],
-            output_names=["picture", "remembered"],
+            module.eval(),
+            tuple(given.values()),
+            input_names=list(given),
+            output_names=outputs,
             dynamo=True,
             opset_version=20,
             verbose=False,
         )
     assert program is not None
-    onnx.save(_with_half_weights(program.model_proto, about), out / GRAPH)
+    onnx.save(_with_half_weights(program.model_proto, about), path)
 
 
 def _with_half_weights(model: onnx.ModelProto, about: dict[str, str]) -> onnx.ModelProto:
@@ -111,7 +117,7 @@ def main() -> None:
         "seconds": str(round(state["seconds"])),
     }
     export(network, options.out, about)
-    for name in (WEIGHTS, GRAPH):
+    for name in (WEIGHTS, *GRAPHS):
         print(f"{options.out / name}: {(options.out / name).stat().st_size / 1e6:.2f} MB")
 
 

@@ -69,7 +69,7 @@ class Step:
     motion: _Array
     #: (count, 2) float32
     course: _Array
-    #: (count, 74) float32: what the network is to remember after this frame, as world.py describes it
+    #: (count, 73) float32: what the network is to remember after this frame, as world.py describes it
     memory: _Array
     begun: npt.NDArray[np.bool_]
 
@@ -182,8 +182,7 @@ class Games:
         turns = [2 * np.pi * self._position / period for period in (_BAND, _DASH, _KERB)]
         angles = np.stack([*turns, self._heading], 1)
         circles = np.stack([np.cos(angles), np.sin(angles)], 2).reshape(self._count, -1)
-        known = np.ones((self._count, 1))
-        memory = np.concatenate([*plain, circles, known], 1).astype(np.float32)
+        memory = np.concatenate([*plain, circles], 1).astype(np.float32)
         assert sum(part.shape[1] for part in plain) == PLAIN
         return memory
 

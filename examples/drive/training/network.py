@@ -1,7 +1,7 @@
 """The network: the next picture from six earlier ones, the player's keys, the road's course, and its own memory.
 
-2.9 million parameters, in four parts. What is remembered between frames is 74 numbers (world.py says which). The
-reader finds them in the first pictures; the reckoner says at each frame what the keys make of them; the painter
+2.9 million parameters, in four parts. What is remembered between frames is 73 numbers (world.py says which). The
+reader finds them in the first picture; the reckoner says at each frame what the keys make of them; the painter
 (painter.py) draws what they look like. None of that sees the last picture, so nothing in it can smear, but what a
 picture shows beyond those numbers would be lost. So a U-Net says for each pixel where in the last picture it comes from
 (`flow`), what else it might be (`fresh`: what was painted, and corrections to it), and which to trust (`share`):
@@ -24,6 +24,7 @@ from world import ACTIONS, CHANGING, CIRCLES, CONTEXT, COURSES, HEIGHT, MEMORY, 
 
 from training.blocks import Block, norm
 from training.painter import Painter
+from training.reader import Reader
 
 #: The actions come first in the condition, then the courses.
 ACTION_ENTRIES = ACTIONS * ACTION_SIZE
@@ -32,12 +33,12 @@ CONDITION = ACTION_ENTRIES + len(COURSES) * COURSE_SIZE
 _REACH = 24.0
 
 
-_CHANNELS, _BLOCKS = (32, 64, 96, 112), (1, 2, 2, 1)
+_CHANNELS, _BLOCKS = (32, 64, 96, 112), (1, 2, 1, 1)
 _EMBEDDING, _RECKONING, _PLACES = 128, 256, 16
 
 
 class Reckoner(nn.Module):
-    """(B, 74) of what is remembered and the (B, 32) condition → (B, 74) of what the keys make of it."""
+    """(B, 73) of what is remembered and the (B, 32) condition → (B, 73) of what the keys make of it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,26 +56,10 @@ class Reckoner(nn.Module):
         plain = (memory[:, :CHANGING] + change[:, :CHANGING]).clamp(-4, 4)
         # A circle is turned, so that it stays one for ever.
         turn = change[:, CHANGING:]
-        circles = memory[:, PLAIN:-1].unflatten(1, (CIRCLES, 2))
+        circles = memory[:, PLAIN:].unflatten(1, (CIRCLES, 2))
         x, y = circles[..., 0], circles[..., 1]
         turned = torch.stack([x * turn.cos() - y * turn.sin(), x * turn.sin() + y * turn.cos()], 2)
-        return torch.cat([plain, memory[:, CHANGING:PLAIN], turned.flatten(1), memory[:, -1:]], 1)
-
-
-class Reader(nn.Module):
-    """What the U-Net sees at its narrowest, (B, C, 4, 6) → (B, 74), to be remembered."""
-
-    def __init__(self, seen: int) -> None:
-        super().__init__()
-        self.fewer = nn.Conv2d(seen, 24, 1)
-        places = HEIGHT // 16 * (WIDTH // 16)
-        self.read = nn.Sequential(nn.Linear(24 * places, 128), nn.SiLU(), nn.Linear(128, MEMORY - 1))
-
-    def forward(self, seen: Tensor) -> Tensor:
-        read = self.read(functional.silu(self.fewer(seen)).flatten(1))
-        circles = read[:, PLAIN:].unflatten(1, (CIRCLES, 2))
-        circles = circles * torch.rsqrt(circles.square().sum(2, keepdim=True) + 1e-4)
-        return torch.cat([read[:, :PLAIN].clamp(-4, 4), circles.flatten(1), torch.ones_like(read[:, :1])], 1)
+        return torch.cat([plain, memory[:, CHANGING:PLAIN], turned.flatten(1)], 1)
 
 
 class Made(NamedTuple):
@@ -82,7 +67,7 @@ class Made(NamedTuple):
 
     #: (B, 3, 64, 96), about 0..1
     picture: Tensor
-    #: (B, 74)
+    #: (B, 73)
     memory: Tensor
     #: (B, 2, 64, 96), in pixels to the right and down, and (B, 3, 64, 96): what `picture` is mixed from
     flow: Tensor
@@ -90,18 +75,14 @@ class Made(NamedTuple):
 
 
 class Drive(nn.Module):
-    """(B, 6, 3, 64, 96) pictures in 0..1, newest first, a (B, 32) condition and a (B, 74) memory → what comes next."""
+    """(B, 6, 3, 64, 96) pictures in 0..1, newest first, a (B, 32) condition and a (B, 73) memory → what comes next."""
 
     def __init__(self) -> None:
         super().__init__()
         widths = _CHANNELS
-        self.reckoner, self.reader, self.painter = Reckoner(), Reader(widths[-1]), Painter()
-        # What is seen is told from what was remembered; what is painted, also from what was just read.
-        self.tell, self.recall = (
-            nn.Sequential(
-                nn.Linear(CONDITION + MEMORY, 256), nn.SiLU(), nn.Linear(256, _EMBEDDING), nn.SiLU()
-            )
-            for _ in range(2)
+        self.reader, self.reckoner, self.painter = Reader(), Reckoner(), Painter()
+        self.tell = nn.Sequential(
+            nn.Linear(CONDITION + MEMORY, 256), nn.SiLU(), nn.Linear(256, _EMBEDDING), nn.SiLU()
         )
         # Where a pixel lies matters in a perspective, and convolutions cannot tell.
         self.place = nn.Parameter(torch.randn(_PLACES, HEIGHT // 2, WIDTH // 2) * 0.5)
@@ -128,8 +109,8 @@ class Drive(nn.Module):
         folded = functional.pixel_unshuffle(pictures.flatten(1, 2) * 2 - 1, 2)
         h = self.fold(torch.cat([folded, self.place.expand(len(last), -1, -1, -1)], 1))
         with torch.autocast(last.device.type, enabled=False):
-            reckoned = self.reckoner(memory, condition)
-        told = self.tell(torch.cat([condition, reckoned], 1))
+            remembered = self.reckoner(memory, condition)
+        told = self.tell(torch.cat([condition, remembered], 1))
         passed = []
         for level, blocks in enumerate(self.down):
             for block in blocks:  # type: ignore[attr-defined]  # a ModuleList of Blocks
@@ -137,11 +118,7 @@ class Drive(nn.Module):
             if level < len(self.shrink):
                 passed.append(h)
                 h = self.shrink[level](h)
-        with torch.autocast(last.device.type, enabled=False):
-            known = memory[:, -1:]
-            remembered = known * reckoned + (1 - known) * self.reader(h.float())
         painted = self.painter(remembered, condition[:, :ACTION_SIZE])
-        told = self.recall(torch.cat([condition, remembered], 1))
         passed[0] = torch.cat([passed[0], functional.pixel_unshuffle(painted * 2 - 1, 2)], 1)
         for level in reversed(range(len(self.up))):
             h = functional.pixel_shuffle(self.grow[level](h), 2)

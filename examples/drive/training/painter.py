@@ -30,7 +30,7 @@ _SOFTEST, _SHARPEST = 0.05, 160.0
 
 
 class Painter(nn.Module):
-    """(B, 74) of what is remembered and (B, 6) of keys → (B, 3, 64, 96) in 0..1."""
+    """(B, 73) of what is remembered and (B, 6) of keys → (B, 3, 64, 96) in 0..1."""
 
     x: Tensor
     y: Tensor
@@ -55,7 +55,7 @@ class Painter(nn.Module):
 
     def forward(self, memory: Tensor, keys: Tensor) -> Tensor:
         count = len(memory)
-        told = self.tell(torch.cat([memory[:, :CHANGING], memory[:, PLAIN - 1 : -1], keys], 1))
+        told = self.tell(torch.cat([memory[:, :CHANGING], memory[:, PLAIN - 1 :], keys], 1))
         edges = self.edges(told)
         in_rows = _edges(self.x, self.in_rows(edges).view(count, 3, _IN_ROWS, HEIGHT, 1))
         in_columns = _edges(self.y, self.in_columns(edges).view(count, 3, _IN_COLUMNS, 1, WIDTH))

@@ -30,34 +30,38 @@ class Moment:
     actions: npt.NDArray[np.float32]
     #: (count, 2) float32
     course: npt.NDArray[np.float32]
-    #: (count, 74) float32, as `Step.memory`
+    #: (count, 73) float32, as `Step.memory`
     memory: npt.NDArray[np.float32]
     #: (count,): this is the first picture of another game
     begun: npt.NDArray[np.bool_]
 
 
-def play(seed: int, count: int, *, looks: list[str] | None = None) -> Iterator[Moment]:
+def play(seed: int, count: int, *, looks: list[str] | None = None, every: int = 1) -> Iterator[Moment]:
+    """Yield each frame, or only one of `every` so many: the others are not drawn."""
     random = np.random.default_rng(seed)
     games, players = Games(random, count, looks=looks), Players(random, count)
     while True:
+        for _ in range(every - 1):
+            games.move(players.next(games.lateral))
         actions = players.next(games.lateral)
         step = games.step(actions)
         frames = (step.frames * 255).round().astype(np.uint8)
         memory = step.memory.astype(np.float32)
-        yield Moment(frames, step.motion.astype(np.float16), actions, step.course, memory, step.begun)
+        motion = step.motion.clip(-1000, 1000).astype(np.float16)
+        yield Moment(frames, motion, actions, step.course, memory, step.begun)
 
 
 @contextmanager
-def playing(seed: int, count: int, workers: int) -> Iterator[Iterator[Moment]]:
+def playing(seed: int, count: int, workers: int, *, every: int = 1) -> Iterator[Iterator[Moment]]:
     """`play`, by this many processes; 0 plays here."""
     if workers == 0:
-        yield play(seed, count)
+        yield play(seed, count, every=every)
         return
     spawn = multiprocessing.get_context("spawn")
     queues: list[Queue[Moment]] = [spawn.Queue(8) for _ in range(workers)]
     shares = [count // workers + (number < count % workers) for number in range(workers)]
     processes = [
-        spawn.Process(target=_feed, args=(seed + 7919 * number, share, queue), daemon=True)
+        spawn.Process(target=_feed, args=(seed + 7919 * number, share, every, queue), daemon=True)
         for number, (share, queue) in enumerate(zip(shares, queues, strict=True))
     ]
     for process in processes:
@@ -72,8 +76,8 @@ def playing(seed: int, count: int, workers: int) -> Iterator[Iterator[Moment]]:
             queue.close()
 
 
-def _feed(seed: int, count: int, queue: Queue[Moment]) -> None:
-    for moment in play(seed, count):
+def _feed(seed: int, count: int, every: int, queue: Queue[Moment]) -> None:
+    for moment in play(seed, count, every=every):
         queue.put(moment)
 
 

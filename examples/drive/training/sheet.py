@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
-from world import CONTEXT, MEMORY
+from world import CONTEXT
 
 from training.history import Pictures, Told
 from training.looks import LOOKS
@@ -33,7 +33,7 @@ def write_sheet(network: Drive, path: Path, *, frames: int = 64, every: int = 8,
     first = next(moments)
     pictures = Pictures(tensor(first.frames).float() / 255)
     told = Told(len(looks), device)
-    memory = torch.zeros(len(looks), MEMORY, device=device)
+    memory = network.reader(tensor(first.frames).float() / 255)
     rows: list[list[npt.NDArray[np.uint8]]] = [[] for _ in range(2 * len(looks))]
     for number in range(max(CONTEXT) + frames):
         moment = next(moments)

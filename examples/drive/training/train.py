@@ -4,7 +4,8 @@
     python -m training.train --out runs/drive                       # two CPU cores, under 90 minutes
     python -m training.train --out runs/drive --device cuda --games 256 --workers 12
 
-First two parts learn alone: the reckoner, from games that are not drawn, and the painter, from single frames. Then the
+First three parts learn alone: the reckoner, from games that are not drawn, the reader and the painter, from single
+frames. Then the
 games run on while the network learns. At first it predicts each next frame from the real ones, then from its own
 earlier predictions, which are replaced by the real ones after a random number of frames: so it learns to go on from
 pictures that are its own, at the price of one step per frame.
@@ -35,24 +36,28 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from torch import Tensor, nn
-from world import CIRCLES, MEMORY, PLAIN
 
 from training.history import Pictures, Told
 from training.network import Drive, Made
-from training.painting import painted, unlike
+from training.parts import Lesson, painted, read, unlike
 from training.plays import Moment, playing
 from training.reckoning import reckoned
 from training.sheet import write_sheet
+
+#: Of the network, which are learned by themselves first.
+PARTS = ("reckoner", "reader", "painter")
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """What the result depends on."""
 
-    #: First what the keys make of the state of the games is learned, then what it looks like, and then all together.
+    #: First what the keys make of the state of the games is learned, then what it looks like, then to mix that with
+    #: the last picture.
     reckonings: int = 5000
+    readings: int = 4500
     paintings: int = 4500
-    iterations: int = 4500
+    iterations: int = 1600
     games: int = 32
     seed: int = 1
     learning_rate: float = 1e-3
@@ -62,12 +67,11 @@ class Recipe:
     sheltered: float = 0.2
     grown: float = 0.5
     longest_run: int = 32
-    #: The chance that the network has to find out all that it remembers from the pictures again.
-    forgotten: float = 0.1
+    #: The chance that what is remembered is what the reader makes of the picture, and not exact.
+    misread: float = 0.2
     #: per pixel of error in the flow
     flow: float = 0.01
     fresh: float = 0.3
-    memory: float = 0.05
     average: float = 0.999
 
 
@@ -77,7 +81,6 @@ class Truth:
 
     picture: Tensor
     motion: Tensor
-    memory: Tensor
     #: (B,): 1, or 0 where there is nothing to learn
     counts: Tensor
 
@@ -89,14 +92,7 @@ def loss_of(made: Made, truth: Truth, recipe: Recipe) -> tuple[Tensor, Tensor]:
     # Where things move is known here, and an image's gradient alone does not lead there from afar.
     known = truth.motion[:, 2:] * weights[:, None, None, None]
     astray = ((made.flow - truth.motion[:, :2]).abs() * known).sum() / made.flow[0].numel()
-    wrong = (made.memory - truth.memory).abs() * weights[:, None]
-    mistaken = wrong[:, :PLAIN].sum() / PLAIN + wrong[:, PLAIN:].sum() / CIRCLES
-    loss = (
-        loss
-        + recipe.fresh * unlike(made.fresh, truth.picture, truth.counts)[1]
-        + recipe.flow * astray
-        + recipe.memory * mistaken
-    )
+    loss = loss + recipe.fresh * unlike(made.fresh, truth.picture, truth.counts)[1] + recipe.flow * astray
     return loss, squared.detach()
 
 
@@ -110,9 +106,8 @@ class Training:
         self.average.load_state_dict(self.network.state_dict())
         self.average.requires_grad_(False)
         self._predict = torch.compile(self.network) if compiled else self.network
-        # Both are learned before, by themselves.
-        self.network.reckoner.requires_grad_(False)
-        self.network.painter.requires_grad_(False)
+        for name in PARTS:
+            self.network.get_submodule(name).requires_grad_(False)
         learning = [each for each in self.network.parameters() if each.requires_grad]
         self._optimizer = torch.optim.AdamW(learning, recipe.learning_rate, weight_decay=0.01)
         self.iteration = 0
@@ -138,7 +133,7 @@ class Training:
         frames = self._pictures(moment)
         self._real, self._own = Pictures(frames), Pictures(frames)
         self._told = Told(len(frames), self._device)
-        self._memory = torch.zeros(len(frames), MEMORY, device=self._device)
+        self._memory = self.network.reader(frames)
         self._left = torch.zeros(len(frames), dtype=torch.long)
 
     def step(self, moment: Moment) -> float:
@@ -149,8 +144,7 @@ class Training:
             group["lr"] = self._rate()
         with torch.autocast(self._device.type, torch.bfloat16):
             made = self._predict(self._own.context(), self._told.condition(), self._memory)
-        remembered = self._tensor(moment.memory)
-        truth = Truth(frames, self._tensor(moment.motion).float(), remembered, (~begun).float())
+        truth = Truth(frames, self._tensor(moment.motion).float(), (~begun).float())
         loss, squared = loss_of(made, truth, self._recipe)
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -167,9 +161,12 @@ class Training:
         self._left[due] = self._runs(int(due.sum()))
         due = due.to(self._device)
         self._own.put(due, self._real)
-        self._memory = torch.where(due[:, None], remembered, made.memory.detach())
-        forgotten = torch.from_numpy(self._random.random(len(frames)) < self._recipe.forgotten)
-        self._memory[begun | due & forgotten.to(self._device)] = 0
+        begins = begun | due
+        self._memory = torch.where(begins[:, None], self._tensor(moment.memory), made.memory.detach())
+        misread = torch.from_numpy(self._random.random(len(frames)) < self._recipe.misread)
+        misread = misread.to(self._device) & begins
+        if misread.any():
+            self._memory[misread] = self.network.reader(frames[misread])
         self.iteration += 1
         return float(squared)
 
@@ -245,19 +242,10 @@ def train(recipe: Recipe, out: Path, device: torch.device, *, workers: int, comp
     )  # fmt: skip
     with playing(seed, recipe.games, workers) as moments, Progress(*columns) as progress:
         if training.iteration == 0:
+            lesson = Lesson(recipe.games, recipe.seed, device, workers, compiled, progress)
             training.take("reckoner", lambda: reckoned(recipe.reckonings, recipe.seed, progress))
-            training.take(
-                "painter",
-                lambda: painted(
-                    recipe.paintings,
-                    recipe.games,
-                    recipe.seed,
-                    progress,
-                    device,
-                    workers=workers,
-                    compiled=compiled,
-                ),
-            )
+            training.take("reader", lambda: read(recipe.readings, lesson))
+            training.take("painter", lambda: painted(recipe.paintings, lesson))
         task = progress.add_task("training", total=recipe.iterations, completed=training.iteration)
         training.begin(next(moments))
         errors: list[float] = []
