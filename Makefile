@@ -18,8 +18,8 @@ help: ## Show this list
 
 setup: $(VENV)/.installed-dev ## Install the package with everything for development into .venv
 
-demo: $(VENV)/.installed-demo ## Run the style-transfer example; open the printed address
-	$(BIN)/reactor run examples/stylize $(ARGS)
+demo: $(VENV)/.installed-demo ## Drive on a road that a network dreams up; open the printed address
+	$(BIN)/reactor run examples/drive $(ARGS)
 
 test: system setup ## Lint, type-check and run every test, real browser included
 	@$(MAKE) --no-print-directory check

@@ -225,6 +225,7 @@ TINY = ("--arg", "profile=tiny", "--arg", "size=[32,48]")
     ("example", "flags"),
     [
         ("testcard", ()),
+        ("drive", ()),
         # Its rate is what the machine gives; the one it declares is for the machine of the README.
         ("stylize", ("--arg", "fps=8")),
         ("longlive", (*TINY, "--sessions", "10")),

@@ -1,4 +1,4 @@
-"""Drive: its world, the game it learns from, and its training, with an untrained network from export to play."""
+"""Drive: the shipped network, its world, the game it learned from, and its training."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -16,41 +17,31 @@ import pytest
 import start
 import torch
 from audience import watching
+from chromium import chromium
 from course import Course
 from keys import action, letters
 from PIL import Image
 from rich.progress import Progress
 from safetensors import safe_open
+from server import running
 from training import train
-from training.export import GRAPH, WEIGHTS, export
+from training.export import WEIGHTS, export
 from training.game import Games, Players
 from training.history import Pictures, Told
 from training.looks import COLOURS, LOOKS, colours_of
 from training.network import Drive, Reckoner, load, moved
-from training.painting import painted
+from training.parts import Lesson, painted, read
 from training.plays import play, playing
 from training.reckoning import reckoned
-from world import CHANGING, MEMORY, PLAIN, Pixels, World
+from world import CHANGING, GRAPHS, MEMORY, PLAIN, Pixels, World
 
 DRIVE = Path(__file__).parents[1] / "examples" / "drive"
+SHIPPED = DRIVE / "weights" / "drive"
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as training leaves it, of a network that has learned nothing but does something."""
-    torch.manual_seed(2)
-    network = Drive()
-    for parameter in network.parameters():
-        if parameter.ndim > 1 and not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.03)
-    folder = tmp_path_factory.mktemp("weights")
-    export(network, folder, {"seed": "2"})
-    return folder
-
-
-@pytest.fixture(scope="module")
-def world(weights: Path) -> World:
-    return World(weights / GRAPH)
+def world() -> World:
+    return World(SHIPPED)
 
 
 def drive(world: World, keys: str, *, look: start.LookName = "meadow", seed: int = 0) -> list[Pixels]:
@@ -63,18 +54,37 @@ def apart(a: Pixels, b: Pixels) -> float:
     return float(np.abs(a.astype(np.int16) - b.astype(np.int16)).mean())
 
 
-# What is exported --------------------------------------------------------------------------------------------
+def shift(left: Pixels, right: Pixels) -> int:
+    """How many pixels further right the road of the first picture is."""
+    a, b = left[28:46].astype(np.float32), right[28:46].astype(np.float32)
+    off = {
+        by: float(np.square(a[:, max(by, 0) : 96 + min(by, 0)] - b[:, max(-by, 0) : 96 + min(-by, 0)]).mean())
+        for by in range(-30, 31)
+    }
+    return min(off, key=off.__getitem__)
 
 
-def test_what_is_exported_is_small_and_says_how_it_was_trained(weights: Path) -> None:
-    for name in (WEIGHTS, GRAPH):
-        assert (weights / name).stat().st_size <= 6_000_000
-    with safe_open(weights / WEIGHTS, "pt") as file:
-        assert file.metadata() == {"seed": "2"}
+# What is shipped --------------------------------------------------------------------------------------------
 
 
-def test_both_exported_files_are_the_same_network(world: World, weights: Path) -> None:
-    network = load(weights / WEIGHTS)
+def test_the_shipped_files_are_small_and_say_how_they_were_trained() -> None:
+    for name in (WEIGHTS, *GRAPHS):
+        assert (SHIPPED / name).stat().st_size <= 6_000_000
+    metrics = json.loads((SHIPPED / "metrics.json").read_text())
+    assert set(metrics["training"]) >= {"command", "commit", "seed", "seconds", "iterations"}
+
+
+def test_the_table_in_the_readme_is_what_was_measured() -> None:
+    metrics = json.loads((SHIPPED / "metrics.json").read_text())
+    readme = (DRIVE / "README.md").read_text()
+    for line in metrics["figures"]:
+        row = re.search(rf"^\| {re.escape(line['name'])} \| \*{{0,2}}([-0-9.]+)", readme, re.MULTILINE)
+        assert row is not None, line["name"]
+        assert float(row[1]) == pytest.approx(line["value"], abs=0.06), line["name"]
+
+
+def test_both_shipped_files_are_the_same_network() -> None:
+    world, network = World(SHIPPED), load(SHIPPED / WEIGHTS)
     first = torch.from_numpy(start.look("desert").transpose(2, 0, 1).astype(np.float32) / 255)[None]
     pictures, told = Pictures(first), Told(1, torch.device("cpu"))
     world.begin(start.look("desert"), 4)
@@ -82,7 +92,8 @@ def test_both_exported_files_are_the_same_network(world: World, weights: Path) -
     course = Course(np.random.default_rng(4))
     courses = torch.from_numpy(course.next())
     told.add(torch.zeros(1, 6), courses, torch.ones(1, dtype=torch.bool))
-    memory = torch.zeros(1, MEMORY)
+    with torch.no_grad():
+        memory = network.reader(first)
     for _ in range(5):
         held = action(keyboard_key="W", mouse_key="L")
         made = world.step(held)
@@ -96,10 +107,21 @@ def test_both_exported_files_are_the_same_network(world: World, weights: Path) -
         assert np.abs(made - (expected[0].permute(1, 2, 0) * 255).numpy()).max() <= 1.0
 
 
-def test_playing_loads_no_torch(weights: Path) -> None:
+@pytest.mark.slow
+def test_an_export_is_small_and_says_how_it_was_trained(tmp_path: Path) -> None:
+    export(Drive(), tmp_path, {"seed": "2"})
+    for name in (WEIGHTS, *GRAPHS):
+        assert (tmp_path / name).stat().st_size <= 6_000_000
+    with safe_open(tmp_path / WEIGHTS, "pt") as file:
+        assert file.metadata() == {"seed": "2"}
+    made = World(tmp_path).step(action())
+    assert made.shape == (64, 96, 3)
+
+
+def test_playing_loads_no_torch() -> None:
     code = (
         "import sys; from world import World; from pathlib import Path;"
-        f"World(Path({str(weights / GRAPH)!r})); print('torch' in sys.modules)"
+        f"World(Path({str(SHIPPED)!r})); print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=DRIVE, capture_output=True, text=True, timeout=60)
     assert done.stdout == "False\n", done.stderr
@@ -108,24 +130,38 @@ def test_playing_loads_no_torch(weights: Path) -> None:
 # The world --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("look", start.LOOKS)
+def test_steering_moves_the_road_the_right_way(world: World, look: start.LookName) -> None:
+    left = drive(world, "W" * 20 + "A" * 6, look=look)[-1]
+    right = drive(world, "W" * 20 + "D" * 6, look=look)[-1]
+    assert shift(left, right) > 0
+
+
+def test_looking_left_moves_everything_right(world: World) -> None:
+    assert shift(drive(world, "W" * 10 + "J" * 5)[-1], drive(world, "W" * 10 + "L" * 5)[-1]) > 4
+
+
 def test_a_key_is_in_the_very_next_picture(world: World) -> None:
     ahead = drive(world, "W" * 12 + "-")[-1]
     assert apart(ahead, drive(world, "W" * 12 + "-")[-1]) == 0
     for key in "SADJLIK":
-        assert apart(ahead, drive(world, "W" * 12 + key)[-1]) > 0, key
+        assert apart(ahead, drive(world, "W" * 12 + key)[-1]) > 0.2, key
 
 
-def test_the_same_seed_start_and_keys_are_the_same_drive_and_another_seed_is_another(
-    world: World, weights: Path
-) -> None:
+def test_a_braking_car_comes_to_a_stop(world: World) -> None:
+    film = drive(world, "W" * 30 + "S" * 40)
+    assert apart(film[-2], film[-1]) < 0.2 * apart(film[28], film[29])
+
+
+def test_the_same_seed_start_and_keys_are_the_same_drive_and_another_seed_is_another(world: World) -> None:
     film = drive(world, "W" * 60, seed=1)
-    again = drive(World(weights / GRAPH), "W" * 60, seed=1)
+    again = drive(World(SHIPPED), "W" * 60, seed=1)
     assert all(np.array_equal(a, b) for a, b in zip(film, again, strict=True))
     assert apart(film[-1], drive(world, "W" * 60, seed=2)[-1]) > 1
 
 
-def test_a_drive_depends_on_nothing_that_was_driven_before(world: World, weights: Path) -> None:
-    fresh = drive(World(weights / GRAPH), "WA" * 10, look="night")
+def test_a_drive_depends_on_nothing_that_was_driven_before(world: World) -> None:
+    fresh = drive(World(SHIPPED), "WA" * 10, look="night")
     drive(world, "WWDDSSJJ" * 4, look="snow", seed=9)
     assert np.array_equal(fresh[-1], drive(world, "WA" * 10, look="night")[-1])
 
@@ -157,10 +193,7 @@ def test_a_drive_starts_from_any_picture_and_stays_finite(world: World, name: st
 # The model class --------------------------------------------------------------------------------------------
 
 
-async def test_commands_start_other_drives_and_reset_goes_back(
-    weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REACTOR_WEIGHTS_DRIVE", str(weights))
+async def test_commands_start_other_drives_and_reset_goes_back() -> None:
     async with watching(DRIVE) as user:
         began = await user.look()
         assert began.shape == (512, 768, 3)
@@ -189,10 +222,7 @@ async def test_commands_start_other_drives_and_reset_goes_back(
 
 
 @pytest.mark.slow
-def test_two_renders_of_one_script_are_bit_equal(
-    tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REACTOR_WEIGHTS_DRIVE", str(weights))
+def test_two_renders_of_one_script_are_bit_equal(tmp_path: Path) -> None:
     script = tmp_path / "commands.jsonl"
     lines = [
         {"frame": 3, "command": "control", "arguments": {"keyboard_key": "W", "mouse_key": "U"}},
@@ -211,6 +241,42 @@ def test_two_renders_of_one_script_are_bit_equal(
         return found[1]
 
     assert rendered(1) == rendered(1) != rendered(2)
+
+
+SNAPSHOT = """() => {
+  const canvas = new OffscreenCanvas(96, 64), context = canvas.getContext('2d');
+  context.drawImage(document.querySelector('video'), 0, 0, 96, 64);
+  return Array.from(context.getImageData(0, 0, 96, 64).data);
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.browser
+async def test_one_opens_the_address_and_drives_with_the_keyboard() -> None:
+    with running(DRIVE) as run:
+        async with chromium() as browser:
+            page = await browser.new_page()
+            await page.goto(run.url)
+            await page.wait_for_function("reactorPage.stats.displayedFrames > 10", timeout=60_000)
+
+            async def motion() -> float:
+                """The mean difference of two displayed pictures that are a third of a second apart."""
+                first = np.array(await page.evaluate(SNAPSHOT), np.int16)
+                await page.wait_for_timeout(330)
+                return float(np.abs(np.array(await page.evaluate(SNAPSHOT), np.int16) - first).mean())
+
+            async def until(moves: bool) -> None:
+                deadline_s = time.monotonic() + 30
+                while (await motion() > 1.5) != moves:
+                    assert time.monotonic() < deadline_s, "the car moves" if not moves else "the car stands"
+
+            await page.keyboard.down("s")
+            await until(moves=False)
+            await page.keyboard.up("s")
+            await page.keyboard.down("w")
+            await until(moves=True)
+            await page.evaluate("reactorPage.stop()")
+        run.wait_for_state("ready")
 
 
 # Keys and course --------------------------------------------------------------------------------------------
@@ -330,9 +396,8 @@ def test_what_is_remembered_stays_what_it_is_where_nothing_changes_it() -> None:
     after = reckoner(torch.from_numpy(memory), torch.rand(4, 32)).detach().numpy()
     assert np.array_equal(after[:, CHANGING:PLAIN], memory[:, CHANGING:PLAIN])
     assert np.abs(after[:, :CHANGING] - memory[:, :CHANGING]).max() > 0.01
-    radii = np.linalg.norm(after[:, PLAIN:-1].reshape(4, -1, 2), axis=2)
+    radii = np.linalg.norm(after[:, PLAIN:].reshape(4, -1, 2), axis=2)
     assert radii == pytest.approx(np.ones_like(radii), abs=1e-5)
-    assert (after[:, -1] == 1).all()
 
 
 def test_the_game_says_its_colours_to_be_remembered() -> None:
@@ -343,10 +408,11 @@ def test_the_game_says_its_colours_to_be_remembered() -> None:
 
 
 @pytest.mark.slow
-def test_reckoning_and_painting_are_learned() -> None:
+def test_reading_reckoning_and_painting_are_learned() -> None:
     with Progress(disable=True) as progress:
         reckoner = reckoned(150, 1, progress)
-        painter = painted(40, 4, 1, progress, torch.device("cpu"), workers=0, compiled=False)
+        lesson = Lesson(4, 1, torch.device("cpu"), workers=0, compiled=False, progress=progress)
+        painter, reader = painted(40, lesson), read(40, lesson)
     stream = play(8, 4)
     before = next(stream)
     told = Told(4, torch.device("cpu"))
@@ -360,3 +426,6 @@ def test_reckoning_and_painting_are_learned() -> None:
     assert np.abs(after - moment.memory).mean() < 0.5 * np.abs(last.memory - moment.memory).mean()
     frames = moment.frames / 255
     assert np.square(painting - frames).mean() < 0.7 * np.square(0.5 - frames).mean()
+    with torch.no_grad():
+        seen = reader(torch.from_numpy(moment.frames).float() / 255).numpy()
+    assert np.abs(seen - moment.memory).mean() < 0.9 * np.abs(moment.memory).mean()

@@ -83,4 +83,4 @@ def test_make_test_checks_then_tests_and_make_demo_runs_the_example() -> None:
     steps = plan("test")
     order = ["tools/need", "-m venv no-such-venv", "pip", "ruff check", "mypy", "-m pytest"]
     assert [steps.index(step) for step in order] == sorted(steps.index(step) for step in order)
-    assert "reactor run examples/stylize" in plan("demo")
+    assert "reactor run examples/drive" in plan("demo")

@@ -22,7 +22,7 @@ IMAGES = ROOT / "docs" / "images"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReactorRun]:
-    with running(ROOT / "examples" / "stylize") as run:
+    with running(ROOT / "examples" / "drive") as run:
         yield run
 
 

@@ -29,7 +29,7 @@ from rich.table import Table
 from safetensors import safe_open
 from start import LOOKS, look
 from torch import Tensor
-from world import World
+from world import CIRCLES, PLAIN, World
 
 from training.export import WEIGHTS
 from training.game import Games, Players
@@ -44,6 +44,8 @@ _BEFORE = 40
 _ROLLOUT = 64
 _HORIZONS = (4, 8, 16, 32)
 _STEER_FRAMES = 6
+#: How far what is remembered is moved towards what is read off each real picture.
+_CORRECTION = 0.4
 _LONG = 2000
 
 _Array = npt.NDArray[np.float32]
@@ -76,7 +78,7 @@ class Watcher:
         self.pictures = Pictures(_pictures(first))
         self.told = Told(count, torch.device("cpu"))
         self._reader = network.reader
-        self.memory = self._reader(_pictures(first))
+        self.memory = network.reader(_pictures(first))
 
     def next(self) -> Moment:
         """Play on by one frame, which is told but not yet shown to the network."""
@@ -85,11 +87,23 @@ class Watcher:
         return moment
 
     def show(self, moment: Moment, memory: Tensor) -> None:
-        """The real picture, and what the network remembered itself."""
+        """The real picture, and what the network remembered itself, which is corrected by the picture."""
         pictures, begun = _pictures(moment), _tensor(moment.begun)
         self.pictures.add(pictures)
         self.pictures.begin(begun, pictures)
-        self.memory = torch.where(begun[:, None], self._reader(pictures), memory)
+        self.memory = corrected(memory, self._reader(pictures), begun)
+
+
+def corrected(memory: Tensor, read: Tensor, begun: Tensor) -> Tensor:
+    """Return what was remembered moved towards what the last real picture says: all state is from real pictures.
+
+    In play the first picture is the only real one, and there is nothing to correct.
+    """
+    share = torch.where(begun, 1.0, _CORRECTION)[:, None]
+    blend = torch.lerp(memory, read, share)
+    circles = blend[:, PLAIN:].unflatten(1, (CIRCLES, 2))
+    circles = circles * torch.rsqrt(circles.square().sum(2, keepdim=True) + 1e-4)
+    return torch.cat([blend[:, :PLAIN], circles.flatten(1)], 1)
 
 
 def _tensor(values: npt.NDArray[np.generic]) -> Tensor:
@@ -206,7 +220,7 @@ def steering(network: Drive) -> list[Line]:
         told.add(_tensor(actions), _tensor(step.course), begun)
         frames = torch.from_numpy(step.frames)
         made = network(pictures.context(), told.condition(), memory)
-        memory = torch.where(begun[:, None], network.reader(frames), made.memory)
+        memory = corrected(made.memory, network.reader(frames), begun)
         pictures.add(frames)
         pictures.begin(begun, frames)
     able = np.flatnonzero((games.speed > 0.2) & (np.abs(games.lateral) < 1.0))
@@ -259,7 +273,6 @@ def endless(weights: Path) -> list[Line]:
     between = min(float(np.abs(starts[a] - starts[b]).sum()) for a in LOOKS for b in LOOKS if a < b)
     world = World(weights)
     away, motion, finite = [], [], True
-    real_motion = _real_motion()
     for seed, name in enumerate(LOOKS):
         players = Players(np.random.default_rng(HELD_OUT + 10 + seed), 1)
         world.begin(look(name), seed)
@@ -273,7 +286,7 @@ def endless(weights: Path) -> list[Line]:
                 moved.append(np.abs(picture.astype(np.float32) - last).mean())
             last = picture
         away.append(float(np.abs(np.mean(colours, axis=0) - starts[name]).sum()))
-        motion.append(float(np.mean(moved)) / real_motion)
+        motion.append(float(np.mean(moved)) / _real_motion(name))
     return [
         Line("after 2,000 frames, furthest from its look", max(away), "", most=between),
         Line("the nearest two looks are apart", between, ""),
@@ -289,9 +302,9 @@ def _histogram(picture: npt.NDArray[np.uint8]) -> _Array:
     return (np.bincount(cells, minlength=64) / len(cells)).astype(np.float32)
 
 
-def _real_motion() -> float:
-    """Return the mean difference of two frames of the game, 0..255, with the same kind of keys."""
-    moments = play(HELD_OUT + 4, len(LOOKS), looks=list(LOOKS))
+def _real_motion(name: str) -> float:
+    """Return the mean difference of two frames of the game of this look, 0..255, with the same kind of keys."""
+    moments = play(HELD_OUT + 4, 4, looks=[name] * 4)
     last, moved = next(moments).frames, []
     for _ in range(400):
         frames = next(moments).frames

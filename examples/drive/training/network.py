@@ -1,6 +1,6 @@
 """The network: the next picture from six earlier ones, the player's keys, the road's course, and its own memory.
 
-2.9 million parameters, in four parts. What is remembered between frames is 73 numbers (world.py says which). The
+2.8 million parameters, in four parts. What is remembered between frames is 73 numbers (world.py says which). The
 reader finds them in the first picture; the reckoner says at each frame what the keys make of them; the painter
 (painter.py) draws what they look like. None of that sees the last picture, so nothing in it can smear, but what a
 picture shows beyond those numbers would be lost. So a U-Net says for each pixel where in the last picture it comes from
