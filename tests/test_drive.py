@@ -391,7 +391,9 @@ def test_the_network_starts_as_half_a_copy_of_the_last_picture() -> None:
 
 def test_what_is_remembered_stays_what_it_is_where_nothing_changes_it() -> None:
     reckoner = Reckoner()
-    torch.nn.init.normal_(reckoner.change[-1].weight, std=0.1)
+    last = reckoner.change[-1]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.normal_(last.weight, std=0.1)
     memory = next(play(3, 4)).memory
     after = reckoner(torch.from_numpy(memory), torch.rand(4, 32)).detach().numpy()
     assert np.array_equal(after[:, CHANGING:PLAIN], memory[:, CHANGING:PLAIN])
