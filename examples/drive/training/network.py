@@ -50,10 +50,12 @@ class Reckoner(nn.Module):
         assert isinstance(last, nn.Linear)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
+        #: What changes stays within what the games were seen to do: no road is wider than the widest one.
+        self.low, self.high = (nn.Buffer(torch.full((CHANGING,), edge)) for edge in (-4.0, 4.0))
 
     def forward(self, memory: Tensor, condition: Tensor) -> Tensor:
         change = self.change(torch.cat([condition, memory[:, :CHANGING]], 1))
-        plain = (memory[:, :CHANGING] + change[:, :CHANGING]).clamp(-4, 4)
+        plain = (memory[:, :CHANGING] + change[:, :CHANGING]).clamp(self.low, self.high)
         # A circle is turned, so that it stays one for ever.
         turn = change[:, CHANGING:]
         circles = memory[:, PLAIN:].unflatten(1, (CIRCLES, 2))

@@ -20,8 +20,6 @@ _GAMES = 512
 _SHORT, _LONGEST = 0.85, 24
 #: The chance that a game then goes on from what was reckoned instead of what is true.
 _ASTRAY = 0.5
-#: This share of the players never steers back: the edge, past which no car gets, would be too rare to be learned.
-_CARELESS = 0.3
 _LEARNING_RATE = 3e-3
 
 
@@ -29,19 +27,19 @@ def reckoned(iterations: int, seed: int, progress: Progress) -> Reckoner:
     torch.manual_seed(seed)
     random = np.random.default_rng(seed)
     games, players = Games(random, _GAMES), Players(random, _GAMES)
-    careful = np.arange(_GAMES) >= _CARELESS * _GAMES
     reckoner = Reckoner()
     optimizer = torch.optim.Adam(reckoner.parameters(), _LEARNING_RATE)
     told = Told(_GAMES, torch.device("cpu"))
     task = progress.add_task("reckoning", total=iterations)
 
     def played() -> tuple[Tensor, Tensor]:
-        actions = players.next(games.lateral * careful)
+        actions = players.next(games.lateral)
         course, memory, begun = (torch.from_numpy(each) for each in games.move(actions))
         told.add(torch.from_numpy(actions), course, begun)
         return memory, begun
 
     memory, _ = played()
+    low, high = memory[:, :CHANGING].aminmax(dim=0)
     for iteration in range(iterations):
         for group in optimizer.param_groups:
             group["lr"] = _LEARNING_RATE * (
@@ -52,6 +50,8 @@ def reckoned(iterations: int, seed: int, progress: Progress) -> Reckoner:
         total = torch.zeros(())
         for _ in range(unroll):
             true, begun = played()
+            seen = true[:, :CHANGING].aminmax(dim=0)
+            low, high = torch.minimum(low, seen.min), torch.maximum(high, seen.max)
             memory = torch.where(begun[:, None], true, reckoner(memory, told.condition()))
             off = (memory - true).abs()
             total = total + off[:, :CHANGING].mean() + off[:, PLAIN:].mean()
@@ -63,4 +63,6 @@ def reckoned(iterations: int, seed: int, progress: Progress) -> Reckoner:
         memory = torch.where(astray[:, None], memory.detach(), true)
         off_by = float(total.detach()) / unroll
         progress.update(task, advance=1, description=f"reckoning, off by {off_by:.4f}")
+    reckoner.low.copy_(low)
+    reckoner.high.copy_(high)
     return reckoner
