@@ -108,6 +108,7 @@ def test_both_shipped_files_are_the_same_network() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.keeps_resources  # tqdm, which the exporter shows its progress with, keeps a thread
 def test_an_export_is_small_and_says_how_it_was_trained(tmp_path: Path) -> None:
     export(Drive(), tmp_path, {"seed": "2"})
     for name in (WEIGHTS, *GRAPHS):
@@ -257,7 +258,9 @@ async def test_one_opens_the_address_and_drives_with_the_keyboard() -> None:
         async with chromium() as browser:
             page = await browser.new_page()
             await page.goto(run.url)
-            await page.wait_for_function("reactorPage.stats.displayedFrames > 10", timeout=60_000)
+            await page.wait_for_function(
+                "() => window.reactorPage?.stats.displayedFrames > 10", timeout=60_000
+            )
 
             async def motion() -> float:
                 """The mean difference of two displayed pictures that are a third of a second apart."""
@@ -400,6 +403,17 @@ def test_what_is_remembered_stays_what_it_is_where_nothing_changes_it() -> None:
     assert np.abs(after[:, :CHANGING] - memory[:, :CHANGING]).max() > 0.01
     radii = np.linalg.norm(after[:, PLAIN:].reshape(4, -1, 2), axis=2)
     assert radii == pytest.approx(np.ones_like(radii), abs=1e-5)
+
+
+def test_what_is_remembered_never_leaves_what_the_games_do() -> None:
+    reckoner = Reckoner()
+    last = reckoner.change[-1]
+    assert isinstance(last, torch.nn.Linear)
+    torch.nn.init.normal_(last.weight, std=10)
+    reckoner.low, reckoner.high = torch.full((CHANGING,), -0.5), torch.full((CHANGING,), 0.25)
+    after = reckoner(torch.zeros(64, MEMORY), torch.randn(64, 32)).detach()[:, :CHANGING]
+    assert float(after.min()) == -0.5
+    assert float(after.max()) == 0.25
 
 
 def test_the_game_says_its_colours_to_be_remembered() -> None:
