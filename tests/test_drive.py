@@ -410,7 +410,8 @@ def test_what_is_remembered_never_leaves_what_the_games_do() -> None:
     last = reckoner.change[-1]
     assert isinstance(last, torch.nn.Linear)
     torch.nn.init.normal_(last.weight, std=10)
-    reckoner.low, reckoner.high = torch.full((CHANGING,), -0.5), torch.full((CHANGING,), 0.25)
+    torch.nn.init.constant_(reckoner.low, -0.5)
+    torch.nn.init.constant_(reckoner.high, 0.25)
     after = reckoner(torch.zeros(64, MEMORY), torch.randn(64, 32)).detach()[:, :CHANGING]
     assert float(after.min()) == -0.5
     assert float(after.max()) == 0.25

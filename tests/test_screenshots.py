@@ -48,7 +48,8 @@ async def test_the_page_fits_its_screen_and_its_console_stays_clean(
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         await page.goto(server.url)
         await page.wait_for_function("window.reactorPage?.state === 'live'", timeout=30_000)
-        await page.wait_for_function("reactorPage.stats.displayedFrames > 10", timeout=30_000)
+        await page.keyboard.down("w")
+        await page.wait_for_function("reactorPage.stats.displayedFrames > 100", timeout=60_000)
         wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
         video = await page.evaluate(
             "(r => [r.width, r.height])(document.querySelector('video').getBoundingClientRect())"
