@@ -16,6 +16,8 @@ from keys import ACTION_SIZE, Action
 Pixels = npt.NDArray[np.uint8]
 
 WIDTH, HEIGHT = 96, 64
+#: How many times as wide and as high it is shown.
+LARGER = 4
 #: How many frames ago the pictures were that the network sees.
 CONTEXT = (1, 2, 3, 4, 8, 16)
 #: Actions of the frame to come and the three before it.

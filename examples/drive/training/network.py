@@ -1,12 +1,14 @@
 """The network: the next picture from six earlier ones, the player's keys, the road's course, and its own memory.
 
-2.8 million parameters, in four parts. What is remembered between frames is 73 numbers (world.py says which). The
+2.9 million parameters, in five parts. What is remembered between frames is 73 numbers (world.py says which). The
 reader finds them in the first picture; the reckoner says at each frame what the keys make of them; the painter
 (painter.py) draws what they look like. None of that sees the last picture, so nothing in it can smear, but what a
 picture shows beyond those numbers would be lost. So a U-Net says for each pixel where in the last picture it comes from
 (`flow`), what else it might be (`fresh`: what was painted, and corrections to it), and which to trust (`share`):
 
     next = share * last[at flow] + (1 - share) * fresh
+
+What is shown of it, the enlarger (enlarger.py) makes.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from torch.nn import functional
 from world import ACTIONS, CHANGING, CIRCLES, CONTEXT, COURSES, HEIGHT, MEMORY, PLAIN, WIDTH
 
 from training.blocks import Block, norm
+from training.enlarger import Enlarger
 from training.painter import Painter
 from training.reader import Reader
 
@@ -105,6 +108,7 @@ class Drive(nn.Module):
         nn.init.zeros_(self.unfold.weight)
         assert self.unfold.bias is not None
         nn.init.zeros_(self.unfold.bias)
+        self.enlarger = Enlarger()
 
     def forward(self, pictures: Tensor, condition: Tensor, memory: Tensor) -> Made:
         last = pictures[:, 0]

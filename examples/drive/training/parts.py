@@ -78,32 +78,46 @@ def _learned(
     every: int = 1,
 ) -> _Part:
     torch.manual_seed(lesson.seed)
-    part = kind().to(lesson.device)
-    part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    part = kind()
+    # Other games than those that the pictures are learned from later.
+    with playing(lesson.seed * 1_000_003 + 500_000, lesson.games, lesson.workers, every=every) as moments:
+        next(moments)
+
+        def loss(used: Callable[..., Tensor]) -> Tensor:
+            return loss_of(used, *_tensors(next(moments), lesson.device))
+
+        learn(name, part, loss, iterations, lesson)
+    return part
+
+
+def learn(
+    name: str,
+    part: nn.Module,
+    loss_of: Callable[[Callable[..., Tensor]], Tensor],
+    iterations: int,
+    lesson: Lesson,
+) -> None:
+    """Minimise what `loss_of` makes of the part in each iteration."""
+    part.to(lesson.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     used = torch.compile(part) if lesson.compiled else part
     optimizer = torch.optim.AdamW(part.parameters(), _LEARNING_RATE, weight_decay=0.01)
     task = lesson.progress.add_task(name, total=iterations)
     losses: list[float] = []
-    # Other games than those that the pictures are learned from later.
-    with playing(lesson.seed * 1_000_003 + 500_000, lesson.games, lesson.workers, every=every) as moments:
-        next(moments)
-        for iteration in range(iterations):
-            slower = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * iteration / iterations))
-            for group in optimizer.param_groups:
-                group["lr"] = _LEARNING_RATE * min(1.0, (iteration + 1) / _WARM_UP) * slower
-            pictures, memory, keys = _tensors(next(moments), lesson.device)
-            with torch.autocast(lesson.device.type, torch.bfloat16):
-                loss = loss_of(used, pictures, memory, keys)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(part.parameters(), 1.0)
-            optimizer.step()
-            losses.append(float(loss.detach()))
-            if iteration % 100 == 99:
-                description = f"{name}, off by {np.mean(losses):.4f}"
-                losses.clear()
-                lesson.progress.update(task, completed=iteration + 1, description=description)
-    return part
+    for iteration in range(iterations):
+        slower = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * iteration / iterations))
+        for group in optimizer.param_groups:
+            group["lr"] = _LEARNING_RATE * min(1.0, (iteration + 1) / _WARM_UP) * slower
+        with torch.autocast(lesson.device.type, torch.bfloat16):
+            loss = loss_of(used)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(part.parameters(), 1.0)
+        optimizer.step()
+        losses.append(float(loss.detach()))
+        if iteration % 100 == 99:
+            description = f"{name}, off by {np.mean(losses):.4f}"
+            losses.clear()
+            lesson.progress.update(task, completed=iteration + 1, description=description)
 
 
 def _tensors(moment: Moment, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor
-from world import CONTEXT
+from world import CONTEXT, LARGER
 
 from training.history import Pictures, Told
 from training.looks import LOOKS
@@ -21,8 +21,8 @@ HELD_OUT = 500_000
 
 
 @torch.no_grad()
-def write_sheet(network: Drive, path: Path, *, frames: int = 64, every: int = 8, scale: int = 2) -> None:
-    """One free drive of each look: the game above, the network below, every 8th of 64 frames."""
+def write_sheet(network: Drive, path: Path, *, frames: int = 64, every: int = 8) -> None:
+    """One free drive of each look: the game above, the network below as it is shown, every 8th of 64 frames."""
     looks = list(LOOKS)
     moments = play(HELD_OUT, len(looks), looks=looks)
     device = next(network.parameters()).device
@@ -43,10 +43,11 @@ def write_sheet(network: Drive, path: Path, *, frames: int = 64, every: int = 8,
         own, memory = made.picture.clamp(0, 1), made.memory
         # Until the context is full of a drive, the real one is seen.
         pictures.add(real if number < max(CONTEXT) else own)
+        larger = network.enlarger(own).clamp(0, 1)
         if number >= max(CONTEXT) and (number - max(CONTEXT) + 1) % every == 0:
             for game in range(len(looks)):
-                rows[2 * game].append(moment.frames[game])
-                rows[2 * game + 1].append((own[game] * 255).round().byte().cpu().numpy())
+                rows[2 * game].append(moment.frames[game].repeat(LARGER, 1).repeat(LARGER, 2))
+                rows[2 * game + 1].append((larger[game] * 255).round().byte().cpu().numpy())
     sheet = np.concatenate([np.concatenate(row, axis=2) for row in rows], axis=1).transpose(1, 2, 0)
     image = Image.fromarray(sheet)
-    image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST).save(path)
+    image.resize((image.width // 2, image.height // 2), Image.Resampling.BOX).save(path)

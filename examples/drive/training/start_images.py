@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 from world import HEIGHT, WIDTH
 
-from training.game import Games, driver
+from training.drawing import Canvas
+from training.game import Games
 from training.looks import LOOKS
 
 FOLDER = Path(__file__).parents[1] / "start_images"
@@ -25,7 +26,7 @@ def main() -> None:
     for name, picture in zip(LOOKS, games.begin(), strict=True):
         pixels = (picture.transpose(1, 2, 0) * 255).round().astype(np.uint8)
         Image.fromarray(pixels).save(FOLDER / f"{name}.png")
-    pixels = (driver() * 255).round().astype(np.uint8)
+    pixels = (Canvas().driver() * 255).round().astype(np.uint8)
     assert pixels.shape == (HEIGHT, WIDTH, 4)
     Image.fromarray(pixels).save(FOLDER / "driver.png")
 

@@ -5,10 +5,9 @@
     python -m training.train --out runs/drive --device cuda --games 256 --workers 12
 
 First three parts learn alone: the reckoner, from games that are not drawn, the reader and the painter, from single
-frames. Then the
-games run on while the network learns. At first it predicts each next frame from the real ones, then from its own
-earlier predictions, which are replaced by the real ones after a random number of frames: so it learns to go on from
-pictures that are its own, at the price of one step per frame.
+frames. Then the games run on while the network learns. At first it predicts each next frame from the real ones, then
+from its own earlier predictions, which are replaced by the real ones after a random number of frames: so it learns to
+go on from pictures that are its own, at the price of one step per frame. Last the enlarger learns from what it makes.
 
 Interrupted, the same command goes on from the last checkpoint (with fresh games).
 """
@@ -37,6 +36,7 @@ from rich.progress import (
 )
 from torch import Tensor, nn
 
+from training.enlarging import enlarged
 from training.history import Pictures, Told
 from training.network import Drive, Made
 from training.parts import Lesson, painted, read, unlike
@@ -44,8 +44,8 @@ from training.plays import Moment, playing
 from training.reckoning import reckoned
 from training.sheet import write_sheet
 
-#: Of the network, which are learned by themselves first.
-PARTS = ("reckoner", "reader", "painter")
+#: Of the network, which are learned by themselves.
+PARTS = ("reckoner", "reader", "painter", "enlarger")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,12 @@ class Recipe:
     """What the result depends on."""
 
     #: First what the keys make of the state of the games is learned, then what it looks like, then to mix that with
-    #: the last picture.
+    #: the last picture, last to enlarge it.
     reckonings: int = 5000
     readings: int = 4500
-    paintings: int = 4500
-    iterations: int = 1600
+    paintings: int = 9000
+    iterations: int = 2000
+    enlargings: int = 1500
     games: int = 32
     seed: int = 1
     learning_rate: float = 1e-3
@@ -241,8 +242,8 @@ def train(recipe: Recipe, out: Path, device: torch.device, *, workers: int, comp
         TimeRemainingColumn(),
     )  # fmt: skip
     with playing(seed, recipe.games, workers) as moments, Progress(*columns) as progress:
+        lesson = Lesson(recipe.games, recipe.seed, device, workers, compiled, progress)
         if training.iteration == 0:
-            lesson = Lesson(recipe.games, recipe.seed, device, workers, compiled, progress)
             training.take("reckoner", lambda: reckoned(recipe.reckonings, recipe.seed, progress))
             training.take("reader", lambda: read(recipe.readings, lesson))
             training.take("painter", lambda: painted(recipe.paintings, lesson))
@@ -264,6 +265,8 @@ def train(recipe: Recipe, out: Path, device: torch.device, *, workers: int, comp
                 training.save()
             if training.iteration % 1000 == 0 or training.iteration == recipe.iterations:
                 write_sheet(training.average, out / f"samples-{training.iteration:06}.png")
+        training.take("enlarger", lambda: enlarged(recipe.enlargings, training.average, lesson))
+        training.save()
 
 
 def main() -> None:
