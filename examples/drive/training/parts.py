@@ -19,8 +19,8 @@ from training.reader import Reader
 
 _LEARNING_RATE = 2e-3
 _WARM_UP = 100
-#: The reader sees every eighth frame of a game: the next ones would tell it little more.
-_EVERY = 8
+#: The reader sees one frame in so many of a game: those between would tell it little more.
+_EVERY = 24
 
 _Part = TypeVar("_Part", bound=nn.Module)
 

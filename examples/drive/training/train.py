@@ -55,7 +55,7 @@ class Recipe:
     #: First what the keys make of the state of the games is learned, then what it looks like, then to mix that with
     #: the last picture, last to enlarge it.
     reckonings: int = 5000
-    readings: int = 4500
+    readings: int = 9000
     paintings: int = 9000
     iterations: int = 2000
     enlargings: int = 1500
@@ -69,7 +69,7 @@ class Recipe:
     grown: float = 0.5
     longest_run: int = 32
     #: The chance that what is remembered is what the reader makes of the picture, and not exact.
-    misread: float = 0.2
+    misread: float = 0.5
     #: per pixel of error in the flow
     flow: float = 0.01
     fresh: float = 0.3
