@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -25,6 +26,9 @@ from rich.progress import Progress
 from safetensors import safe_open
 from server import running
 from training import train
+from training.drawing import Canvas
+from training.enlarger import Enlarger
+from training.enlarging import enlarged
 from training.export import WEIGHTS, export
 from training.game import Games, Players
 from training.history import Pictures, Told
@@ -33,7 +37,7 @@ from training.network import Drive, Reckoner, load, moved
 from training.parts import Lesson, painted, read
 from training.plays import play, playing
 from training.reckoning import reckoned
-from world import CHANGING, GRAPHS, MEMORY, PLAIN, Pixels, World
+from world import CHANGING, GRAPHS, LARGER, MEMORY, PLAIN, Pixels, World
 
 DRIVE = Path(__file__).parents[1] / "examples" / "drive"
 SHIPPED = DRIVE / "weights" / "drive"
@@ -64,12 +68,17 @@ def shift(left: Pixels, right: Pixels) -> int:
     return min(off, key=off.__getitem__)
 
 
+def assert_small(folder: Path) -> None:
+    """Either form of the weights is within 6 MB."""
+    assert (folder / WEIGHTS).stat().st_size <= 6_000_000
+    assert sum((folder / name).stat().st_size for name in GRAPHS) <= 6_000_000
+
+
 # What is shipped --------------------------------------------------------------------------------------------
 
 
 def test_the_shipped_files_are_small_and_say_how_they_were_trained() -> None:
-    for name in (WEIGHTS, *GRAPHS):
-        assert (SHIPPED / name).stat().st_size <= 6_000_000
+    assert_small(SHIPPED)
     metrics = json.loads((SHIPPED / "metrics.json").read_text())
     assert set(metrics["training"]) >= {"command", "commit", "seed", "seconds", "iterations"}
 
@@ -105,14 +114,16 @@ def test_both_shipped_files_are_the_same_network() -> None:
         expected, memory = step.picture.clamp(0, 1), step.memory
         pictures.add(expected)
         assert np.abs(made - (expected[0].permute(1, 2, 0) * 255).numpy()).max() <= 1.0
+    with torch.no_grad():
+        larger = network.enlarger(expected).clamp(0, 1)[0].permute(1, 2, 0).numpy()
+    assert np.abs(world.enlarged() - larger * 255).max() <= 1.0
 
 
 @pytest.mark.slow
 @pytest.mark.keeps_resources  # tqdm, which the exporter shows its progress with, keeps a thread
 def test_an_export_is_small_and_says_how_it_was_trained(tmp_path: Path) -> None:
     export(Drive(), tmp_path, {"seed": "2"})
-    for name in (WEIGHTS, *GRAPHS):
-        assert (tmp_path / name).stat().st_size <= 6_000_000
+    assert_small(tmp_path)
     with safe_open(tmp_path / WEIGHTS, "pt") as file:
         assert file.metadata() == {"seed": "2"}
     made = World(tmp_path).step(action())
@@ -165,6 +176,16 @@ def test_a_drive_depends_on_nothing_that_was_driven_before(world: World) -> None
     fresh = drive(World(SHIPPED), "WA" * 10, look="night")
     drive(world, "WWDDSSJJ" * 4, look="snow", seed=9)
     assert np.array_equal(fresh[-1], drive(world, "WA" * 10, look="night")[-1])
+
+
+@pytest.mark.parametrize("look", start.LOOKS)
+def test_what_is_shown_is_the_same_picture_with_sharper_edges(world: World, look: start.LookName) -> None:
+    picture = drive(world, "W" * 40, look=look)[-1]
+    shown = world.enlarged()
+    assert shown.shape == (64 * LARGER, 96 * LARGER, 3)
+    assert apart(np.asarray(Image.fromarray(shown).reduce(LARGER)), picture) < 6
+    plain = np.asarray(Image.fromarray(picture).resize((96 * LARGER, 64 * LARGER), Image.Resampling.BICUBIC))
+    assert cv2.Laplacian(shown, cv2.CV_32F).var() > 2 * cv2.Laplacian(plain, cv2.CV_32F).var()
 
 
 def _noise(width: int, height: int) -> Image.Image:
@@ -220,6 +241,21 @@ async def test_commands_start_other_drives_and_reset_goes_back() -> None:
         await user.tell("reset")
         await user.look(2)
         assert np.array_equal(await user.look(), began)
+
+
+async def test_through_the_runtime_a_key_is_in_the_next_picture_that_is_made() -> None:
+    async def film(*, steered: bool) -> list[Pixels]:
+        async with watching(DRIVE) as user:
+            await user.tell("set_seed", seed=5)
+            await user.look(10)
+            if steered:
+                await user.tell("control", keyboard_key="A")
+            return [await user.look() for _ in range(5)]
+
+    straight, steered = await film(steered=False), await film(steered=True)
+    differs = [apart(a, b) > 0 for a, b in zip(straight, steered, strict=True)]
+    # Two pictures were made when the key came.
+    assert differs == [False, False, True, True, True]
 
 
 @pytest.mark.slow
@@ -330,6 +366,17 @@ def test_a_game_is_its_seed_s() -> None:
     assert not np.array_equal(first.frames, other.frames)
 
 
+def test_the_game_drawn_finer_is_the_same_picture() -> None:
+    random = np.random.default_rng(4)
+    games, players = Games(random, 8), Players(random, 8)
+    for _ in range(30):
+        step = games.step(players.next(games.lateral))
+    finer, _ = Canvas(4).draw(games.scene, games.scene)
+    assert np.abs(finer.reshape(8, 3, 64, 4, 96, 4).mean((3, 5)) - step.frames).mean() < 0.02
+    some, _ = Canvas().draw(games.scene.only(np.array([5, 2])), games.scene.only(np.array([5, 2])))
+    assert np.array_equal(some, step.frames[[5, 2]])
+
+
 # Training ---------------------------------------------------------------------------------------------------
 
 RECIPE = train.Recipe(iterations=20, games=2, warm_up=2)
@@ -422,6 +469,25 @@ def test_the_game_says_its_colours_to_be_remembered() -> None:
     palette = (moment.memory[0, CHANGING : PLAIN - 1].reshape(-1, 3) + 1) / 2
     assert palette[COLOURS.index("sky")] == pytest.approx(colours_of(LOOKS["night"])[COLOURS.index("sky")])
     assert palette[COLOURS.index("sky")] == pytest.approx(moment.frames[0, :, 0, 0] / 255, abs=0.1)
+
+
+@pytest.mark.slow
+def test_enlarging_is_learned_from_what_the_network_makes() -> None:
+    network = load(SHIPPED / WEIGHTS)
+    with Progress(disable=True) as progress:
+        lesson = Lesson(8, 1, torch.device("cpu"), workers=0, compiled=False, progress=progress)
+        enlarger = enlarged(100, network, lesson)
+    random = np.random.default_rng(8)
+    games, players = Games(random, 4), Players(random, 4)
+    for _ in range(20):
+        step = games.step(players.next(games.lateral))
+    finer, _ = Canvas(LARGER).draw(games.scene, games.scene)
+    small = torch.from_numpy(step.frames)
+    with torch.no_grad():
+        learned, before = (
+            float((each(small) - torch.from_numpy(finer)).square().mean()) for each in (enlarger, Enlarger())
+        )
+    assert learned < 0.9 * before
 
 
 @pytest.mark.slow

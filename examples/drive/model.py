@@ -1,6 +1,6 @@
 """Drive: a road that a small neural network dreams up picture by picture, steered with the keyboard.
 
-    keys, seed ──▶ network (last pictures, keys, course) ──▶ 96x64 picture ──▶ enlarge ──▶ yield
+    keys, seed ──▶ network (last pictures, keys, course) ──▶ 96x64 picture ──▶ enlarger ──▶ yield
                         ▲                                        │
                         └────────────────────────────────────────┘
 
@@ -48,6 +48,7 @@ class Drive(VideoModel):
         self._wishes = Wishes()
         # The first run plans the network's memory, so that it is not the first user who waits for it.
         self._world.step(self._wishes.held)
+        self._world.enlarged()
 
     def start_session(self) -> Iterator[Pixels]:
         drive = None
@@ -58,9 +59,10 @@ class Drive(VideoModel):
                 seed = get_ctx().seed if wishes.seed is None else wishes.seed
                 self._world.begin(wishes.picture, seed or 0)
             began_s = time.monotonic()
-            picture = self._world.step(wishes.held)
+            self._world.step(wishes.held)
+            picture = self._world.enlarged()
             get_ctx().report(network_ms=(time.monotonic() - began_s) * 1000)
-            yield self._enlarged(picture)
+            yield self._resized(picture)
 
     @command("control", description="Drive")
     def control(
@@ -111,5 +113,5 @@ class Drive(VideoModel):
         self._wishes.held = action()
         self._wishes.drive += 1
 
-    def _enlarged(self, picture: Pixels) -> Pixels:
+    def _resized(self, picture: Pixels) -> Pixels:
         return np.asarray(cv2.resize(picture, self._shown, interpolation=cv2.INTER_CUBIC), np.uint8)

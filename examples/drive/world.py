@@ -30,8 +30,8 @@ COURSES = (0, 8, 16, 24)
 #: colours; how far along the stripes, dashes, kerbs one is, and the compass.
 PLAIN, CHANGING, CIRCLES = 65, 25, 4
 MEMORY = PLAIN + 2 * CIRCLES
-#: Makes the next picture; reads what is to be remembered off the first.
-GRAPHS = ("drive.onnx", "reader.onnx")
+#: Makes the next picture; reads what is to be remembered off the first; makes pictures larger.
+GRAPHS = ("drive.onnx", "reader.onnx", "enlarger.onnx")
 
 
 class World:
@@ -50,7 +50,7 @@ class World:
         def loaded(name: str) -> Any:
             return onnxruntime.InferenceSession(folder / name, options, providers=["CPUExecutionProvider"])
 
-        self._session, self._reader = map(loaded, GRAPHS)
+        self._session, self._reader, self._enlarger = map(loaded, GRAPHS)
         self.begin(np.zeros((HEIGHT, WIDTH, 3), np.uint8), seed=0)
 
     def begin(self, picture: Pixels, seed: int) -> None:
@@ -77,4 +77,13 @@ class World:
         given = {"pictures": context[None], "condition": condition[None], "memory": self._memory}
         picture, self._memory = self._session.run(["picture", "remembered"], given)
         self._pictures = np.concatenate([picture, self._pictures[:-1]])
-        return np.asarray((picture[0].transpose(1, 2, 0) * 255).round(), np.uint8)
+        return _pixels(picture)
+
+    def enlarged(self) -> Pixels:
+        """Return the last picture as it is shown, (256, 384, 3) RGB."""
+        (larger,) = self._enlarger.run(["larger"], {"picture": self._pictures[:1]})
+        return _pixels(larger)
+
+
+def _pixels(picture: npt.NDArray[np.float32]) -> Pixels:
+    return np.asarray((picture[0].transpose(1, 2, 0) * 255).round(), np.uint8)

@@ -12,10 +12,8 @@ each picture's.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from copy import deepcopy
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -25,17 +23,18 @@ from keys import ACTION_SIZE, ExtraKey, action, letters
 from PIL import Image, ImageDraw
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
-from safetensors import safe_open
 from start import LOOKS, look
 from torch import Tensor
-from world import CIRCLES, PLAIN, World
+from torch.nn import functional
+from world import CIRCLES, LARGER, PLAIN, World
 
+from training.drawing import Canvas
 from training.export import WEIGHTS
 from training.game import Games, Players
 from training.history import Pictures, Told
 from training.network import ACTION_ENTRIES, Drive, load
 from training.plays import Moment, play
+from training.report import Line, write
 from training.sheet import HELD_OUT
 
 EPISODES = 64
@@ -49,24 +48,6 @@ _CORRECTION = 0.4
 _LONG = 2000
 
 _Array = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One figure and what it shall be."""
-
-    name: str
-    value: float
-    unit: str
-    #: at least this, or None
-    least: float | None = None
-    most: float | None = None
-
-    @property
-    def reached(self) -> bool:
-        return (self.least is None or self.value >= self.least) and (
-            self.most is None or self.value <= self.most
-        )
 
 
 class Watcher:
@@ -207,6 +188,41 @@ def _sharpness(pictures: Tensor) -> Tensor:
     return laplacian.var((1, 2))
 
 
+def enlarging(network: Drive) -> list[Line]:
+    """What is shown of the next frame, against the game drawn as fine; and the same by a plain enlargement."""
+    random = np.random.default_rng(HELD_OUT + 5)
+    games, players, fine = (
+        Games(random, len(LOOKS), looks=list(LOOKS)),
+        Players(random, len(LOOKS)),
+        Canvas(LARGER),
+    )
+    pictures, told = Pictures(torch.from_numpy(games.begin())), Told(len(LOOKS), torch.device("cpu"))
+    memory = torch.from_numpy(games.memory())
+    squared: dict[str, list[float]] = {"enlarger": [], "plain": []}
+    sharp: dict[str, list[float]] = {"enlarger": [], "plain": [], "game": []}
+    for number in track(range(_BEFORE + 96), "enlarging", console=_CONSOLE):
+        actions = players.next(games.lateral)
+        step = games.step(actions)
+        told.add(_tensor(actions), _tensor(step.course), _tensor(step.begun))
+        made = network(pictures.context(), told.condition(), memory).picture.clamp(0, 1)
+        memory = _tensor(step.memory)
+        pictures.add(torch.from_numpy(step.frames))
+        if number >= _BEFORE and number % 4 == 0:
+            true = torch.from_numpy(fine.draw(games.scene, games.scene)[0])
+            plain = functional.interpolate(made, scale_factor=float(LARGER), mode="bicubic").clamp(0, 1)
+            for name, larger in (("enlarger", network.enlarger(made).clamp(0, 1)), ("plain", plain)):
+                squared[name] += (larger - true).square().mean((1, 2, 3)).tolist()
+                sharp[name] += _sharpness(larger).tolist()
+            sharp["game"] += _sharpness(true).tolist()
+    better = _decibels(squared["enlarger"]) - _decibels(squared["plain"])
+    own, other = (float(np.mean(sharp[name]) / np.mean(sharp["game"])) for name in ("enlarger", "plain"))
+    return [
+        Line("next frame enlarged, over a plain enlargement", better, "dB"),
+        Line("its sharpness, of the game drawn as fine", own, ""),
+        Line("the same of the plain one", other, ""),
+    ]
+
+
 def steering(network: Drive) -> list[Line]:
     """From the same pictures once left, once right: which way does the road go? And in the game itself?"""
     random = np.random.default_rng(HELD_OUT + 3)
@@ -313,8 +329,8 @@ def _real_motion(name: str) -> float:
     return float(np.mean(moved))
 
 
-def draw(weights: Path, path: Path, *, frames: int = 64, columns: int = 8, scale: int = 2) -> None:
-    """Draw a free drive of 64 frames, with the keys that were held written on each."""
+def draw(weights: Path, path: Path, *, frames: int = 64, columns: int = 8) -> None:
+    """Draw a free drive of 64 frames as they are shown, at half the size, with the keys that were held on each."""
     plan: list[tuple[list[ExtraKey], int]] = [
         (["W"], 14), (["W", "A"], 6), (["W"], 6), (["W", "D"], 8), (["L"], 5), (["W"], 5), (["W", "J"], 5),
         (["W", "D"], 4), (["S"], 11),
@@ -327,28 +343,14 @@ def draw(weights: Path, path: Path, *, frames: int = 64, columns: int = 8, scale
     tiles = []
     for keys in held[:frames]:
         wanted = action(extra=keys)
-        tile = Image.fromarray(world.step(wanted)).resize((96 * scale, 64 * scale), Image.Resampling.BICUBIC)
+        world.step(wanted)
+        tile = Image.fromarray(world.enlarged()).reduce(2)
         ImageDraw.Draw(tile).text((4, 2), letters(wanted), fill="white", stroke_fill="black", stroke_width=1)
         tiles.append(np.asarray(tile))
     rows = [np.concatenate(tiles[i : i + columns], axis=1) for i in range(0, len(tiles), columns)]
     Image.fromarray(np.concatenate(rows)).save(path)
 
 
-def write_into(readme: Path, lines: list[Line]) -> None:
-    """Put the table between the marks of the README."""
-    rows = ["| figure | measured | target |", "|---|---|---|"]
-    for line in lines:
-        bounds = ((line.least, "≥"), (line.most, "≤"))
-        target = " ".join(f"{sign} {bound:.3g}" for bound, sign in bounds if bound is not None)
-        value = f"{line.value:.3g}" if line.reached else f"**{line.value:.3g}** (missed)"
-        rows.append(f"| {line.name} | {value} {line.unit} | {target} |")
-    begin, end = "edit by hand. -->\n", "<!-- metrics: end -->"
-    text = readme.read_text()
-    head, rest = text.split(begin, 1)
-    readme.write_text(head + begin + "\n".join(rows) + "\n" + end + rest.split(end, 1)[1])
-
-
-README = Path(__file__).parents[1] / "README.md"
 _CONSOLE = Console(stderr=True)
 
 
@@ -362,20 +364,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     network = load(options.weights / WEIGHTS)
-    lines = [*next_frame(network), *rollout(network), *steering(network), *endless(options.weights)]
-    table = Table("figure", "measured", "target", "")
-    for line in lines:
-        target = f"≥ {line.least:.3g}" if line.least is not None else ""
-        target = f"≤ {line.most:.3g}" if line.most is not None else target
-        mark = "" if not target else "reached" if line.reached else "missed"
-        table.add_row(line.name, f"{line.value:.3g} {line.unit}", target, mark)
-    Console().print(table)
-    write_into(README, lines)
+    lines = [*next_frame(network), *rollout(network), *enlarging(network)]
+    lines += [*steering(network), *endless(options.weights)]
     draw(options.weights, options.weights / "drive.png")
-    with safe_open(options.weights / WEIGHTS, "pt") as file:
-        about = file.metadata()
-    metrics = {"training": about, "figures": [asdict(line) | {"reached": line.reached} for line in lines]}
-    (options.weights / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n")
+    write(lines, options.weights)
     sys.exit(not all(line.reached for line in lines))
 
 

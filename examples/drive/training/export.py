@@ -21,6 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from world import CONTEXT, GRAPHS, HEIGHT, MEMORY, WIDTH
 
+from training.enlarger import Enlarger
 from training.network import CONDITION, Drive, Made, load
 
 WEIGHTS = "drive.safetensors"
@@ -38,6 +39,18 @@ class _Clamped(nn.Module):
         return made.picture.clamp(0, 1), made.memory
 
 
+class _Larger(nn.Module):
+    """The enlarger, likewise."""
+
+    def __init__(self, enlarger: Enlarger) -> None:
+        super().__init__()
+        self.enlarger = enlarger
+
+    def forward(self, picture: Tensor) -> Tensor:
+        larger: Tensor = self.enlarger(picture)
+        return larger.clamp(0, 1)
+
+
 def export(network: Drive, out: Path, about: dict[str, str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     halves = {name: value.half().contiguous() for name, value in network.state_dict().items()}
@@ -47,6 +60,7 @@ def export(network: Drive, out: Path, about: dict[str, str]) -> None:
     given = {"pictures": pictures, "condition": torch.zeros(1, CONDITION), "memory": torch.zeros(1, MEMORY)}
     _export(_Clamped(rounded), given, ["picture", "remembered"], out / GRAPHS[0], about)
     _export(rounded.reader, {"picture": picture}, ["memory"], out / GRAPHS[1], about)
+    _export(_Larger(rounded.enlarger), {"picture": picture}, ["larger"], out / GRAPHS[2], about)
 
 
 def _export(
