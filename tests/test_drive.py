@@ -403,6 +403,31 @@ def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path) -> None:
         train.Training(train.Recipe(games=3), tmp_path, torch.device("cpu"), compiled=False)
 
 
+def test_a_part_is_learned_once_and_its_time_counted_once(tmp_path: Path) -> None:
+    learned: list[str] = []
+
+    def painter() -> torch.nn.Module:
+        learned.append("painter")
+        return Drive().painter
+
+    def training() -> train.Training:
+        return train.Training(RECIPE, tmp_path, torch.device("cpu"), compiled=False)
+
+    first = training()
+    first.take("painter", painter)
+    # As after an interruption between two parts, and as when a finished training is started again.
+    between = training()
+    between.take("painter", painter)
+    assert between.seconds == first.seconds
+    between.save()
+    again = training()
+    again.take("painter", painter)
+    assert again.seconds == first.seconds
+    assert learned == ["painter"]
+    for name, value in first.network.painter.state_dict().items():
+        assert torch.equal(value, again.network.painter.state_dict()[name])
+
+
 @pytest.mark.slow
 def test_the_same_seed_trains_the_same_network(tmp_path: Path) -> None:
     first, second = (trained(tmp_path / name, 3).network.state_dict() for name in ("a", "b"))

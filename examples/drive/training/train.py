@@ -113,12 +113,15 @@ class Training:
         self._optimizer = torch.optim.AdamW(learning, recipe.learning_rate, weight_decay=0.01)
         self.iteration = 0
         self.seconds = 0.0
+        self._taken: list[str] = []
         self._checkpoint = out / "checkpoint.pt"
         if self._checkpoint.exists():
             self._load()
 
     def take(self, name: str, learned: Callable[[], nn.Module]) -> None:
-        """Take over this part from its file, or else learn it and write the file."""
+        """Once: take over this part from its file, or else learn it and write the file."""
+        if name in self._taken:
+            return
         path = self._out / f"{name}.pt"
         if not path.exists():
             started = time.monotonic()
@@ -128,6 +131,7 @@ class Training:
         for network in (self.network, self.average):
             network.get_submodule(name).load_state_dict(part["state"])
         self.seconds += part["seconds"]
+        self._taken.append(name)
 
     def begin(self, moment: Moment) -> None:
         """Fill the histories from the first frame of the games."""
@@ -213,6 +217,7 @@ class Training:
             "optimizer": self._optimizer.state_dict(),
             "iteration": self.iteration,
             "seconds": self.seconds,
+            "taken": self._taken,
             "recipe": asdict(self._recipe),
         }
         half_written = self._checkpoint.with_suffix(".new")
@@ -229,7 +234,7 @@ class Training:
         self.network.load_state_dict(state["network"])
         self.average.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
-        self.iteration, self.seconds = state["iteration"], state["seconds"]
+        self.iteration, self.seconds, self._taken = state["iteration"], state["seconds"], state["taken"]
 
 
 def train(recipe: Recipe, out: Path, device: torch.device, *, workers: int, compiled: bool) -> None:
@@ -243,10 +248,9 @@ def train(recipe: Recipe, out: Path, device: torch.device, *, workers: int, comp
     )  # fmt: skip
     with playing(seed, recipe.games, workers) as moments, Progress(*columns) as progress:
         lesson = Lesson(recipe.games, recipe.seed, device, workers, compiled, progress)
-        if training.iteration == 0:
-            training.take("reckoner", lambda: reckoned(recipe.reckonings, recipe.seed, progress))
-            training.take("reader", lambda: read(recipe.readings, lesson))
-            training.take("painter", lambda: painted(recipe.paintings, lesson))
+        training.take("reckoner", lambda: reckoned(recipe.reckonings, recipe.seed, progress))
+        training.take("reader", lambda: read(recipe.readings, lesson))
+        training.take("painter", lambda: painted(recipe.paintings, lesson))
         task = progress.add_task("training", total=recipe.iterations, completed=training.iteration)
         training.begin(next(moments))
         errors: list[float] = []
