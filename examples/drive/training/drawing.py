@@ -19,6 +19,8 @@ from training.looks import COLOURS
 FOCAL = 60.0
 HORIZON = 25.0
 _CENTRE = WIDTH / 2
+#: How many pixels all around the horizon are.
+PANORAMA = 5 * WIDTH
 #: Distances at which the road is known; the last is how far one sees.
 DISTANCES = np.geomspace(1.2, 40.0, 48).astype(np.float32)
 FAR = float(DISTANCES[-1])
@@ -138,7 +140,7 @@ class Canvas:
         motion[:, 0] = column - self._columns
         motion[:, 1] = (before.at(before.rows, was) - self._rows)[:, :, None]
         sky = (ground < 0.5)[:, :, None]
-        heading = (scene.heading - before.heading) * _PANORAMA / (2 * np.pi)
+        heading = (scene.heading - before.heading) * PANORAMA / (2 * np.pi)
         sideways = before.turned - scene.turned + heading[:, None]
         motion[:, 0] = np.where(sky, sideways[:, :, None], motion[:, 0])
         motion[:, 1] = np.where(sky, (before.rows - scene.rows)[:, None, -1:], motion[:, 1])
@@ -152,9 +154,9 @@ class Canvas:
         picture = np.broadcast_to(picture, shape).astype(np.float32)
         angle = (
             scene.heading[:, None, None]
-            + (self._columns - _CENTRE - scene.turned[:, :, None]) * 2 * np.pi / _PANORAMA
+            + (self._columns - _CENTRE - scene.turned[:, :, None]) * 2 * np.pi / PANORAMA
         )
-        across = (np.mod(angle - 0.6 + np.pi, 2 * np.pi) - np.pi) * _PANORAMA / (2 * np.pi)
+        across = (np.mod(angle - 0.6 + np.pi, 2 * np.pi) - np.pi) * PANORAMA / (2 * np.pi)
         up = self._rows[:, :, None] - (base[:, None, None] - 15)
         sun = self._cover(5 - np.sqrt(across * across + up * up))[..., None]
         picture += (scene.colour("sun") - picture) * sun
@@ -279,8 +281,6 @@ def _square(at: Reals, width: Reals, period: float) -> Reals:
     return np.asarray((integral(high) - integral(low)) / np.maximum(high - low, 1e-6), np.float32)
 
 
-#: 360 degrees are five pictures wide.
-_PANORAMA = 5 * WIDTH
 #: First row and number of rows.
 _BAR = (60, 2)
 _CAR_TOP, _CAR_LEFT = 46, 33

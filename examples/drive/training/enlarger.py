@@ -1,4 +1,4 @@
-"""The enlarger: a picture of the network → the same four times as large, as sharp as the game could be drawn.
+"""The enlarger: a picture of the network → the same four times as large, learned from the game drawn that fine.
 
 It sees what is around each pixel and adds to a plain enlargement what the edges there must be
 (sub-pixel convolution, arXiv 1609.05158). Nothing of it goes back into the next picture.

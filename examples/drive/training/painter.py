@@ -21,6 +21,7 @@ from torch.nn import functional
 from world import CHANGING, CIRCLES, HEIGHT, PLAIN, WIDTH
 
 from training.blocks import Block
+from training.drawing import BAND, DASH, FOCAL, HORIZON, KERB, PANORAMA
 from training.looks import COLOURS
 
 #: A network learns slow functions of its inputs first (Fourier features, arXiv 2006.10739): so the circles come with
@@ -40,10 +41,9 @@ _CHANNELS, _EMBEDDING, _PLACES = 32, 64, 8
 _SOFTEST, _SHARPEST = 0.05, 160.0
 #: Where the distances of the rows and the directions of the columns begin to be learned: as on a plain, seen with the
 #: game's camera. Stripes that are off by whole rounds would never be found.
-_FOCAL, _HORIZON, _NEAREST_ROW = 60.0, 25.0, 2.0
-_ROUNDS = 2 * math.pi / torch.tensor([8.0, 6.0, 4.0])
-_HALF_WIDTH = math.pi / 5
-_FURTHEST = 20.0
+_NEAREST_ROW, _FURTHEST = 2.0, 20.0
+_ROUNDS = 2 * math.pi / torch.tensor([BAND, DASH, KERB])
+_HALF_WIDTH = math.pi * WIDTH / PANORAMA
 
 
 class Painter(nn.Module):
@@ -76,8 +76,8 @@ class Painter(nn.Module):
         for straight in (self.distance, self.turned):
             nn.init.zeros_(straight.weight)
             nn.init.zeros_(straight.bias)
-        below = (torch.arange(HEIGHT) + 0.5 - _HORIZON).clamp(min=_NEAREST_ROW)
-        self.distance.bias.data.copy_((_FOCAL / below).log())
+        below = (torch.arange(HEIGHT) + 0.5 - HORIZON).clamp(min=_NEAREST_ROW)
+        self.distance.bias.data.copy_((FOCAL / below).log())
 
     def forward(self, memory: Tensor, keys: Tensor) -> Tensor:
         # Half precision would shift an edge by a fifth of a pixel.

@@ -267,10 +267,11 @@ def train(recipe: Recipe, out: Path, device: torch.device, *, workers: int, comp
                     log.write(json.dumps(line) + "\n")
             if training.iteration % 500 == 0 or training.iteration == recipe.iterations:
                 training.save()
-            if training.iteration % 1000 == 0 or training.iteration == recipe.iterations:
+            if training.iteration % 1000 == 0:
                 write_sheet(training.average, out / f"samples-{training.iteration:06}.png")
         training.take("enlarger", lambda: enlarged(recipe.enlargings, training.average, lesson))
         training.save()
+        write_sheet(training.average, out / f"samples-{training.iteration:06}.png")
 
 
 def main() -> None:
