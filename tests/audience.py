@@ -17,7 +17,7 @@ from typing import Any
 
 from reactor_runtime.config import Settings
 from reactor_runtime.errors import ModelFailed
-from reactor_runtime.inline import InlineHost
+from reactor_runtime.running.inline import InlineHost
 from reactor_runtime.types import (
     CommandCall,
     CommandOutcome,

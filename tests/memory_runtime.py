@@ -15,15 +15,15 @@ from starlette.routing import Route
 from reactor_runtime import limits
 from reactor_runtime.config import Settings
 from reactor_runtime.errors import SessionRefused
-from reactor_runtime.journal import Journal
-from reactor_runtime.lifecycle import Event, Lifecycle
-from reactor_runtime.logbook import Logbook
 from reactor_runtime.recording.store import Recordings
 from reactor_runtime.server.app import create_app
 from reactor_runtime.server.serve import HttpServer
-from reactor_runtime.server.service import CONNECTION_IDS, Health, Offer
+from reactor_runtime.session.journal import Journal
+from reactor_runtime.session.lifecycle import Event, Lifecycle
+from reactor_runtime.session.service import CONNECTION_IDS, Health, Offer
+from reactor_runtime.session.uploads import Uploads
+from reactor_runtime.session_log.logbook import Logbook
 from reactor_runtime.types import JsonObject
-from reactor_runtime.uploads import Uploads
 from reactor_runtime.webrtc.peer import Candidate, IceServer
 
 SESSION = "5f0c2f57-6ad6-4b4c-8a58-2f9b3a1f3d10"

@@ -12,8 +12,9 @@ import numpy as np
 
 from reactor_runtime import VideoModel, limits
 from reactor_runtime.errors import ModelFailed
-from reactor_runtime.pulse import PULSE_BYTES, PulseState, words_of
-from reactor_runtime.runner import Runner
+from reactor_runtime.running.frame_memory import FrameBooks, FrameMemory, Slot
+from reactor_runtime.running.pulse import PULSE_BYTES, PulseState, words_of
+from reactor_runtime.running.runner import Runner
 from reactor_runtime.types import (
     CommandCall,
     CommandOutcome,
@@ -23,7 +24,6 @@ from reactor_runtime.types import (
     ModelMessage,
     Pixels,
 )
-from reactor_runtime.worker.ring import FrameBooks, FrameMemory, Slot
 
 
 def picture(value: int = 0) -> Pixels:

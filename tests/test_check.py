@@ -15,8 +15,9 @@ from host_events import write_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor_runtime import sample_arguments
-from reactor_runtime.check import (
+from reactor_runtime.author.manifest import Manifest
+from reactor_runtime.headless import sample_arguments
+from reactor_runtime.headless.check import (
     Answer,
     Evidence,
     Finding,
@@ -28,8 +29,7 @@ from reactor_runtime.check import (
     judge,
     passed,
 )
-from reactor_runtime.fingerprint import changed, fingerprints
-from reactor_runtime.manifest import Manifest
+from reactor_runtime.headless.fingerprint import changed, fingerprints
 
 MIB = 1 << 20
 EXAMPLES = Path(__file__).parent.parent / "examples"

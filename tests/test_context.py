@@ -13,9 +13,9 @@ from model_stage import Stage, picture
 from pydantic import BaseModel
 
 from reactor_runtime import VideoModel, command, get_ctx, limits
-from reactor_runtime.context import SessionContext
 from reactor_runtime.errors import FrameRejected, SessionStopped
-from reactor_runtime.pulse import PulseState
+from reactor_runtime.running.context import SessionContext
+from reactor_runtime.running.pulse import PulseState
 
 
 class Played(VideoModel):

@@ -11,11 +11,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.cli import app
-from reactor_runtime.frames import FrameNormalizer
 from reactor_runtime.host import HostCounters
-from reactor_runtime.manifest import Manifest
-from reactor_runtime.metrics import Snapshot, Totals, render
+from reactor_runtime.running.frames import FrameNormalizer
+from reactor_runtime.session.metrics import Snapshot, Totals, render
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from reactor_runtime import limits
 from reactor_runtime.errors import FrameRejected
-from reactor_runtime.frames import FrameNormalizer
+from reactor_runtime.running.frames import FrameNormalizer
 from reactor_runtime.types import Pixels
 
 HEIGHT, WIDTH = 24, 32

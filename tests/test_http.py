@@ -12,8 +12,8 @@ from memory_runtime import OFFER, SESSION, Live, P, detail, serving
 
 from reactor_runtime import limits
 from reactor_runtime.errors import OfferRejected, PeerFailed
-from reactor_runtime.lifecycle import Event, State, Transition
-from reactor_runtime.server.service import Offer
+from reactor_runtime.session.lifecycle import Event, State, Transition
+from reactor_runtime.session.service import Offer
 from reactor_runtime.webrtc.peer import Candidate, IceServer, TrackMapping
 
 

@@ -17,9 +17,9 @@ from memory_runtime import OFFER, SESSION, Live, MemoryService, all_routes, deta
 
 from reactor_runtime import limits
 from reactor_runtime.config import Settings
-from reactor_runtime.lifecycle import State
 from reactor_runtime.server.app import create_app
 from reactor_runtime.server.serve import HttpServer
+from reactor_runtime.session.lifecycle import State
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reactor_runtime import Image, VideoModel, command, decode_base64_image
+from reactor_runtime.author.images import decode
+from reactor_runtime.author.schema import commands_of
 from reactor_runtime.errors import CommandRejected
-from reactor_runtime.images import decode
-from reactor_runtime.schema import commands_of
 from reactor_runtime.types import CommandCall, JsonObject, UploadedFile
 
 SIZE = (40, 30)

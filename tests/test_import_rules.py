@@ -13,22 +13,52 @@ import pytest
 import reactor_runtime
 
 PACKAGE = Path(reactor_runtime.__file__).parent
+#: Which folders a folder may import, besides itself and the values at the top of the package. Floors, lowest
+#: first: no arrow goes up, so no circle goes through two folders.
+FLOORS: dict[str, set[str]] = {
+    "wire": set(),
+    "encode": set(),
+    "webrtc": set(),
+    "weights": set(),
+    "author": {"weights"},
+    "running": {"author", "weights"},
+    "worker": {"author", "running", "weights"},
+    "session_log": {"weights"},
+    "recording": {"encode", "wire"},
+    "session": {"author", "encode", "recording", "session_log", "webrtc", "wire"},
+    "server": {"author", "recording", "running", "session", "session_log", "webrtc", "weights", "worker"},
+    "headless": {"author", "encode", "running", "session_log"},
+    "cli": {"author", "headless", "server", "session_log", "webrtc", "weights"},
+}
+#: Modules at the top which hand out what folders make: nothing imports them.
+FACADES = {
+    "": {"author", "running", "weights"},
+    "images": {"author"},
+    "testing": {"author", "headless", "running"},
+}
+#: Modules of `author` that a server may import: they know documents and never an author's code.
+DOCUMENTS = {"author.documents", "author.manifest"}
+
 PURE = [
-    "arguments",
-    "documents",
+    "author.arguments",
+    "author.documents",
+    "author.schema",
     "errors",
-    "lifecycle",
+    "headless.check",
+    "headless.sample_arguments",
     "limits",
     "pacing",
-    "rate",
     "recording.fmp4",
     "recording.playlist",
-    "schema",
+    "session.lifecycle",
+    "session.rate",
+    "session_log.digests",
+    "session_log.lines",
+    "session_log.script",
     "types",
 ]
-PURE += ["check", "digests", "sample_arguments", "script", "session_log"]
 PURE += sorted(f"wire.{path.stem}" for path in (PACKAGE / "wire").glob("*.py") if path.stem != "__init__")
-SERVER = ["server.app", "session", "sessions", "stream", "viewer"]
+SERVER = ["server.app", "session.session", "session.sessions", "session.stream", "session.viewer"]
 
 ENGINES = {"reactor_webrtc", "aiortc"}
 MEDIA = ENGINES | {"av", "cv2", "PIL", "torch", "onnxruntime"}
@@ -110,6 +140,66 @@ def loaded_by(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
+def folder_of(module: str) -> str:
+    """Return the folder that a module lies in; "" for those at the top of the package."""
+    head, dot, _ = module.partition(".")
+    return head if dot or (PACKAGE / head).is_dir() else ""
+
+
+def arrows() -> Iterator[tuple[str, str]]:
+    """Yield (importing module, imported module) for all of the package."""
+    for path in PACKAGE.rglob("*.py"):
+        if "template" not in path.parts:
+            for name in imports_of(path, lazy=True):
+                if name.startswith("."):
+                    yield module_of(path), name[1:]
+
+
+def test_no_arrow_goes_from_a_lower_floor_to_a_higher_one() -> None:
+    wrong = []
+    for importer, imported in arrows():
+        here, there = folder_of(importer), folder_of(imported)
+        allowed = FLOORS[here] | {here, ""} if here else FACADES.get(importer, set()) | {""}
+        if there not in allowed or (importer not in FACADES and imported in FACADES.keys() - {""}):
+            wrong.append(f"{importer} → {imported}")
+    assert wrong == []
+
+
+def test_each_folder_has_a_floor_and_stands_on_lower_ones() -> None:
+    folders = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert folders == FLOORS.keys()
+    floors = list(FLOORS)
+    for floor, below in FLOORS.items():
+        assert below <= set(floors[: floors.index(floor)])
+
+
+def test_no_two_modules_import_each_other() -> None:
+    graph: dict[str, set[str]] = {}
+    for importer, imported in arrows():
+        if importer and not file_of(imported).name.startswith("__init__"):
+            graph.setdefault(importer, set()).add(imported)
+    done: set[str] = set()
+
+    def visit(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, " → ".join((*path[path.index(module) :], module))
+        if module not in done:
+            for imported in sorted(graph.get(module, ())):
+                visit(imported, (*path, module))
+            done.add(module)
+
+    for module in sorted(graph):
+        visit(module, ())
+
+
+def test_the_server_s_folders_import_of_author_only_documents_and_the_manifest() -> None:
+    of_author = {
+        imported
+        for importer, imported in arrows()
+        if folder_of(importer) in ("session", "server") and folder_of(imported) == "author"
+    }
+    assert of_author <= DOCUMENTS
+
+
 @pytest.mark.parametrize("module", PURE)
 def test_a_pure_module_reaches_no_network_no_thread_and_no_media_library(module: str) -> None:
     assert file_of(module).is_file()
@@ -138,7 +228,8 @@ def test_nothing_imports_torch_when_it_is_imported() -> None:
 @pytest.mark.slow
 def test_the_server_loads_no_author_code() -> None:
     loaded = loaded_by("\n".join(f"import reactor_runtime.{module}" for module in SERVER))
-    authors = {f"reactor_runtime.{name}" for name in ("model", "manifest", "images", "context", "runner")}
+    names = ("author.model", "author.manifest", "author.images", "running.context", "running.runner")
+    authors = {f"reactor_runtime.{name}" for name in names}
     assert loaded.isdisjoint(authors | {"torch"})
 
 

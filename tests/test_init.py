@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.cli.init import create
 from reactor_runtime.errors import SettingError
-from reactor_runtime.manifest import Manifest
 
 REACTOR = str(Path(sys.executable).parent / "reactor")
 

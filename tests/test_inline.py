@@ -14,7 +14,7 @@ from host_events import Recording, settings, watch, write_manifest, write_model
 from reactor_runtime import limits
 from reactor_runtime.errors import CommandRejected, ManifestError, ModelFailed, ModelHung
 from reactor_runtime.host import HostState
-from reactor_runtime.inline import InlineHost
+from reactor_runtime.running.inline import InlineHost
 from reactor_runtime.types import CommandCall
 
 

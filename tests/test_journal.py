@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 from reactor_runtime import limits
-from reactor_runtime.journal import Journal
-from reactor_runtime.lifecycle import Event, State, Transition
+from reactor_runtime.session.journal import Journal
+from reactor_runtime.session.lifecycle import Event, State, Transition
 
 
 def test_entries_count_up_and_say_what_moved() -> None:

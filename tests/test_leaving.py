@@ -28,10 +28,10 @@ from served import MODEL, served, until_state
 from server import ReactorRun, running, write_model
 from visitor import Refused, Visitor, client_process, watching
 
-from reactor_runtime.lifecycle import State
-from reactor_runtime.session import Session
-from reactor_runtime.stream import VideoStream
-from reactor_runtime.viewer import Viewer
+from reactor_runtime.session.lifecycle import State
+from reactor_runtime.session.session import Session
+from reactor_runtime.session.stream import VideoStream
+from reactor_runtime.session.viewer import Viewer
 
 pytestmark = pytest.mark.slow
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from reactor_runtime.errors import SessionRefused
-from reactor_runtime.lifecycle import RUNNING, Event, Lifecycle, State, Transition
+from reactor_runtime.session.lifecycle import RUNNING, Event, Lifecycle, State, Transition
 
 ORPHAN_S = 30.0
 

@@ -9,8 +9,8 @@ from host_events import settings
 
 from reactor_runtime import limits
 from reactor_runtime.errors import SessionRefused
-from reactor_runtime.logbook import Logbook
-from reactor_runtime.session_log import Began, Ended, Ran, Saw, read_log
+from reactor_runtime.session_log.lines import Began, Ended, Ran, Saw, read_log
+from reactor_runtime.session_log.logbook import Logbook
 
 
 def began(session_id: str, *, redacted: bool = False) -> Began:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from reactor_runtime import VideoModel, __version__, author_module
+from reactor_runtime import VideoModel, __version__
+from reactor_runtime.author import author_module
+from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.errors import ManifestError, ModelDefinitionError
-from reactor_runtime.manifest import Manifest
 from reactor_runtime.types import JsonObject
 from reactor_runtime.weights import resolve
 

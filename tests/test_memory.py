@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reactor_runtime.memory import allocated_bytes
+from reactor_runtime.headless.memory import allocated_bytes
 
 MIB = 1 << 20
 BLOCK_BYTES = 4 * MIB
@@ -20,7 +20,7 @@ LEAK = """
 import threading
 import numpy as np
 from heap_room import room_in_this_thread
-from reactor_runtime.memory import allocated_bytes, resident_bytes
+from reactor_runtime.headless.memory import allocated_bytes, resident_bytes
 
 def leak():
     room_in_this_thread()

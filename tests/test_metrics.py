@@ -5,8 +5,8 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from reactor_runtime.host import HostCounters
-from reactor_runtime.metrics import Snapshot, Totals, render
-from reactor_runtime.stream import StreamCounters
+from reactor_runtime.session.metrics import Snapshot, Totals, render
+from reactor_runtime.session.stream import StreamCounters
 
 
 def samples(text: str) -> dict[str, float]:

@@ -9,8 +9,9 @@ import pytest
 
 import reactor_runtime
 from reactor_runtime import VideoModel, command
+from reactor_runtime.author.description import describe
+from reactor_runtime.author.schema import commands_of
 from reactor_runtime.errors import ModelDefinitionError, WeightsMissing
-from reactor_runtime.schema import commands_of, describe
 from reactor_runtime.weights import resolve
 
 

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from reactor_runtime.pulse import (
+from reactor_runtime.running.pulse import (
     COMMAND_LANE,
     MODEL_LANE,
     PULSE_BYTES,

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_runtime import limits
-from reactor_runtime.rate import TokenBucket
+from reactor_runtime.session.rate import TokenBucket
 
 
 def test_a_burst_is_allowed_at_once_and_the_next_one_refused() -> None:

@@ -17,9 +17,9 @@ from headless_models import LOOP, MIRROR, WAITER, steps
 from host_events import write_model
 
 from reactor_runtime.errors import ModelFailed, ModelHung, ScriptRejected
-from reactor_runtime.film import ClipFeed, Mp4File, PngFolder
-from reactor_runtime.render import Rendered, Take, render
-from reactor_runtime.script import cues_of
+from reactor_runtime.headless.film import ClipFeed, Mp4File, PngFolder
+from reactor_runtime.headless.render import Rendered, Take, render
+from reactor_runtime.session_log.script import cues_of
 from reactor_runtime.types import Cue, EmittedFrame, Pixels
 
 ROOT = Path(__file__).parent.parent

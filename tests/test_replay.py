@@ -22,11 +22,11 @@ from playwright.sync_api import Page, sync_playwright
 from sdk import connected, warm_up
 from server import ReactorRun, running
 
-from reactor_runtime.digests import digest_of
 from reactor_runtime.errors import LogRejected
-from reactor_runtime.render import Take, render
-from reactor_runtime.replay import Replayed, open_log, replay, side_by_side
-from reactor_runtime.session_log import Began, Ended, Ran, Saw, SessionLog
+from reactor_runtime.headless.render import Take, render
+from reactor_runtime.headless.replay import Replayed, open_log, replay, side_by_side
+from reactor_runtime.session_log.digests import digest_of
+from reactor_runtime.session_log.lines import Began, Ended, Ran, Saw, SessionLog
 from reactor_runtime.types import EmittedFrame
 
 TESTCARD = Path(__file__).parent.parent / "examples" / "testcard"

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor_runtime.worker.ring import FrameBooks, FrameMemory, create_memory
+from reactor_runtime.running.frame_memory import FrameBooks, FrameMemory, create_memory
 
 PAGE = 4096
 Step = tuple[str, int]

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from reactor_runtime import CommandError, InputFrame, VideoModel, command, get_ctx
 from reactor_runtime.errors import FrameRejected, ModelFailed, ModelOutOfMemory, SessionStopped
-from reactor_runtime.pulse import COMMAND_LANE, PulseState
+from reactor_runtime.running.pulse import COMMAND_LANE, PulseState
 
 
 class Reply(BaseModel):

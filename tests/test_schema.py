@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from typing_extensions import TypedDict
 
 from reactor_runtime import CommandError, VideoModel, command, limits
+from reactor_runtime.author.description import describe
+from reactor_runtime.author.schema import capabilities, commands_of, openapi, reply_of
 from reactor_runtime.errors import CommandRejected, ModelDefinitionError
-from reactor_runtime.schema import capabilities, commands_of, describe, openapi, reply_of
 from reactor_runtime.types import CommandCall, JsonObject
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_runtime.errors import ScriptRejected
-from reactor_runtime.script import cues_of, read_script, unreached
+from reactor_runtime.session_log.script import cues_of, read_script, unreached
 
 
 def test_lines_become_cues_in_the_order_they_run() -> None:

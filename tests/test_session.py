@@ -21,8 +21,8 @@ from served import MODEL, metrics, served, state, until_state
 from visitor import Refused, Visitor, watching
 
 from reactor_runtime import limits
-from reactor_runtime.lifecycle import State
 from reactor_runtime.server.runtime import Runtime
+from reactor_runtime.session.lifecycle import State
 
 pytestmark = pytest.mark.slow
 

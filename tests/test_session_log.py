@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from reactor_runtime import limits
 from reactor_runtime.errors import LogRejected
 from reactor_runtime.host import HostEvents, ModelHost
-from reactor_runtime.inline import InlineHost
-from reactor_runtime.logbook import Logbook
-from reactor_runtime.logged_host import Described, LoggedHost, weights_of
-from reactor_runtime.session_log import Began, Camera, Ended, Ran, Saw, SessionLog, read_log, redacted
+from reactor_runtime.running.inline import InlineHost
+from reactor_runtime.session_log.lines import Began, Camera, Ended, Ran, Saw, SessionLog, read_log, redacted
+from reactor_runtime.session_log.logbook import Logbook
+from reactor_runtime.session_log.logged_host import Described, LoggedHost, weights_of
 from reactor_runtime.types import CommandCall, Demand, UploadedFile
 from reactor_runtime.worker.parent import ProcessHost
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from reactor_runtime.stream import BITRATE_FLOOR, KEYFRAME_GAP_S, Sink, VideoStream, default_bitrate
+from reactor_runtime.session.stream import BITRATE_FLOOR, KEYFRAME_GAP_S, Sink, VideoStream, default_bitrate
 from reactor_runtime.types import Codec, Demand, EmittedFrame, EncodedFrame
 
 pytestmark = pytest.mark.slow

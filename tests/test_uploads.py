@@ -12,8 +12,8 @@ import pytest
 
 from reactor_runtime import limits
 from reactor_runtime.errors import CommandRejected, LimitExceeded, SessionRefused
+from reactor_runtime.session.uploads import Reservation, Uploads
 from reactor_runtime.types import UploadedFile
-from reactor_runtime.uploads import Reservation, Uploads
 from reactor_runtime.wire.messages import UploadReference
 
 

@@ -15,6 +15,7 @@ import pytest
 from host_events import Recording, settings, watch, write_manifest, write_model
 
 from reactor_runtime import limits
+from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.errors import (
     CommandRejected,
     ManifestError,
@@ -23,7 +24,6 @@ from reactor_runtime.errors import (
     ModelFailed,
 )
 from reactor_runtime.host import HostState
-from reactor_runtime.manifest import Manifest
 from reactor_runtime.types import CommandCall, UploadedFile
 from reactor_runtime.worker.parent import ProcessHost
 

@@ -29,10 +29,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .context import get_ctx
+    from .author.images import Image, decode_base64_image
+    from .author.model import VideoModel, command
     from .errors import CommandError, FrameRejected, SessionStopped
-    from .images import Image, decode_base64_image
-    from .model import VideoModel, command
+    from .running.context import get_ctx
     from .types import InputFrame
     from .weights.loading import load_weights
 
@@ -55,13 +55,13 @@ __all__ = [
 _HOME = {
     "CommandError": "errors",
     "FrameRejected": "errors",
-    "Image": "images",
+    "Image": "author.images",
     "InputFrame": "types",
     "SessionStopped": "errors",
-    "VideoModel": "model",
-    "command": "model",
-    "decode_base64_image": "images",
-    "get_ctx": "context",
+    "VideoModel": "author.model",
+    "command": "author.model",
+    "decode_base64_image": "author.images",
+    "get_ctx": "running.context",
     "load_weights": "weights.loading",
 }
 

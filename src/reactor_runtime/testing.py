@@ -42,14 +42,14 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import Field
 
-from .check import LEAK_BYTES, LEAST_SESSIONS, growth_per_session
-from .context import get_ctx
+from .author.model import VideoModel, command
 from .errors import CommandError, FrameRejected
-from .fingerprint import changed, fingerprints
+from .headless.by_hand import LiveSession, LoadedModel, loaded
+from .headless.check import LEAK_BYTES, LEAST_SESSIONS, growth_per_session
+from .headless.fingerprint import changed, fingerprints
+from .headless.memory import allocated_bytes, gpu_bytes, resident_bytes
 from .limits import MIB
-from .live import LiveSession, LoadedModel, loaded
-from .memory import allocated_bytes, gpu_bytes, resident_bytes
-from .model import VideoModel, command
+from .running.context import get_ctx
 from .types import Pixels
 
 __all__ = [

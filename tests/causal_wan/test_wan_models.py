@@ -21,8 +21,8 @@ from PIL import Image
 from sdk import Client, connected, warm_up
 from server import running
 
+from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.errors import ManifestError, WeightsMissing
-from reactor_runtime.manifest import Manifest
 from reactor_runtime.types import Pixels
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -7,10 +7,8 @@ else, whatever the author's module, its libraries or their threads print: those 
 from __future__ import annotations
 
 import json
-import os
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,11 +24,12 @@ def capabilities(
     ] = False,
 ) -> None:
     """Print a model's commands, tracks and manifest as JSON, without loading it."""
+    from ..headless.stdout import claim_stdout
     from .screen import mistakes
 
     results = claim_stdout()
     with mistakes(verbose=verbose):
-        from ..manifest import Manifest
+        from ..author.manifest import Manifest
 
         manifest = Manifest.read(path)
         info = manifest.info(manifest.load_class())
@@ -45,17 +44,6 @@ def capabilities(
     json.dump(document, results, indent=2, ensure_ascii=False)
     results.write("\n")
     results.close()
-
-
-def claim_stdout() -> TextIO:
-    """Keep stdout for the caller and send everybody else's output to stderr, for the rest of the process.
-
-    On the descriptor, not on `sys.stdout`, because native libraries and child processes print as well.
-    """
-    sys.stdout.flush()
-    results = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return results
 
 
 def describe(info: ModelInfo) -> JsonObject:

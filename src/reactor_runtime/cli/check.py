@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..check import Evidence, Finding, Measurements
+    from ..headless.check import Evidence, Finding, Measurements
 
 _STYLES = {"passed": "green", "failed": "bold red", "doubtful": "yellow", "not measured": "dim"}
 
@@ -43,8 +43,8 @@ def check(
 
     console = Console(stderr=True)
     with mistakes(verbose=verbose):
-        from ..check import as_document, judge, passed
-        from ..manifest import Manifest
+        from ..author.manifest import Manifest
+        from ..headless.check import as_document, judge, passed
 
         args = parse_args(arg or ())
         manifest = Manifest.read(path)
@@ -65,7 +65,7 @@ def measure(
     manifest: Path, options: dict[str, Any], *, verbose: bool, tell: Callable[[str], None]
 ) -> Evidence:
     """Run the three probes, each in a fresh process. A model that waits for a command is told something first."""
-    from ..check import Evidence
+    from ..headless.check import Evidence
 
     def run(part: Literal["alone", "shared"], speak_first: bool) -> Measurements:
         return probe(
@@ -87,12 +87,12 @@ def measure(
 
 def probe(plan: dict[str, Any], verbose: bool) -> Measurements:
     """Measure in a fresh process. A process that dies, or does not come back, is an error that was measured."""
-    from ..check import Measurements
+    from ..headless.check import Measurements
 
     # As in service: what depends on the order of a set differs between two processes, and is found out.
     environment = {**os.environ, "PYTHONHASHSEED": "random"}
     done = subprocess.run(  # noqa: S603  # our own interpreter and module
-        [sys.executable, "-P", "-m", "reactor_runtime.probe", json.dumps(plan)],
+        [sys.executable, "-P", "-m", "reactor_runtime.headless.probe", json.dumps(plan)],
         stdout=subprocess.PIPE,
         stderr=None if verbose else subprocess.PIPE,
         stdin=subprocess.DEVNULL,

@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..render import Rendered
+    from ..headless.render import Rendered
     from ..types import Cue, EmittedFrame, ModelInfo
 
 #: The rate of the file when neither the model nor the caller names one.
@@ -53,19 +53,19 @@ def render(
 
     from rich.console import Console
 
-    from .capabilities import claim_stdout
+    from ..headless.stdout import claim_stdout
     from .run import parse_args
     from .screen import mistakes
 
     results = claim_stdout()
     console = Console(stderr=True)
     with mistakes(verbose=verbose):
+        from ..author.manifest import Manifest
         from ..errors import SettingError
-        from ..film import ClipFeed, open_sink
-        from ..manifest import Manifest
-        from ..render import Take
-        from ..render import render as run
-        from ..script import unreached
+        from ..headless.film import ClipFeed, open_sink
+        from ..headless.render import Take
+        from ..headless.render import render as run
+        from ..session_log.script import unreached
 
         if seconds is not None and frames is not None:
             raise SettingError("--seconds and --frames are both given.\n  Fix: give one of them.")
@@ -104,7 +104,7 @@ def render(
 
 def read_cues(script: Path | None, fps: float) -> list[Cue]:
     from ..errors import ScriptRejected
-    from ..script import read_script
+    from ..session_log.script import read_script
 
     if script is None:
         return []

@@ -11,8 +11,8 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from ..replay import Replayed
-    from ..session_log import SessionLog
+    from ..headless.replay import Replayed
+    from ..session_log.lines import SessionLog
     from ..types import EmittedFrame
 
 
@@ -42,18 +42,18 @@ def replay(
 
     from rich.console import Console
 
-    from .capabilities import claim_stdout
+    from ..headless.stdout import claim_stdout
     from .render import in_project, progress, tell
     from .screen import FAILURE, mistakes
 
     results = claim_stdout()
     console = Console(stderr=True)
     with mistakes(verbose=verbose):
+        from ..author.manifest import Manifest
         from ..errors import SettingError
-        from ..film import open_sink, write_png
-        from ..manifest import Manifest
-        from ..replay import open_log
-        from ..replay import replay as run
+        from ..headless.film import open_sink, write_png
+        from ..headless.replay import open_log
+        from ..headless.replay import replay as run
 
         if out == "-" and as_json:
             raise SettingError("--json and --out - both want stdout.\n  Fix: give one of them.")

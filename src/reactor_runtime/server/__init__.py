@@ -1,7 +1,6 @@
 """The HTTP surface.
 
 runtime.py           all parts of one server, made and closed together
-service.py           what the routes need of the runtime (implemented by sessions.py)
 app.py               the application: routes, errors, middleware in order
 routes_sessions.py   start, stop, session; signalling
 routes_files.py      uploads and clips

@@ -10,9 +10,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
 from ..config import Settings
+from ..session.service import Service
 from . import replies, routes_files, routes_operator, routes_page, routes_sessions
 from .guards import BodyLimit, HostGuard, TokenGuard, is_loopback
-from .service import Service
 
 #: GETs that need no token: the page must load to ask for one, and probes have none.
 OPEN_PATHS = frozenset({"/health", "/health/live"})

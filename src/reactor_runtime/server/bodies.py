@@ -13,10 +13,10 @@ from fastapi import Request
 from pydantic import BaseModel, Field, StrictBool, ValidationError
 
 from .. import limits
+from ..session.service import Offer
+from ..strict_json import parse_object
 from ..webrtc.peer import Candidate, IceServer, TrackMapping
-from ..wire.strict_json import parse_object
 from .replies import Malformed, problems
-from .service import Offer
 
 Body = TypeVar("Body", bound=BaseModel)
 

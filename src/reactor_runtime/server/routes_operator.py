@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from .. import limits
 from ..errors import LimitExceeded
-from ..journal import Entry, Journal
+from ..session.journal import Entry, Journal
 from .routes_sessions import Runtime
 
 router: Final = APIRouter()

@@ -13,9 +13,9 @@ from starlette.responses import JSONResponse, Response
 
 from .. import limits
 from ..errors import OfferRejected
+from ..session.service import LEGACY_CONNECTION_ID, Service, SessionAccess
 from ..webrtc.peer import IceServer
 from .bodies import CandidatesBody, OfferBody, StartBody, StopBody, documented, json_body
-from .service import LEGACY_CONNECTION_ID, Service, SessionAccess
 
 router: Final = APIRouter()
 

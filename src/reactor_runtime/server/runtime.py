@@ -9,17 +9,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from ..author.manifest import Manifest
 from ..config import Settings
 from ..host import HostEvents, ModelHost
-from ..logged_host import Described, LoggedHost, weights_of
-from ..manifest import Manifest
 from ..progress import Progress
-from ..sessions import Sessions
+from ..session.sessions import Sessions
+from ..session_log.logged_host import Described, LoggedHost, weights_of
 from ..types import JsonValue
 from ..webrtc.engines import open_engine
 from ..webrtc.ice import parse_ice_server
 from ..weights import resolve
-from ..weights.supply import Supply
+from ..worker.supply import Supply
 from .app import create_app
 from .serve import HttpServer
 
@@ -92,7 +92,7 @@ class Runtime:
     def _make_bare_host(self, events: HostEvents) -> ModelHost:
         # Both hosts are imported late: each brings what the other does not need.
         if self._settings.inline:
-            from ..inline import InlineHost
+            from ..running.inline import InlineHost
 
             resolve.use(resolve.Fetched(self._supply.folders, self._supply.pull_blocking))
             return InlineHost(events, self._manifest_path, self._args, self._settings)

@@ -15,9 +15,9 @@ import math
 from typing import Any, Final
 
 from ..errors import MessageRejected
+from ..strict_json import dump, parse_object
 from ..types import JsonObject
 from . import messages as m
-from .strict_json import dump, parse_object
 
 _ID_MAX: Final = 128
 

@@ -1,1 +1,4 @@
-"""The model in a process of its own: see `parent` (the server's side) and `child` (its main)."""
+"""The border: the model in a process of its own; `parent` is the server's side and `child` its main.
+
+Imports `running`, `author` and `weights`; is imported by `server`, and by the process that it starts.
+"""

@@ -26,14 +26,14 @@ from typing import Any, Final
 
 from .. import limits
 from ..errors import ModelFailed, ReactorError
-from ..loading import load_model
-from ..pulse import PULSE_BYTES, words_of
-from ..runner import Runner
+from ..running.frame_memory import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory, Slot
+from ..running.loading import load_model
+from ..running.pulse import PULSE_BYTES, words_of
+from ..running.runner import Runner
 from ..types import CommandCall, CommandOutcome, Demand, InputFrame, JsonObject, ModelMessage
 from ..weights import resolve
 from . import records
 from .failures import pack, unpack
-from .ring import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory, Slot
 
 #: prctl(2) PR_SET_PDEATHSIG, from <linux/prctl.h>.
 _PR_SET_PDEATHSIG: Final = 1

@@ -27,15 +27,22 @@ from .. import limits
 from ..config import Settings
 from ..errors import CommandRejected, ModelCrashed, ModelFailed, ModelHung, ReactorError
 from ..host import HostCounters, HostEvents, HostState
-from ..mailbox import Mailbox
-from ..pulse import MODEL_LANE, PULSE_BYTES, Pulse, PulseLimits, PulseState, words_of
+from ..running.frame_memory import (
+    INPUT_MAX_BYTES,
+    INPUT_SLOTS,
+    PULSE_MEMORY_BYTES,
+    FrameBooks,
+    FrameMemory,
+    create_memory,
+)
+from ..running.mailbox import Mailbox
+from ..running.pulse import MODEL_LANE, PULSE_BYTES, Pulse, PulseLimits, PulseState, words_of
 from ..types import CommandCall, CommandOutcome, Demand, EmittedFrame, ModelInfo, ModelMessage, Pixels
-from ..weights.supply import Supply
 from . import records
 from .channel import Channel
 from .failures import of_exit, out_of_memory_kills, pack, unpack, unpack_failed
 from .process import ModelProcess
-from .ring import INPUT_MAX_BYTES, INPUT_SLOTS, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory, create_memory
+from .supply import Supply
 from .watchdog import Watchdog
 
 #: How long an idle model process may take to end by itself, with whatever its libraries do at exit.

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from ..pulse import LANES, PulseLimits, PulseState, deadline_s
+from ..running.pulse import LANES, PulseLimits, PulseState, deadline_s
 
 #: A check that comes later than this was late because this process stood still, and with it perhaps
 #: the whole machine: the model gets a moment to show that it lives.

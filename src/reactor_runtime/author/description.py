@@ -1,0 +1,24 @@
+"""From a model's class to what clients can know of it: `ModelInfo`, plain values which cross to the server."""
+
+from __future__ import annotations
+
+from ..types import MAIN_VIDEO, WEBCAM, ModelInfo, Track
+from .model import VideoModel
+from .schema import commands_of, first_line
+
+
+def describe(
+    model_class: type, *, name: str, version: str, fps: float | None = None, video_input: bool = False
+) -> ModelInfo:
+    """Say what clients can know of a model without constructing it."""
+    tracks = [Track(MAIN_VIDEO, "video", "out")]
+    if video_input or getattr(model_class, "on_frame", None) is not VideoModel.on_frame:
+        tracks.append(Track(WEBCAM, "video", "in"))
+    return ModelInfo(
+        name=name,
+        version=version,
+        description=first_line(model_class),
+        tracks=tuple(tracks),
+        commands=tuple(definition.spec for definition in commands_of(model_class).values()),
+        fps=fps if fps is not None else getattr(model_class, "fps", None),
+    )

@@ -1,0 +1,245 @@
+"""Pictures inside commands: base64 text or an upload → a PIL picture, with limits before decoding.
+
+`Image` is a parameter type: the handler gets an RGB `PIL.Image.Image`. Size, format, number of frames and the
+end of the file are read from the bytes here, before Pillow sees them; then Pillow decodes with the one plugin
+of that format. EXIF orientation is applied and all metadata dropped. Runs in the model process, on the thread
+of the handler.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import io
+import re
+import struct
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Annotated, Any, TypeAlias
+
+import PIL.Image
+from PIL import ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
+
+from .. import limits
+from ..errors import CommandRejected
+from ..types import UploadedFile
+from .arguments import UPLOADS
+from .documents import UPLOAD_REFERENCE
+
+_PLUGINS: dict[str, Callable[[io.BytesIO], PIL.Image.Image]] = {
+    "PNG": PngImagePlugin.PngImageFile,
+    "JPEG": JpegImagePlugin.JpegImageFile,
+    "WEBP": WebPImagePlugin.WebPImageFile,
+}
+_BASE64_MAX = limits.UPLOAD_MAX_BYTES * 4 // 3 + 4
+_NOT_AN_IMAGE = f"not a {', '.join(limits.IMAGE_FORMATS[:-1])} or {limits.IMAGE_FORMATS[-1]} picture"
+_TRUNCATED = "the picture is truncated"
+#: Chunks or segments that are walked to find the end; honest files have a few thousand at most.
+_PARTS_MAX = 20_000
+
+
+def decode_base64_image(text: str) -> PIL.Image.Image:
+    """Decode base64 text, with or without a `data:` prefix, into an RGB picture.
+
+    For `str` arguments; a parameter of type `Image` has been through the same. Raises CommandRejected,
+    which as it leaves a handler refuses the command.
+    """
+    try:
+        return decode(_from_base64(text))
+    except ValueError as error:
+        raise CommandRejected(f"not a usable picture: {error}") from None
+
+
+def decode(data: bytes) -> PIL.Image.Image:
+    """Decode one PNG, JPEG or WebP file into RGB. Raises ValueError with the reason."""
+    kind, width, height, end = _measure(data)
+    if not (0 < width <= limits.IMAGE_MAX_SIDE and 0 < height <= limits.IMAGE_MAX_SIDE):
+        side = limits.IMAGE_MAX_SIDE
+        raise ValueError(f"{width}x{height} pixels; the limit is {side}x{side}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a client's odd file is no news for the operator
+            picture = _PLUGINS[kind](io.BytesIO(data[:end]))
+            if picture.size != (width, height) or getattr(picture, "n_frames", 1) != 1:
+                raise ValueError("the file contradicts its own header")
+            picture.load()
+            return _plain_rgb(picture)
+    except Exception as error:  # a decoder of untrusted bytes raises what it likes
+        raise ValueError(f"the {kind} data cannot be decoded ({type(error).__name__})") from None
+
+
+def _plain_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
+    upright = picture
+    with suppress(Exception):  # unreadable EXIF says nothing
+        upright = ImageOps.exif_transpose(picture)
+    if upright.mode.startswith("I"):  # 16 bit grey, which Pillow would clip instead of scale
+        upright = upright.convert("I").point(lambda value: value / 256).convert("L")
+    if upright.has_transparency_data:
+        upright = upright.convert("RGBA")
+        white = PIL.Image.new("RGBA", upright.size, "white")
+        upright = PIL.Image.alpha_composite(white, upright)
+    rgb = upright.convert("RGB")
+    return PIL.Image.frombytes("RGB", rgb.size, rgb.tobytes())
+
+
+def _from_base64(text: str) -> bytes:
+    if len(text) > _BASE64_MAX + 200:
+        raise ValueError(f"more than {limits.UPLOAD_MAX_BYTES} bytes")
+    body = re.sub(r"\Adata:[^,]{0,128};base64,", "", text)
+    try:
+        return base64.b64decode(re.sub(r"\s+", "", body), validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError("not base64 text") from None
+
+
+# What the bytes say before anything decodes them -----------------------------------------------------
+
+
+def _measure(data: bytes) -> tuple[str, int, int, int]:
+    """Return (format, width, height, length of the file proper)."""
+    try:
+        if data.startswith(b"\x89PNG\r\n\x1a\n"):
+            return "PNG", *_measure_png(data)
+        if data.startswith(b"\xff\xd8\xff"):
+            return "JPEG", *_measure_jpeg(data)
+        if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            return "WEBP", *_measure_webp(data)
+    except (struct.error, IndexError):
+        raise ValueError(_TRUNCATED) from None
+    raise ValueError(_NOT_AN_IMAGE)
+
+
+def _measure_png(data: bytes) -> tuple[int, int, int]:
+    if data[12:16] != b"IHDR":
+        raise ValueError(_NOT_AN_IMAGE)
+    width, height = struct.unpack_from(">II", data, 16)
+    at = 8
+    for _ in range(_PARTS_MAX):
+        if at >= len(data):
+            break
+        (length,) = struct.unpack_from(">I", data, at)
+        kind = data[at + 4 : at + 8]
+        at += 12 + length
+        if kind == b"acTL":
+            raise ValueError("the picture is animated")
+        if kind == b"IEND":
+            _refuse_trailing(data, at)
+            return width, height, at
+    raise ValueError(_TRUNCATED)
+
+
+_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def _measure_jpeg(data: bytes) -> tuple[int, int, int]:
+    """Walk the segments (ITU-T T.81 annex B): the frame header has the size, EOI is the end."""
+    at = 2
+    size: tuple[int, int] | None = None
+    for _ in range(_PARTS_MAX):
+        found = _JPEG_MARKER.search(data, at)
+        if found is None:
+            break
+        marker, at = data[found.end() - 1], found.end()
+        if marker == 0xD9:
+            return *_size_at_end(size, data, at), at
+        if marker in _JPEG_FRAMES:
+            height, width = struct.unpack_from(">HH", data, at + 3)
+            if size not in (None, (width, height)):
+                raise ValueError("the file contradicts its own header")
+            size = (width, height)
+        if marker != 0x01:
+            at += struct.unpack_from(">H", data, at)[0]
+    raise ValueError(_TRUNCATED)
+
+
+def _size_at_end(size: tuple[int, int] | None, data: bytes, end: int) -> tuple[int, int]:
+    if size is None:
+        raise ValueError(_NOT_AN_IMAGE)
+    # Phones append a gain map or a thumbnail as a second JPEG. It is cut off, and anything else refused.
+    if data[end : end + 3] != b"\xff\xd8\xff":
+        _refuse_trailing(data, end)
+    return size
+
+
+def _measure_webp(data: bytes) -> tuple[int, int, int]:
+    """Read the first chunk (RFC 9649): Pillow allocates two canvases as soon as it opens the file."""
+    end = 8 + struct.unpack_from("<I", data, 4)[0]
+    if end > len(data):
+        raise ValueError(_TRUNCATED)
+    _refuse_trailing(data, end + end % 2)
+    kind = data[12:16]
+    if kind == b"VP8X":
+        if data[20] & 0x02:
+            raise ValueError("the picture is animated")
+        return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"), end
+    if kind == b"VP8L":
+        (bits,) = struct.unpack_from("<I", data, 21)
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF), end
+    if kind == b"VP8 ":
+        width, height = struct.unpack_from("<HH", data, 26)
+        return width & 0x3FFF, height & 0x3FFF, end
+    raise ValueError(_NOT_AN_IMAGE)
+
+
+def _refuse_trailing(data: bytes, end: int) -> None:
+    if end > len(data):
+        raise ValueError(_TRUNCATED)
+    if data[end:].strip(b"\0"):
+        raise ValueError("something follows the picture in the file; save it again as a plain picture")
+
+
+# The parameter type ----------------------------------------------------------------------------------
+
+
+class ReactorUploadReference(BaseModel):
+    """How a command names a file that was uploaded before."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=lambda schema: _as_published(schema))
+
+    upload_id: str = Field(max_length=64)
+    name: str
+    mime_type: str
+    size: int
+
+
+def _as_published(schema: dict[str, Any]) -> None:
+    schema.clear()
+    schema.update(UPLOAD_REFERENCE)
+
+
+class _PictureArgument:
+    """Tells pydantic how text or a reference becomes a picture."""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        given = core_schema.union_schema(
+            [
+                handler.generate_schema(ReactorUploadReference),
+                core_schema.str_schema(
+                    max_length=_BASE64_MAX + 200,
+                    metadata={
+                        "pydantic_js_updates": {"contentEncoding": "base64", "contentMediaType": "image/*"}
+                    },
+                ),
+            ],
+            custom_error_type="image_type",
+            custom_error_message="should be a picture: base64 text, or the reference of an upload",
+        )
+        return core_schema.with_info_after_validator_function(_picture, given)
+
+
+def _picture(given: str | ReactorUploadReference, info: core_schema.ValidationInfo) -> PIL.Image.Image:
+    if isinstance(given, str):
+        return decode(_from_base64(given))
+    uploads: Mapping[str, UploadedFile] = (info.context or {}).get(UPLOADS, {})
+    upload = uploads.get(given.upload_id)
+    if upload is None:
+        raise ValueError("the upload is not known")
+    return decode(upload.data)
+
+
+Image: TypeAlias = Annotated[PIL.Image.Image, _PictureArgument()]
+"""A picture argument: clients send base64 text or an upload, the handler gets an RGB `PIL.Image.Image`."""

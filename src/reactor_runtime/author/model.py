@@ -1,0 +1,110 @@
+"""What an author subclasses, and the decorator that makes a method a command.
+
+A `VideoModel` is constructed once per model process and serves one session after the other. The runtime
+calls it from the model process's main thread; commands come between two yields of a generator on that
+same thread, or, when `start_session` is a blocking loop, on one command thread beside it.
+
+`VideoModel` is a plain class without a constructor or state of its own: a subclass need not call
+`super().__init__`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, overload
+
+from ..errors import ModelDefinitionError
+from ..types import InputFrame
+from ..weights import resolve
+from .schema import COMMANDS, MARK, CommandMark, collect
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+class VideoModel:
+    """Subclass this: load in `__init__`, generate in `start_session`, steer with `@command` methods."""
+
+    fps: float | None = None
+    """The playout rate. None: follow the rate at which the model really emits."""
+
+    value_range: tuple[float, float] | None = None
+    """What floats in frames mean, as (black, white). None: the first float frame of a session decides."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for attribute in ("start_session", "reset", "on_frame"):
+            method = getattr(cls, attribute)
+            if inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method):
+                raise ModelDefinitionError(
+                    f"{cls.__name__}.{attribute} is async, and the runtime calls it from a plain thread.\n"
+                    "  Fix: drop `async`; a blocking loop or a generator is what start_session should be."
+                )
+        needed = [name for name in inspect.signature(cls.reset).parameters if name != "self"]
+        if needed:
+            raise ModelDefinitionError(
+                f"{cls.__name__}.reset takes {', '.join(needed)}; the runtime calls reset() between users.\n"
+                '  Fix: give the method another name, as in @command("reset") def reset_command(self, ...).'
+            )
+        setattr(cls, COMMANDS, collect(cls, _namespace_of_the_class_statement()))
+
+    def start_session(self) -> Iterator[Any] | None:
+        """Generate for one user until the end of the session. Override this.
+
+        Either a blocking loop that calls `get_ctx().emit_frame(frame)`, or a generator that yields frames
+        (None: nothing to show yet). Clean up in `finally`: it runs also when the user leaves.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not override start_session()")
+
+    def reset(self) -> None:
+        """Forget the last user: called between two sessions, and after a session that raised."""
+
+    def on_frame(self, frame: InputFrame) -> None:
+        """Take the user's newest camera frame. Overriding this gives the model a `webcam` track."""
+
+    @staticmethod
+    def weights(name: str) -> Path:
+        """Return the local folder of these weights, complete and verified.
+
+        `name` is as in the manifest, with an optional version: "LongLive", "LongLive@1.2". May block
+        for as long as a download takes. Raises WeightsMissing, which says what to do; weights/resolve.py
+        says where is looked.
+        """
+        return resolve.resolve(name)
+
+    __reactor_commands__: ClassVar[dict[str, Any]] = {}
+
+
+@overload
+def command(name: Method, /) -> Method: ...
+@overload
+def command(name: str | None = None, *, description: str = "") -> Callable[[Method], Method]: ...
+def command(name: Any = None, *, description: str = "") -> Any:
+    """Let clients call this method: `@command("set_prompt", description="...")`, or bare `@command`.
+
+    The name defaults to the method's, the description to the first line of its docstring. The method's
+    signature becomes the schema that every call is checked against before the method runs.
+    """
+    if name is not None and not isinstance(name, str):
+        return _mark(name, CommandMark(name="", description=""))
+    return lambda method: _mark(method, CommandMark(name=name or "", description=description))
+
+
+def _mark(method: Any, mark: CommandMark) -> Any:
+    if not inspect.isfunction(method):
+        raise ModelDefinitionError(
+            f"@command goes on a plain method, got {type(method).__name__}.\n"
+            "  Fix: put @command directly above `def`, and no @staticmethod, @classmethod or @property."
+        )
+    setattr(method, MARK, mark)
+    return method
+
+
+def _namespace_of_the_class_statement() -> dict[str, Any]:
+    """Names that annotations written as text may refer to, for classes made inside a function."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__") in (__name__, "abc"):
+        frame = frame.f_back
+    return dict(frame.f_locals)

@@ -1,0 +1,325 @@
+"""What a model's code can do while a session runs: emit, send, look at the input, learn of the stop.
+
+    author's code ──emit──▶ uint8 RGB ──▶ frame memory ──▶ record ──▶ gate … returns when the next is wanted
+                            (or raises)   (waits for room)            (waits for the playout)
+
+A `SessionContext` is made by the runner at the start of a session and is dead after it: emitting then
+raises SessionStopped. Any thread of the process may use it; emits of several threads take turns.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from pydantic import BaseModel
+
+from ..author.schema import reply_of
+from ..errors import SessionStopped
+from ..types import InputFrame, JsonObject, ModelMessage, Pixels
+from .frame_memory import FrameBooks, FrameMemory, Slot
+from .frames import FrameNormalizer
+from .inbox import Inbox
+from .pulse import Pulse, PulseState
+
+
+class Outlet(Protocol):
+    """Where a session's frames and news leave the model's threads for the server. Any thread, in order."""
+
+    def frame(
+        self,
+        frame_id: int,
+        slot: Slot,
+        size: tuple[int, int],
+        *,
+        emitted_s: float,
+        busy_s: float,
+        command_id: int,
+        emit_s: float,
+    ) -> None: ...
+
+    def message(self, message: ModelMessage) -> None: ...
+
+    def metrics(self, values: JsonObject) -> None: ...
+
+
+class StopEvent(threading.Event):
+    """Set when the session ends. Looking at it is a sign of life, waiting for it is never a hang."""
+
+    def __init__(self, pulse_of_this_thread: Callable[[], Pulse]) -> None:
+        super().__init__()
+        self._pulse = pulse_of_this_thread
+
+    def is_set(self) -> bool:
+        self._pulse().beat()
+        return super().is_set()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        with self._pulse().waiting():
+            return super().wait(timeout)
+
+
+class SessionContext:
+    """One session, seen from the model's code. Get it with `get_ctx()`."""
+
+    def __init__(
+        self,
+        session_id: str,
+        fps: float | None,
+        *,
+        seed: int | None = None,
+        inbox: Inbox,
+        books: FrameBooks,
+        memory: FrameMemory,
+        outlet: Outlet,
+        normalizer: FrameNormalizer,
+        pulse_of_this_thread: Callable[[], Pulse],
+    ) -> None:
+        self._session_id = session_id
+        self._fps = fps
+        self._seed = seed
+        self._inbox = inbox
+        self._books = books
+        self._memory = memory
+        self._outlet = outlet
+        self._normalizer = normalizer
+        self._pulse = pulse_of_this_thread
+        self._stop_evt = StopEvent(pulse_of_this_thread)
+        self._emitting = threading.Lock()
+        self._frame_id = 0
+        self._emit_s = 0.0
+        self._handled_seen = 0
+
+    @property
+    def session_id(self) -> str:
+        """Name of this session, unique within the server."""
+        return self._session_id
+
+    @property
+    def fps(self) -> float | None:
+        """The fixed playout rate, or None when playout follows the model."""
+        return self._fps
+
+    @property
+    def seed(self) -> int | None:
+        """What to seed a generator of your own with. A live session always has one, which its log names; a run of
+        `reactor render` without --seed has None.
+
+        `numpy.random.default_rng(get_ctx().seed)` is right for both.
+        """
+        return self._seed
+
+    @property
+    def shows(self) -> bool:
+        """Whether a frame has been emitted in this session."""
+        return self._frame_id > 0
+
+    def should_stop(self) -> bool:
+        """Return whether the session has ended and the loop should return."""
+        return self._stop_evt.is_set()
+
+    def emit_frame(self, frame: Any) -> None:
+        """Show a frame: a numpy array, torch tensor or PIL image; HWC or CHW with 1, 3 or 4 channels.
+
+        uint8, or float in [0, 1] or [-1, 1]; leading time or batch axes make a block. None is black.
+        Returns when the next frame is wanted, so a loop that only emits runs at the playout's pace; while
+        nobody watches it waits. The array may be reused at once. Raises FrameRejected when this is not a
+        frame (nothing is shown, the session goes on) and SessionStopped when the session has ended.
+        """
+        self.emit_between_commands(frame, None)
+
+    def emit_block(self, frames: Any) -> None:
+        """Show several frames that were made together: an array with a time axis, or a list of frames.
+
+        As `emit_frame`. The playout spreads them over the time that the model needs for a block.
+        """
+        self.emit_between_commands(frames, None)
+
+    def send(self, message: dict[str, Any] | BaseModel, type: str = "") -> None:
+        """Send a message to every viewer; its type is a pydantic model's class name in snake case,
+        or "message", unless given.
+
+        Raises TypeError for what is not JSON, or larger than MODEL_MESSAGE_MAX_BYTES.
+        """
+        self._pulse().beat()
+        kind, data = reply_of(message, type="message")
+        if data is None:
+            raise TypeError("send() takes a dict or a pydantic model, got None")
+        self._outlet.message(ModelMessage(type or kind, data))
+
+    def report(self, **numbers: float) -> None:
+        """Publish named numbers, as seconds per step, on /metrics and the page; the last value counts."""
+        self._pulse().beat()
+        for name, value in numbers.items():
+            if not isinstance(value, int | float) or not math.isfinite(value):
+                raise TypeError(f"report({name}=...) takes a finite int or float, got {value!r}")
+        self._outlet.metrics(dict(numbers))
+
+    def input_frame(self) -> InputFrame | None:
+        """Return the newest frame of the user's camera, the same again until there is a newer, or None."""
+        self._pulse().beat()
+        with self._inbox.changed:
+            self._inbox.input_seen = True
+            return self._inbox.input
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Sleep until a command has come, at most `timeout_s`; return whether one has.
+
+        Returns at once if one came since the last `wait`, so that none is slept through. Inside a
+        generator the command's handler runs at the next yield, else it has run already. Raises
+        SessionStopped when the session has ended.
+        """
+        inbox = self._inbox
+        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        with self._pulse().waiting(), inbox.changed:
+            while not inbox.stopping:
+                if inbox.handled != self._handled_seen or inbox.waits_for_yield or inbox.expects_cue:
+                    self._handled_seen = inbox.handled
+                    # The model waited for its user, which says nothing of its own rhythm.
+                    inbox.gate.resumed(time.monotonic())
+                    return True
+                left_s = None if deadline_s is None else deadline_s - time.monotonic()
+                if left_s is not None and left_s <= 0:
+                    return False
+                inbox.changed.wait(left_s)
+        raise SessionStopped
+
+    def emit_between_commands(self, frames: Any, between: Callable[[], None] | None) -> None:
+        """Emit; while the gate is closed call `between` whenever a command or an inbound frame waits.
+
+        For the runner, which drives a generator: authors use `emit_frame` and `emit_block`.
+        """
+        called_s = time.monotonic()
+        self._pulse().beat()
+        with self._emitting:
+            if self._inbox.stopping:
+                raise SessionStopped
+            pictures = self._normalizer.normalize(frames)
+            if not pictures:
+                return
+            # Conversion waits for the device, so it is the model's own time; what follows is ours.
+            started_s = time.monotonic()
+            self._emit_s += started_s - called_s
+            with self._inbox.changed:
+                busy_s = self._inbox.gate.called(started_s)
+            for picture in pictures:
+                self._hand_over(picture, emitted_s=called_s, busy_s=busy_s)
+                busy_s = 0.0
+        # Outside the lock: a handler that runs in between may emit as well.
+        self._inbox.prompt()
+        self._await_gate(between)
+
+    def open(self, between: Callable[[], None] | None) -> None:
+        """Run what was written down to come before the first frame, and wait for a demand if held. For the runner."""
+        self._inbox.prompt()
+        if self._inbox.held or self._inbox.owed:
+            self._await_gate(between)
+
+    def end(self) -> None:
+        """Mark the session as over, for every thread. For the runner."""
+        self._inbox.stop()
+        self._stop_evt.set()
+
+    def _hand_over(self, picture: Pixels, *, emitted_s: float, busy_s: float) -> None:
+        started_s = time.monotonic()
+        slot = self._books.acquire(picture.nbytes)
+        if slot is None:
+            slot = self._await_room(picture.nbytes)
+            started_s = time.monotonic()
+        self._memory.write(slot, picture)
+        with self._inbox.changed:
+            self._inbox.unshown.add(slot.ticket)
+            self._inbox.next_frame_id = self._frame_id + 2
+            self._inbox.waits = self._inbox.polls = 0
+            command_id = self._inbox.command_id
+        self._frame_id += 1
+        emit_s, self._emit_s = self._emit_s + time.monotonic() - started_s, 0.0
+        started_s = time.monotonic()
+        height, width, _ = picture.shape
+        self._outlet.frame(
+            self._frame_id,
+            slot,
+            (height, width),
+            emitted_s=emitted_s,
+            busy_s=busy_s,
+            command_id=command_id,
+            emit_s=emit_s,
+        )
+        # Telling the server is part of the cost, and known only now: the next frame carries it.
+        self._emit_s = time.monotonic() - started_s
+
+    def _await_room(self, size_bytes: int) -> Slot:
+        inbox = self._inbox
+        with self._pulse().waiting(), inbox.changed:
+            while not inbox.stopping:
+                if (slot := self._books.acquire(size_bytes)) is not None:
+                    return slot
+                inbox.changed.wait()
+        raise SessionStopped
+
+    def _await_gate(self, between: Callable[[], None] | None) -> None:
+        while not self._gate_opened(between is not None):
+            if between is not None:
+                between()
+
+    def _gate_opened(self, interruptible: bool) -> bool:
+        """Wait until emit may return; False when a command or inbound frame came first."""
+        inbox = self._inbox
+        pulse = self._pulse()
+        pulse.enter(PulseState.BUSY)
+        with pulse.waiting(), inbox.changed:
+            while not inbox.stopping:
+                if interruptible and inbox.waits_for_yield:
+                    return False
+                if inbox.beside and inbox.owed:
+                    inbox.changed.wait()
+                    continue
+                now_s = time.monotonic()
+                opens_s = inbox.gate.opens_at(self._frame_id + 1, len(inbox.unshown))
+                if opens_s is not None and opens_s <= now_s:
+                    inbox.gate.resumed(now_s)
+                    return True
+                inbox.changed.wait(None if opens_s is None else opens_s - now_s)
+        raise SessionStopped
+
+
+_running: list[SessionContext] = []
+_of_thread = threading.local()
+
+
+def get_ctx() -> SessionContext:
+    """Return the session that runs in this process. Any thread. Raises RuntimeError when none does."""
+    own: SessionContext | None = getattr(_of_thread, "ctx", None)
+    if own is not None:
+        return own
+    if len(_running) == 1:
+        return _running[0]
+    if _running:
+        raise RuntimeError(
+            "several sessions run in this process, and this thread belongs to none of them: "
+            "call get_ctx() in start_session() or a command and hand the result to your thread"
+        )
+    raise RuntimeError(
+        "get_ctx() was called while no session runs: use it inside start_session(), in commands, "
+        "and in threads that end with the session, not in __init__ or at import"
+    )
+
+
+def begin(ctx: SessionContext) -> None:
+    """Make this the running session. For the runner, on the model's thread."""
+    _running.append(ctx)
+    adopt(ctx)
+
+
+def adopt(ctx: SessionContext | None) -> None:
+    """Bind this thread to a session, so that two in-process hosts do not mix."""
+    _of_thread.ctx = ctx
+
+
+def finish(ctx: SessionContext) -> None:
+    """The session is over: from now on get_ctx() raises."""
+    _running.remove(ctx)
+    adopt(None)

@@ -1,0 +1,322 @@
+"""Drive one model for one session after another, on the thread that calls `serve`.
+
+    start ─▶ start_session() ── a generator: commands run between two yields, on this thread
+                │           └── a blocking loop: commands run on one command thread beside it
+                ▼
+       return, exception or stop ─▶ commands end ─▶ reset() ─▶ session_ended ─▶ wait for the next
+
+Both hosts use it: the model process on its main thread, the inline host on a thread of its own. The other
+methods may be called from any thread; they hand over and return. What an author's code raises ends here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import time
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+from ..author.model import VideoModel
+from ..causes import CauseLog
+from ..errors import FrameRejected, ModelFailed, SessionStopped
+from ..types import CommandCall, CommandOutcome, Cue, Demand, InputFrame
+from . import context
+from .context import Outlet, SessionContext
+from .frame_memory import FrameBooks, FrameMemory
+from .frames import FrameNormalizer
+from .handlers import Handlers, failure_of, free_memory
+from .inbox import Feed, Inbox
+from .pulse import COMMAND_LANE, MODEL_LANE, Pulse, PulseState
+from .seeding import seed_generators
+
+#: A generator whose own code ran shorter than this before `yield None` is polling, not computing ...
+POLLING_S: Final = 0.001
+#: ... and is resumed after this, or at once when a command, an inbound frame or the stop comes.
+POLL_S: Final = 0.01
+
+
+class RunnerOutlet(Outlet, Protocol):
+    """What the runner tells its host, beyond what a session does. Any thread; never blocks for long."""
+
+    def outcome(self, outcome: CommandOutcome) -> None: ...
+
+    def session_ended(self, error: ModelFailed | None) -> None: ...
+
+    def log(self, text: str) -> None:
+        """Lines for the operator."""
+
+
+class Runner:
+    """One loaded model and its sessions."""
+
+    def __init__(
+        self,
+        model: VideoModel,
+        *,
+        fps: float | None,
+        outlet: RunnerOutlet,
+        books: FrameBooks,
+        memory: FrameMemory,
+        words: memoryview,
+    ) -> None:
+        self._model = model
+        self._fps = fps
+        self._outlet = outlet
+        self._books = books
+        self._memory = memory
+        self._pulse = Pulse(words, MODEL_LANE)
+        self._command_pulse = Pulse(words, COMMAND_LANE)
+        self._command_thread: threading.Thread | None = None
+        self._causes = CauseLog(outlet.log)
+        self._calls_on_frame = type(model).on_frame is not VideoModel.on_frame
+        self._wake = threading.Condition()
+        self._session: SessionContext | None = None
+        self._inbox: Inbox | None = None
+        self._closing = False
+
+    # Any thread -------------------------------------------------------------------------------------
+
+    def start(
+        self,
+        session_id: str,
+        *,
+        seed: int | None = None,
+        cues: Sequence[Cue] = (),
+        feed: Feed | None = None,
+        held: bool = False,
+    ) -> None:
+        """Let `serve` run a session. The one before has ended. See `Inbox` for what is written down."""
+        inbox = Inbox(cues=cues, feed=feed, held=held)
+        inbox.calls_on_frame = self._calls_on_frame
+        session = SessionContext(
+            session_id,
+            self._fps,
+            seed=seed,
+            inbox=inbox,
+            books=self._books,
+            memory=self._memory,
+            outlet=self._outlet,
+            normalizer=FrameNormalizer(self._model.value_range),
+            pulse_of_this_thread=self._pulse_of_this_thread,
+        )
+        with self._wake:
+            self._inbox, self._session = inbox, session
+            self._wake.notify_all()
+
+    def stop(self) -> None:
+        """End the running session, if any."""
+        if (session := self._session) is not None:
+            session.end()
+
+    def command(self, call: CommandCall) -> None:
+        """Queue a command. Without a session it is dropped: the host answers what was left over."""
+        if (inbox := self._inbox) is not None:
+            inbox.put_call(call)
+
+    @property
+    def model(self) -> VideoModel:
+        return self._model
+
+    @property
+    def polls(self) -> int:
+        """How often the generator has yielded None since its last frame with nothing to do."""
+        inbox = self._inbox
+        return 0 if inbox is None else inbox.polls
+
+    def demand(self, demand: Demand) -> None:
+        if (inbox := self._inbox) is not None:
+            inbox.put_demand(demand)
+
+    def input(self, frame: InputFrame) -> bool:
+        """Replace the newest inbound frame; return False when the model never saw the one before."""
+        inbox = self._inbox
+        return inbox is None or inbox.put_input(frame)
+
+    def released(self, ticket: int) -> None:
+        """A frame's memory is free again, perhaps that of a session before this one."""
+        self._books.release(ticket)
+        if (inbox := self._inbox) is not None:
+            inbox.released(ticket)
+
+    def close(self) -> None:
+        """End the session and let `serve` return."""
+        with self._wake:
+            self._closing = True
+            self._wake.notify_all()
+        self.stop()
+
+    # The model's thread -----------------------------------------------------------------------------
+
+    def serve(self) -> None:
+        """Run sessions as they are started, until `close`."""
+        while (session := self._next_session()) is not None:
+            error = self._run(session)
+            with self._wake:
+                self._session = self._inbox = None
+            self._pulse.enter(PulseState.IDLE)
+            self._outlet.session_ended(error)
+
+    def _next_session(self) -> SessionContext | None:
+        with self._wake:
+            while self._session is None and not self._closing:
+                self._wake.wait()
+            return None if self._closing else self._session
+
+    def _run(self, session: SessionContext) -> ModelFailed | None:
+        inbox = self._inbox
+        assert inbox is not None
+        handlers = Handlers(self._model, self._causes, self._outlet.message)
+        self._pulse.enter(PulseState.WARMING)
+        context.begin(session)
+        failure: ModelFailed | None = None
+        try:
+            self._perform(session, inbox, handlers)
+        except SessionStopped:
+            pass
+        except BaseException as error:  # sys.exit() and the like: the author's process is not theirs to end
+            failure = self._failed(error, "start_session")
+        session.end()
+        self._end_commands()
+        handlers.close()
+        failure = failure or handlers.fatal
+        self._pulse.enter(PulseState.BUSY)
+        try:
+            self._model.reset()
+        except BaseException as error:
+            failure = failure or self._failed(error, "reset")
+        context.finish(session)
+        if failure is not None:
+            free_memory()
+        return failure
+
+    def _failed(self, error: BaseException, place: str) -> ModelFailed:
+        self._causes.exception(error, place)
+        return failure_of(error, place)
+
+    def _perform(self, session: SessionContext, inbox: Inbox, handlers: Handlers) -> None:
+        with inbox.changed:
+            inbox.gate.resumed(time.monotonic())
+        if session.seed is not None:
+            seed_generators(session.seed)
+        if not inspect.isgeneratorfunction(self._model.start_session):
+            self._start_commands_beside(session, inbox, handlers)
+            session.open(None)
+        returned = self._model.start_session()
+        if isinstance(returned, Iterator):
+            # Also from a plain method that returned one: from here on commands wait for its yields.
+            with inbox.changed:
+                inbox.beside = False
+                inbox.changed.notify_all()
+            self._end_commands()
+            self._drive(returned, session, inbox, handlers)
+
+    def _drive(
+        self, frames: Iterator[Any], session: SessionContext, inbox: Inbox, handlers: Handlers
+    ) -> None:
+        generator = frames if isinstance(frames, Generator) else (frame for frame in frames)
+
+        def run_pending() -> None:
+            self._run_pending(session, inbox, handlers, self._pulse)
+
+        rejected: FrameRejected | None = None
+        try:
+            session.open(run_pending)
+            while True:
+                inbox.prompt()
+                run_pending()
+                if inbox.stopping:
+                    return
+                self._pulse.beat()
+                resumed_s = time.monotonic()
+                try:
+                    frame = next(generator) if rejected is None else generator.throw(rejected)
+                except StopIteration:
+                    return
+                rejected = None
+                if frame is None:
+                    self._pause(inbox, polling=time.monotonic() - resumed_s < POLLING_S)
+                    continue
+                try:
+                    session.emit_between_commands(frame, run_pending)
+                except FrameRejected as error:
+                    rejected = error
+        finally:
+            generator.close()
+
+    def _pause(self, inbox: Inbox, *, polling: bool) -> None:
+        """After `yield None`: go on at once, or sleep a little when the generator only polls."""
+        with self._pulse.waiting(), inbox.changed:
+            inbox.waits += 1
+            if not polling or inbox.expects_cue:
+                return
+            inbox.polls += 1
+            if not inbox.stopping and not inbox.has_work:
+                inbox.changed.wait(POLL_S)
+            if inbox.has_work:
+                inbox.gate.resumed(time.monotonic())
+
+    def _end_commands(self) -> None:
+        """Wait for the handler that still runs: the next user must not meet its effects."""
+        if self._command_thread is not None:
+            with self._pulse.waiting():
+                self._command_thread.join()
+            self._command_thread = None
+
+    # The thread that runs commands: the model's, or the command thread ------------------------------
+
+    def _start_commands_beside(self, session: SessionContext, inbox: Inbox, handlers: Handlers) -> None:
+        inbox.beside = True
+        self._command_thread = threading.Thread(
+            target=self._run_commands_beside,
+            args=(session, inbox, handlers),
+            name="reactor-commands",
+            daemon=True,
+        )
+        self._command_thread.start()
+
+    def _run_commands_beside(self, session: SessionContext, inbox: Inbox, handlers: Handlers) -> None:
+        context.adopt(session)
+        pulse = self._command_pulse
+        while self._await_work(inbox):
+            pulse.enter(PulseState.BUSY if session.shows else PulseState.WARMING)
+            with suppress(SessionStopped):
+                self._run_pending(session, inbox, handlers, pulse)
+            pulse.enter(PulseState.IDLE)
+        pulse.enter(PulseState.BUSY)
+        handlers.close()
+        pulse.enter(PulseState.IDLE)
+
+    def _await_work(self, inbox: Inbox) -> bool:
+        with inbox.changed:
+            while inbox.beside and not inbox.stopping:
+                if inbox.has_work:
+                    return True
+                inbox.changed.wait()
+        return False
+
+    def _run_pending(self, session: SessionContext, inbox: Inbox, handlers: Handlers, pulse: Pulse) -> None:
+        """Run everything that waits, in order."""
+        while True:
+            call: CommandCall | None = None
+            with inbox.changed:
+                if inbox.stopping or not inbox.has_work:
+                    return
+                began = inbox.place
+                if inbox.calls:
+                    call = inbox.calls.popleft()
+                else:
+                    inbox.on_frame_due = False
+                    inbox.input_seen = True
+                frame = inbox.input
+            pulse.beat()
+            if call is not None:
+                self._outlet.outcome(inbox.handled_call(handlers.run(call), began))
+            elif frame is not None:
+                handlers.run_on_frame(frame)
+            if handlers.fatal is not None:
+                session.end()
+
+    def _pulse_of_this_thread(self) -> Pulse:
+        return self._command_pulse if threading.current_thread() is self._command_thread else self._pulse
