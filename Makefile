@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export PYTHON
 
 # command=package: what the tests run besides Python.
-TEST_COMMANDS := chromium=chromium ffprobe=ffmpeg
+TEST_COMMANDS := chromium=chromium firefox-esr=firefox-esr ffprobe=ffmpeg
 # The project that `reactor init` copies: its own top-level modules, so it is type-checked apart.
 TEMPLATE := src/reactor_runtime/cli/template
 

@@ -20,6 +20,7 @@ from reactor_runtime.webrtc.peer import TrackMapping
 
 DATA = Path(__file__).parent / "data"
 CHROMIUM = (DATA / "chromium-offer.sdp").read_bytes().decode()
+FIREFOX = (DATA / "firefox-offer.sdp").read_bytes().decode()
 LIBWEBRTC = (DATA / "libwebrtc-python-offer.sdp").read_bytes().decode()
 
 OUT = Track(MAIN_VIDEO, "video", "out")
@@ -105,6 +106,31 @@ def test_a_track_that_the_model_does_not_have_is_passed_over() -> None:
 def test_a_mapping_that_cannot_be_meant_is_refused(mapping: tuple[TrackMapping, ...], reason: str) -> None:
     with pytest.raises(OfferRejected, match=reason):
         plan(CHROMIUM, mapping)
+
+
+def test_firefox_sections_with_port_0_that_are_only_bundled_are_taken() -> None:
+    sections = sdp.parse(FIREFOX).sections
+    assert [section.lines[0].split()[1] for section in sections] == ["9", "0", "0"]
+    assert not any(section.rejected for section in sections)
+    planned = plan(FIREFOX)
+    assert planned.tracks == {"0": OUT, "1": IN}
+    assert [
+        value.split(" ")[1] for value in sdp.parse(planned.offer_sdp).sections[1].attributes("rtpmap")
+    ] == [
+        "VP8/90000",
+        "rtx/90000",
+    ]
+
+
+@pytest.mark.parametrize(
+    "offer",
+    [
+        FIREFOX.replace("a=bundle-only\r\na=sendonly", "a=sendonly"),
+        FIREFOX.replace("a=group:BUNDLE 0 1 2", "a=group:BUNDLE 0 2"),
+    ],
+)
+def test_any_other_section_with_port_0_is_a_rejected_one(offer: str) -> None:
+    assert [section.rejected for section in sdp.parse(offer).sections] == [False, True, False]
 
 
 # Limits and structure ----------------------------------------------------------------------------------
@@ -219,7 +245,7 @@ def test_an_answer_carries_all_candidates_and_their_end_in_its_first_section() -
 
 
 def test_reading_and_writing_changes_nothing() -> None:
-    for offer in (CHROMIUM, LIBWEBRTC):
+    for offer in (CHROMIUM, FIREFOX, LIBWEBRTC):
         assert sdp.parse(offer).text() == offer
 
 
@@ -229,7 +255,7 @@ def test_reading_and_writing_changes_nothing() -> None:
 @st.composite
 def mutants(draw: st.DrawFn) -> str:
     """Change a real offer line by line: delete, double, swap, cut, or put something strange in."""
-    lines = draw(st.sampled_from((CHROMIUM, LIBWEBRTC))).split("\r\n")
+    lines = draw(st.sampled_from((CHROMIUM, FIREFOX, LIBWEBRTC))).split("\r\n")
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, len(lines) - 1))
         match draw(st.integers(0, 5)):

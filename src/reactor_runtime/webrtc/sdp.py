@@ -20,7 +20,11 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One m-section: `lines` begins with the m-line and holds no line ends."""
+    """One m-section: `lines` begins with the m-line and holds no line ends.
+
+    Port 0 rejects a section unless it is `bundle-only` (RFC 9143 section 6): Firefox offers so every section
+    of a bundle but the first.
+    """
 
     kind: str
     mid: str
@@ -45,10 +49,7 @@ class Description:
 
     def bundled(self) -> list[str]:
         """Return the mids of the first BUNDLE group."""
-        for line in self.session:
-            if line.startswith("a=group:BUNDLE"):
-                return line.split()[1:]
-        return []
+        return _bundled(self.session)
 
 
 def parse(text: str) -> Description:
@@ -61,11 +62,21 @@ def parse(text: str) -> Description:
             raise OfferRejected(f"not an SDP line: {line[:40]!r}")
     starts = [index for index, line in enumerate(lines) if line.startswith("m=")]
     edges = [*starts, len(lines)]
-    sections = tuple(_section(tuple(lines[start:end])) for start, end in pairwise(edges))
-    return Description(tuple(lines[: edges[0]]), sections)
+    session = tuple(lines[: edges[0]])
+    bundled = _bundled(session)
+    return Description(
+        session, tuple(_section(tuple(lines[start:end]), bundled) for start, end in pairwise(edges))
+    )
 
 
-def _section(lines: tuple[str, ...]) -> Section:
+def _bundled(session: Iterable[str]) -> list[str]:
+    for line in session:
+        if line.startswith("a=group:BUNDLE"):
+            return line.split()[1:]
+    return []
+
+
+def _section(lines: tuple[str, ...], bundled: Collection[str]) -> Section:
     words = lines[0][2:].split()
     if len(words) < 4 or not words[1].isdigit():
         raise OfferRejected(f"not an m-line: {lines[0][:60]!r}")
@@ -79,7 +90,7 @@ def _section(lines: tuple[str, ...]) -> Section:
         kind=words[0],
         mid=mids[0],
         direction=directions[0] if directions else "sendrecv",
-        rejected=words[1] == "0",
+        rejected=words[1] == "0" and not ("a=bundle-only" in lines and mids[0] in bundled),
         lines=lines,
     )
 

@@ -1,0 +1,112 @@
+"""The page in a real Firefox, against a real `reactor run` with either engine: picture, keys, uploads, webcam.
+
+Firefox offers otherwise than Chromium: sections of a bundle with port 0, VP8 before H.264, no video-orientation.
+The model's picture has three parts, each read off one pixel: W held, the uploaded picture, the webcam.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from firefox import Firefox, firefox
+from server import ReactorRun, running, write_model
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
+
+MODEL = """
+    from typing import Literal
+    import cv2
+    import numpy as np
+    from reactor_runtime import Image, VideoModel, command, get_ctx
+
+    class Model(VideoModel):
+        fps = 30
+
+        def __init__(self):
+            self.reset()
+
+        def reset(self):
+            self.key = "Q"
+            self.shown = np.zeros((240, 120, 3), np.uint8)
+
+        def start_session(self):
+            while True:
+                picture = np.zeros((240, 360, 3), np.uint8)
+                picture[:, :120] = (220, 20, 20) if self.key == "W" else (20, 20, 220)
+                picture[:, 120:240] = self.shown
+                camera = get_ctx().input_frame()
+                if camera is not None:
+                    picture[:, 240:] = cv2.resize(camera.pixels, (120, 240)) // 2 + 100
+                yield picture
+
+        @command("drive", description="W=forward, S=back, Q=none")
+        def drive(self, key: Literal["W", "S", "Q"] = "Q"):
+            self.key = key
+
+        @command("show", description="Show a picture")
+        def show(self, picture: Image):
+            self.shown = np.asarray(picture.resize((120, 240)), np.uint8)
+"""
+#: [red, green, blue] in the middle of each part of the picture.
+COLOURS = """
+    const video = document.querySelector('#video');
+    const canvas = document.createElement('canvas');
+    canvas.width = 3; canvas.height = 1;
+    const context = canvas.getContext('2d');
+    for (const part of [0, 1, 2])
+        context.drawImage(video, 120 * part + 55, 115, 10, 10, part, 0, 1, 1);
+    const bytes = context.getImageData(0, 0, 3, 1).data;
+    const colours = [0, 1, 2].map(part => Array.from(bytes.slice(4 * part, 4 * part + 3)));
+"""
+
+
+@pytest.fixture(scope="module", params=["reactor", "aiortc"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReactorRun]:
+    folder = write_model(tmp_path_factory.mktemp("model"), MODEL, video_input=True)
+    with running(folder, "--engine", request.param) as run:
+        yield run
+
+
+@pytest.fixture(scope="module")
+def page(server: ReactorRun) -> Iterator[Firefox]:
+    with firefox() as browser:
+        browser.go(server.url)
+        browser.until("return window.reactorPage?.state === 'live'")
+        yield browser
+
+
+def until(page: Firefox, condition: str) -> None:
+    """Wait for a condition on `colours`."""
+    page.until(f"{COLOURS} return {condition};")
+
+
+def test_firefox_shows_the_picture_and_holds_a_key(page: Firefox) -> None:
+    until(page, "colours[0][2] > 150 && colours[0][0] < 90")
+    page.key_down("w")
+    until(page, "colours[0][0] > 150 && colours[0][2] < 90")
+    page.key_up("w")
+    until(page, "colours[0][2] > 150 && colours[0][0] < 90")
+
+
+def test_firefox_uploads_a_picture_that_is_too_large_for_a_message(page: Firefox, tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).integers(0, 60, (800, 800, 3), np.uint8)
+    noise[..., 1] += 190
+    PIL.Image.fromarray(noise).save(tmp_path / "green.png")
+    assert (tmp_path / "green.png").stat().st_size > 1_000_000
+    page.type("[data-testid='file-show.picture']", str(tmp_path / "green.png"))
+    page.until("return document.querySelector('.drop.filled') !== null")
+    page.click("[data-testid='send-show']")
+    until(page, "colours[1][1] > 150 && colours[1][0] < 90")
+
+
+def test_firefox_sends_its_webcam_to_the_model(page: Firefox) -> None:
+    until(page, "Math.max(...colours[2]) < 40")
+    page.click("#camera")
+    page.until("return !document.getElementById('preview').hidden")
+    until(page, "Math.min(...colours[2]) > 60")
+    page.click("#preview-stop")
+    page.until("return document.getElementById('preview').hidden")
