@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from chromium import chromium
 from rich.console import Console
+from support.chromium import chromium
 
 from . import cases, encoders
 from .browser import viewer

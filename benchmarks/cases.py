@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import httpx
-import server as runs
 from playwright.async_api import Browser
 from prometheus_client.parser import text_string_to_metric_families
+from support import server as runs
 
 from .browser import Viewer, viewer
 from .process import machine_cpu_s, usage

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from audience import watching
+from support.audience import watching
 
 from reactor_runtime.worker.parent import ProcessHost
 

@@ -27,8 +27,8 @@ from .process import usage
 from .stats import percentile
 
 # The package's __init__ has put tests/ on the path.
-import server as runs  # isort: skip
-from chromium import chromium  # isort: skip
+from support import server as runs  # isort: skip
+from support.chromium import chromium  # isort: skip
 
 ROOT = Path(__file__).parents[1]
 DRIVE = ROOT / "examples" / "drive"

@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from client_model import write_client_model
-from server import ReactorRun, running
-from visitor import Visitor
+from support.client_model import write_client_model
+from support.server import ReactorRun, running
+from support.visitor import Visitor
 
 pytestmark = pytest.mark.slow
 

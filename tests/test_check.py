@@ -10,10 +10,10 @@ from typing import Any
 
 import jsonschema
 import pytest
-from faulty_models import FAULTS, source_of
-from host_events import write_model
 from hypothesis import given
 from hypothesis import strategies as st
+from support.faulty_models import FAULTS, source_of
+from support.host_events import write_model
 
 from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.headless import sample_arguments

@@ -16,12 +16,12 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from chromium import chromium
-from client_model import LEFT, RIGHT, write_client_model
-from js_sdk import command, connect, installed, sdk_page, shown, until_colour, until_ready
 from playwright.async_api import Browser, Page
-from sdk import png
-from server import ReactorRun, running
+from support.chromium import chromium
+from support.client_model import LEFT, RIGHT, write_client_model
+from support.js_sdk import command, connect, installed, sdk_page, shown, until_colour, until_ready
+from support.sdk import png
+from support.server import ReactorRun, running
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,10 +14,10 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from client_model import write_client_model
-from clients import PythonViewer
-from sdk import png
-from server import ReactorRun, running
+from support.client_model import write_client_model
+from support.clients import PythonViewer
+from support.sdk import png
+from support.server import ReactorRun, running
 
 pytestmark = pytest.mark.slow
 

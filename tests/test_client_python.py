@@ -11,10 +11,10 @@ import av
 import httpx
 import numpy as np
 import pytest
-from client_model import HEIGHT, LEFT, RIGHT, WIDTH, write_client_model
 from reactor_sdk import BadRequestError, ConflictError, InvalidStateError, ReactorError, RecorderDisabledError
-from sdk import VERSION, Client, connected, png, warm_up
-from server import ReactorRun, running
+from support.client_model import HEIGHT, LEFT, RIGHT, WIDTH, write_client_model
+from support.sdk import VERSION, Client, connected, png, warm_up
+from support.server import ReactorRun, running
 
 from reactor_runtime.types import Pixels
 

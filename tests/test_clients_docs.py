@@ -9,11 +9,11 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from chromium import chromium
-from client_model import LEFT, RIGHT, write_client_model
-from js_sdk import bundle, served_page, until_colour
 from playwright.async_api import Browser, Page
-from server import ReactorRun, running
+from support.chromium import chromium
+from support.client_model import LEFT, RIGHT, write_client_model
+from support.js_sdk import bundle, served_page, until_colour
+from support.server import ReactorRun, running
 from test_docs import BLOCK, ROOT
 
 PAGE = (ROOT / "docs" / "clients.md").read_text(encoding="utf-8")

@@ -10,15 +10,15 @@ from typing import Literal
 
 import httpx
 import pytest
-from chromium import chromium
-from client_model import LEFT, write_client_model
-from js_sdk import command, connect, sdk_page, shown, until_colour
 from playwright.async_api import Page
-from sdk import Client, connected, warm_up
-from server import ReactorRun, running
+from support.chromium import chromium
+from support.client_model import LEFT, write_client_model
+from support.js_sdk import command, connect, sdk_page, shown, until_colour
+from support.sdk import Client, connected, warm_up
+from support.server import ReactorRun, running
+from support.visitor import Visitor
 from test_client_js_wire import Client as WireClient
 from test_wire_fuzz import mutated_bytes, mutated_json, mutated_text, v1_seeds
-from visitor import Visitor
 
 pytestmark = [pytest.mark.slow]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chromium import chromium
-from client_model import HEIGHT, WIDTH, write_client_model
-from films import probe
 from playwright.async_api import Page
-from sdk import Client, connected, warm_up
-from server import ReactorRun, running
-from visitor import Visitor, watching
+from support.chromium import chromium
+from support.client_model import HEIGHT, WIDTH, write_client_model
+from support.films import probe
+from support.sdk import Client, connected, warm_up
+from support.server import ReactorRun, running
+from support.visitor import Visitor, watching
 
 pytestmark = pytest.mark.slow
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_stage import Stage, picture
 from pydantic import BaseModel
+from support.model_stage import Stage, picture
 
 from reactor_runtime import VideoModel, command, get_ctx, limits
 from reactor_runtime.errors import FrameRejected, SessionStopped

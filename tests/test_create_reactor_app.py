@@ -34,10 +34,10 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import pytest
-from chromium import ARGUMENTS, CHROMIUM
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
-from server import running, write_model
+from support.chromium import ARGUMENTS, CHROMIUM
+from support.server import running, write_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 

@@ -17,14 +17,14 @@ import numpy.typing as npt
 import pytest
 import start
 import torch
-from audience import watching
-from chromium import chromium
 from course import Course
 from keys import action, letters
 from PIL import Image
 from rich.progress import Progress
 from safetensors import safe_open
-from server import running
+from support.audience import watching
+from support.chromium import chromium
+from support.server import running
 from training import train
 from training.drawing import Canvas
 from training.enlarger import Enlarger

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from audience import WITHIN_S, Audience, watching
 from PIL import Image
+from support.audience import WITHIN_S, Audience, watching
 
 from reactor_runtime.types import ModelMessage, Pixels
 from reactor_runtime.worker.parent import ProcessHost

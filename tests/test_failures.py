@@ -23,9 +23,9 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
-from prober import Probe, probing
-from server import ReactorRun, running, write_model
-from visitor import Refused, Visitor, watching
+from support.prober import Probe, probing
+from support.server import ReactorRun, running, write_model
+from support.visitor import Refused, Visitor, watching
 
 from reactor_runtime.config import Settings
 from reactor_runtime.server.runtime import Runtime

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 import pytest
-from host_events import Recording, settings, watch, write_manifest, write_model
+from support.host_events import Recording, settings, watch, write_manifest, write_model
 
 from reactor_runtime import limits
 from reactor_runtime.errors import ModelCrashed, ModelFailed, ModelHung, ModelOutOfMemory
@@ -446,7 +446,7 @@ SERVER = """
 import asyncio, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from host_events import Recording, watch
+from support.host_events import Recording, watch
 from reactor_runtime.config import Settings
 from reactor_runtime.types import CommandCall
 from reactor_runtime.worker.parent import ProcessHost

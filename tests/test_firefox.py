@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from firefox import Firefox, firefox
-from server import ReactorRun, running, write_model
+from support.firefox import Firefox, firefox
+from support.server import ReactorRun, running, write_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
 

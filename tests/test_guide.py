@@ -21,8 +21,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from audience import watching
-from server import running
+from support.audience import watching
+from support.server import running
 
 ROOT = Path(__file__).parents[1]
 GUIDE = ROOT / "docs" / "convert-your-model.md"

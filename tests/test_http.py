@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from memory_runtime import OFFER, SESSION, Live, P, detail, serving
+from support.memory_runtime import OFFER, SESSION, Live, P, detail, serving
 
 from reactor_runtime import limits
 from reactor_runtime.errors import OfferRejected, PeerFailed

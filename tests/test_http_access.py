@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from memory_runtime import SESSION, TOKEN, Live, P, all_routes, serving
+from support.memory_runtime import SESSION, TOKEN, Live, P, all_routes, serving
 
 from reactor_runtime.config import Settings
 from reactor_runtime.server.app import create_app

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from memory_runtime import OFFER, SESSION, Live, MemoryService, all_routes, detail, serving
+from support.memory_runtime import OFFER, SESSION, Live, MemoryService, all_routes, detail, serving
 
 from reactor_runtime import limits
 from reactor_runtime.config import Settings

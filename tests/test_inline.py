@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from host_events import Recording, settings, watch, write_manifest, write_model
+from support.host_events import Recording, settings, watch, write_manifest, write_model
 
 from reactor_runtime import limits
 from reactor_runtime.errors import CommandRejected, ManifestError, ModelFailed, ModelHung

@@ -24,9 +24,9 @@ import numpy as np
 import psutil
 import pytest
 from aiortc import InvalidStateError
-from served import MODEL, served, until_state
-from server import ReactorRun, running, write_model
-from visitor import Refused, Visitor, client_process, watching
+from support.served import MODEL, served, until_state
+from support.server import ReactorRun, running, write_model
+from support.visitor import Refused, Visitor, client_process, watching
 
 from reactor_runtime.session.lifecycle import State
 from reactor_runtime.session.session import Session

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from host_events import settings
+from support.host_events import settings
 
 from reactor_runtime import limits
 from reactor_runtime.errors import SessionRefused

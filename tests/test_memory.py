@@ -19,7 +19,7 @@ BLOCK_BYTES = 4 * MIB
 LEAK = """
 import threading
 import numpy as np
-from heap_room import room_in_this_thread
+from support.heap_room import room_in_this_thread
 from reactor_runtime.headless.memory import allocated_bytes, resident_bytes
 
 def leak():

@@ -15,9 +15,9 @@ from threading import Thread
 from typing import Annotated, Any, Literal
 
 import pytest
-from chromium import ARGUMENTS, CHROMIUM
 from playwright.sync_api import Page, expect, sync_playwright
 from pydantic import BaseModel, Field, create_model
+from support.chromium import ARGUMENTS, CHROMIUM
 
 import reactor_runtime
 

@@ -17,9 +17,9 @@ import numpy as np
 import psutil
 import pytest
 import reactor_webrtc as rw
-from chromium import chromium, page_viewer
-from clients import LibwebrtcViewer, PythonViewer
-from stamps import draw_stamp
+from support.chromium import chromium, page_viewer
+from support.clients import LibwebrtcViewer, PythonViewer
+from support.stamps import draw_stamp
 from test_offer import CHROMIUM, LIBWEBRTC
 
 from reactor_runtime import limits

@@ -16,12 +16,12 @@ from typing import Any
 
 import httpx
 import pytest
-from films import joined, picture, probe
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from served import served
-from server import running, write_model
-from visitor import watching
+from support.films import joined, picture, probe
+from support.served import served
+from support.server import running, write_model
+from support.visitor import watching
 
 from reactor_runtime import limits
 from reactor_runtime.config import Settings

@@ -13,8 +13,8 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from headless_models import LOOP, MIRROR, WAITER, steps
-from host_events import write_model
+from support.headless_models import LOOP, MIRROR, WAITER, steps
+from support.host_events import write_model
 
 from reactor_runtime.errors import ModelFailed, ModelHung, ScriptRejected
 from reactor_runtime.headless.film import ClipFeed, Mp4File, PngFolder

@@ -15,12 +15,12 @@ import cv2
 import httpx
 import numpy as np
 import pytest
-from chromium import ARGUMENTS, CHROMIUM
-from headless_models import LOOP, WAITER, steps
-from host_events import write_model
 from playwright.sync_api import Page, sync_playwright
-from sdk import connected, warm_up
-from server import ReactorRun, running
+from support.chromium import ARGUMENTS, CHROMIUM
+from support.headless_models import LOOP, WAITER, steps
+from support.host_events import write_model
+from support.sdk import connected, warm_up
+from support.server import ReactorRun, running
 
 from reactor_runtime.errors import LogRejected
 from reactor_runtime.headless.render import Take, render

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import pytest
-from model_stage import Stage, picture
 from pydantic import BaseModel
+from support.model_stage import Stage, picture
 
 from reactor_runtime import CommandError, InputFrame, VideoModel, command, get_ctx
 from reactor_runtime.errors import FrameRejected, ModelFailed, ModelOutOfMemory, SessionStopped

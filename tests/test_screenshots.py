@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from chromium import chromium
-from server import ReactorRun, running
+from support.chromium import chromium
+from support.server import ReactorRun, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

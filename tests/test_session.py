@@ -17,8 +17,8 @@ import aiortc
 import httpx
 import numpy as np
 import pytest
-from served import MODEL, metrics, served, state, until_state
-from visitor import Refused, Visitor, watching
+from support.served import MODEL, metrics, served, state, until_state
+from support.visitor import Refused, Visitor, watching
 
 from reactor_runtime import limits
 from reactor_runtime.server.runtime import Runtime

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from served import MODEL, metrics, served, until_state
-from visitor import Refused, Visitor, watching
+from support.served import MODEL, metrics, served, until_state
+from support.visitor import Refused, Visitor, watching
 
 from reactor_runtime import limits
 from reactor_runtime.server.runtime import Runtime

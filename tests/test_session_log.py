@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from headless_models import steps
-from host_events import Recording, settings
 from hypothesis import given
 from hypothesis import strategies as st
+from support.headless_models import steps
+from support.host_events import Recording, settings
 
 from reactor_runtime import limits
 from reactor_runtime.errors import LogRejected

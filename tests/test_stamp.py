@@ -14,10 +14,10 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from chromium import ARGUMENTS, CHROMIUM
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from support.chromium import ARGUMENTS, CHROMIUM
 
 ROOT = Path(__file__).parents[1]
 sys.path.append(str(ROOT / "examples" / "testcard"))

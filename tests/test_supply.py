@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from server import running, write_model
+from support.server import running, write_model
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from faulty_models import source_of
-from headless_models import LOOP, MIRROR, WAITER, steps
-from heap_room import room_in_every_arena
-from host_events import write_manifest, write_model
+from support.faulty_models import source_of
+from support.headless_models import LOOP, MIRROR, WAITER, steps
+from support.heap_room import room_in_every_arena
+from support.host_events import write_manifest, write_model
 
 from reactor_runtime import CommandError
 from reactor_runtime.errors import ModelFailed

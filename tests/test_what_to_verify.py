@@ -12,9 +12,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from chromium import chromium
 from playwright.async_api import Browser, Page
-from server import ReactorRun, running, write_model
+from support.chromium import chromium
+from support.server import ReactorRun, running, write_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 

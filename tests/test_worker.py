@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from host_events import Recording, settings, watch, write_manifest, write_model
+from support.host_events import Recording, settings, watch, write_manifest, write_model
 
 from reactor_runtime import limits
 from reactor_runtime.author.manifest import Manifest

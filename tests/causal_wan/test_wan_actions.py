@@ -13,8 +13,8 @@ from causal_wan.config import ActionConfig, Mode
 from causal_wan.keys import Action, action, idle
 from causal_wan.stream import BlockStream
 from causal_wan.window import FrameWindow, Here
+from support.wan_cases import CPU, SIZE, a_context, block_mask, config, largest_difference, network, seeded
 from torch import Tensor
-from wan_cases import CPU, SIZE, a_context, block_mask, config, largest_difference, network, seeded
 
 from reactor_runtime.errors import CommandError
 

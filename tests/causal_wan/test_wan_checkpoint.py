@@ -16,8 +16,8 @@ from causal_wan.longlive import LongLive, LongLiveFiles
 from causal_wan.matrix import MatrixFiles, MatrixGame
 from causal_wan.transformer import CausalWan
 from safetensors.torch import load_file, save_file
+from support.wan_cases import CPU, config, largest_difference, tiny_weights
 from torch import Tensor
-from wan_cases import CPU, config, largest_difference, tiny_weights
 
 from reactor_runtime.errors import ManifestError, UnsafeWeights, WeightsMissing
 

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from causal_wan import names, start_image, text, vision
 from causal_wan.config import TextConfig, VisionConfig
 from PIL import Image
+from support.wan_cases import CPU, config, largest_difference, seeded, tiny_weights
 from torch import Tensor
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
-from wan_cases import CPU, config, largest_difference, seeded, tiny_weights
 
 TEXT = config.longlive("tiny").text
 VISION = config.matrix("tiny").vision

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from audience import Audience, watching
 from causal_wan import live
 from PIL import Image
-from sdk import Client, connected, warm_up
-from server import running
+from support.audience import Audience, watching
+from support.sdk import Client, connected, warm_up
+from support.server import running
 
 from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.errors import ManifestError, WeightsMissing

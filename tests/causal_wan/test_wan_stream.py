@@ -10,8 +10,7 @@ import torch
 from causal_wan.config import StreamConfig
 from causal_wan.stream import BlockStream, sigma
 from causal_wan.transformer import CausalWan, Context, Past
-from torch import Tensor
-from wan_cases import (
+from support.wan_cases import (
     CPU,
     SIZE,
     TOKENS,
@@ -21,6 +20,7 @@ from wan_cases import (
     network,
     tiny_longlive,
 )
+from torch import Tensor
 
 
 @pytest.mark.parametrize(

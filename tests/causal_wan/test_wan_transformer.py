@@ -12,8 +12,7 @@ from causal_wan.config import StreamConfig
 from causal_wan.rotary import rotate
 from causal_wan.transformer import CausalWan, Past
 from diffusers import WanTransformer3DModel
-from torch import Tensor
-from wan_cases import (
+from support.wan_cases import (
     CPU,
     SIZE,
     TOKENS,
@@ -26,6 +25,7 @@ from wan_cases import (
     tiny_longlive,
     token_mask,
 )
+from torch import Tensor
 
 # Original key → diffusers' key.
 _TO_DIFFUSERS = (

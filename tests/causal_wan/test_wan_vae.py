@@ -12,7 +12,7 @@ from causal_wan.config import VaeConfig
 from causal_wan.vae import StreamingVae
 from diffusers import AutoencoderKLWan
 from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
-from wan_cases import CPU, largest_difference, seeded, tiny_weights
+from support.wan_cases import CPU, largest_difference, seeded, tiny_weights
 
 SIZE = VaeConfig(base_dim=4)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from faulty_proxy import FaultyProxy
+from support.faulty_proxy import FaultyProxy
 
 from reactor_runtime.weights import resolve
 from reactor_runtime.weights.cache import Cache

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faulty_proxy import CLEAN, Fault, FaultyProxy
+from support.faulty_proxy import CLEAN, Fault, FaultyProxy
 
 from reactor_runtime import limits
 from reactor_runtime.weights.cache import Cache

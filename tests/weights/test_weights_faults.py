@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from faulty_proxy import CLEAN, Fault, FaultyProxy
+from support.faulty_proxy import CLEAN, Fault, FaultyProxy
 
 from reactor_runtime import limits
 from reactor_runtime.errors import ReactorError, StoreRefused, StoreUnreachable, WeightsCorrupt

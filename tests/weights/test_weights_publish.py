@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from faulty_proxy import CLEAN, Fault, FaultyProxy
+from support.faulty_proxy import CLEAN, Fault, FaultyProxy
 
 from reactor_runtime.errors import ReactorError, StoreRefused, WeightsMissing, WeightsPublished
 from reactor_runtime.weights import publish as publishing

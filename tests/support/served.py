@@ -16,10 +16,11 @@ from typing import Any
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
-from server import write_model
 
 from reactor_runtime.config import Settings
 from reactor_runtime.server.runtime import Runtime
+
+from .server import write_model
 
 MODEL = """
     import threading

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from playwright.async_api import Browser, Page
 
-SOURCES = Path(__file__).parent / "js_clients"
-CACHE = Path(__file__).parent / ".cache"
+SOURCES = Path(__file__).parents[1] / "js_clients"
+CACHE = Path(__file__).parents[1] / ".cache"
 
 
 def installed() -> Path:

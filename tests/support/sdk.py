@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 import reactor_sdk
-from client_model import LEFT
 from PIL import Image
 from reactor_sdk import Reactor, ReactorError
-from server import ReactorRun
 
 from reactor_runtime.types import Pixels
+
+from .client_model import LEFT
+from .server import ReactorRun
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from server import write_model
+from .server import write_model
 
 WIDTH, HEIGHT = 320, 240
 #: Where a colour of the picture is read: (x, y) in the middle of each half.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from host_events import write_model
+from .host_events import write_model
 
 PIXELS = """
 import random

@@ -20,9 +20,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright
-from stamps import READ_STAMP_JS
 
 from reactor_runtime.webrtc.peer import TrackMapping
+
+from .stamps import READ_STAMP_JS
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = (

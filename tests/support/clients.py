@@ -24,10 +24,11 @@ import cv2
 import numpy as np
 import reactor_webrtc as rw
 from aiortc.mediastreams import MediaStreamError, VideoStreamTrack
-from stamps import read_stamp
 
 from reactor_runtime.types import MAIN_VIDEO, WEBCAM, Pixels
 from reactor_runtime.webrtc.peer import TrackMapping
+
+from .stamps import read_stamp
 
 
 class _Viewer:

@@ -1,0 +1,12 @@
+"""What the tests share. Nothing here is a test; each module's docstring says how it is used.
+
+Models           client_model (for the published clients) · faulty_models (one fault each) · headless_models
+                 (rendering, replaying, checking) · wan_cases (small networks of causal_wan)
+Models driven    model_stage (a runner on a thread) · host_events (what a host says) · audience (one user, no server)
+Servers          served (in this process) · server (a real `reactor run`) · memory_runtime (HTTP over a made-up
+                 runtime) · prober (asks /health from beside)
+Clients          visitor (HTTP and aiortc) · clients (bare WebRTC viewers) · sdk and js_sdk (the published ones) ·
+                 chromium and firefox (real browsers)
+Pictures         stamps (a number drawn into a frame) · films (what ffprobe says)
+Trouble          faulty_proxy (spoils a store's answers) · heap_room (a heap as a long-lived process has it)
+"""
