@@ -41,7 +41,7 @@ def measure(codec: Codec, width: int, height: int, fps: int, *, count: int = 90)
         began = time.process_time()
         i420 = to_i420(picture, i420)
         converted = time.process_time()
-        encoded = encoder.encode(i420, frame_id=index, rtp_timestamp=index * 3000, keyframe=index == 0)
+        encoded = encoder.encode(i420, frame_id=index, pts_us=index * 33_333, keyframe=index == 0)
         encode_s += time.process_time() - converted
         convert_s += converted - began
         assert encoded is not None

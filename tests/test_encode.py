@@ -16,7 +16,7 @@ from reactor_runtime.types import Codec, EncodedFrame, Pixels
 
 CODECS: tuple[Codec, ...] = ("h264", "vp8")
 FPS = 30
-TICKS = 90_000 // FPS
+TICKS = 1_000_000 // FPS
 
 
 def scene(count: int, width: int = 640, height: int = 480) -> Iterator[Pixels]:
@@ -36,7 +36,7 @@ def scene(count: int, width: int = 640, height: int = 480) -> Iterator[Pixels]:
 def encode_all(encoder: Encoder, pictures: Iterator[Pixels], *, first: int = 0) -> list[EncodedFrame]:
     encoded = []
     for index, picture in enumerate(pictures, first):
-        frame = encoder.encode(to_i420(picture), frame_id=index, rtp_timestamp=index * TICKS)
+        frame = encoder.encode(to_i420(picture), frame_id=index, pts_us=index * TICKS)
         assert frame is not None
         encoded.append(frame)
     return encoded
@@ -62,7 +62,7 @@ def test_every_picture_comes_out_at_once_with_its_own_id_and_clock(codec: Codec)
     encoder = open_encoder(codec, 320, 240, fps=FPS, bits_per_s=500_000)
     frames = encode_all(encoder, scene(10, 320, 240), first=7)
     assert [frame.frame_id for frame in frames] == list(range(7, 17))
-    assert [frame.rtp_timestamp for frame in frames] == [index * TICKS for index in range(7, 17)]
+    assert [frame.pts_us for frame in frames] == [index * TICKS for index in range(7, 17)]
     assert {(frame.width, frame.height, frame.codec) for frame in frames} == {(320, 240, codec)}
     assert encoder.codec == codec
     assert len(decode(codec, frames)) == 10
@@ -84,9 +84,7 @@ def test_a_keyframe_comes_first_and_then_only_on_request(codec: Codec) -> None:
     encoder = open_encoder(codec, 320, 240, fps=FPS, bits_per_s=500_000)
     keys = []
     for index, picture in enumerate(scene(40, 320, 240)):
-        frame = encoder.encode(
-            to_i420(picture), frame_id=index, rtp_timestamp=index * TICKS, keyframe=index == 25
-        )
+        frame = encoder.encode(to_i420(picture), frame_id=index, pts_us=index * TICKS, keyframe=index == 25)
         assert frame is not None
         if frame.keyframe:
             keys.append(index)
@@ -98,7 +96,7 @@ def test_a_viewer_can_join_at_any_keyframe(codec: Codec) -> None:
     encoder = open_encoder(codec, 320, 240, fps=FPS, bits_per_s=800_000)
     pictures = list(scene(20, 320, 240))
     encode_all(encoder, iter(pictures[:10]))
-    key = encoder.encode(to_i420(pictures[10]), frame_id=10, rtp_timestamp=10 * TICKS, keyframe=True)
+    key = encoder.encode(to_i420(pictures[10]), frame_id=10, pts_us=10 * TICKS, keyframe=True)
     assert key is not None
     later = [key, *encode_all(encoder, iter(pictures[11:]), first=11)]
     seen = decode(codec, later)
@@ -125,7 +123,7 @@ def test_a_keyframe_leaves_within_a_few_pictures_at_the_rate(codec: Codec) -> No
     encoder = open_encoder(codec, 640, 480, fps=FPS, bits_per_s=rate)
     frames = encode_all(encoder, scene(12))
     pictures = list(scene(13))
-    key = encoder.encode(to_i420(pictures[12]), frame_id=12, rtp_timestamp=12 * TICKS, keyframe=True)
+    key = encoder.encode(to_i420(pictures[12]), frame_id=12, pts_us=12 * TICKS, keyframe=True)
     assert key is not None
     assert frames[0].keyframe
     assert max(len(key.data), len(frames[0].data)) * 8 / rate <= 6 / FPS
@@ -163,27 +161,27 @@ def test_a_small_change_of_rate_costs_no_keyframe(codec: Codec) -> None:
 
 
 @pytest.mark.parametrize("codec", CODECS)
-def test_a_clock_that_wraps_stands_still_or_goes_back_does_no_harm(codec: Codec) -> None:
+def test_a_clock_that_stands_still_or_goes_back_does_no_harm(codec: Codec) -> None:
     encoder = open_encoder(codec, 320, 240, fps=FPS, bits_per_s=500_000)
-    clock = [2**32 - 3000, 0, 3000, 3000, 1000, 6000]
+    clock = [2**40, 2**40 + 33_000, 2**40 + 66_000, 2**40 + 66_000, 1000, 2**40 + 99_000]
     frames = []
     for index, (picture, timestamp) in enumerate(zip(scene(6, 320, 240), clock, strict=True)):
-        frame = encoder.encode(to_i420(picture), frame_id=index, rtp_timestamp=timestamp)
+        frame = encoder.encode(to_i420(picture), frame_id=index, pts_us=timestamp)
         assert frame is not None
         frames.append(frame)
-    assert [frame.rtp_timestamp for frame in frames] == clock
+    assert [frame.pts_us for frame in frames] == clock
     assert len(decode(codec, frames)) == 6
 
 
 def test_a_picture_of_another_size_and_a_closed_encoder_are_refused() -> None:
     encoder = open_encoder("h264", 320, 240, fps=FPS, bits_per_s=500_000)
     with pytest.raises(EncoderFailed, match="320x240"):
-        encoder.encode(np.zeros((360, 321), np.uint8), frame_id=0, rtp_timestamp=0)
+        encoder.encode(np.zeros((360, 321), np.uint8), frame_id=0, pts_us=0)
     encoder.close()
     encoder.close()
     encoder.set_bitrate(1)
     with pytest.raises(EncoderFailed, match="closed"):
-        encoder.encode(np.zeros((360, 320), np.uint8), frame_id=0, rtp_timestamp=0)
+        encoder.encode(np.zeros((360, 320), np.uint8), frame_id=0, pts_us=0)
 
 
 def test_an_impossible_size_is_an_encoder_failure() -> None:
@@ -198,7 +196,7 @@ def test_odd_sides_are_padded_with_their_last_row_and_column() -> None:
     back = cv2.cvtColor(planes, cv2.COLOR_YUV2RGB_I420)
     assert cv2.PSNR(np.ascontiguousarray(back[:241, :321]), picture) > 30
     encoder = open_encoder("h264", 321, 241, fps=FPS, bits_per_s=500_000)
-    frame = encoder.encode(planes, frame_id=0, rtp_timestamp=0)
+    frame = encoder.encode(planes, frame_id=0, pts_us=0)
     assert frame is not None
     assert (frame.width, frame.height) == (322, 242)
 

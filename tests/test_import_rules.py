@@ -216,6 +216,18 @@ def test_only_webrtc_imports_the_webrtc_engines() -> None:
     assert importers
 
 
+@pytest.mark.parametrize("module", ["session.viewer", "session.stream", "link"])
+def test_a_viewer_knows_nothing_of_how_its_link_came_about(module: str) -> None:
+    waiting, seen = [module], set[str]()
+    while waiting:
+        here = waiting.pop()
+        if here not in seen and file_of(here).exists():
+            seen.add(here)
+            waiting += [name[1:] for name in imports_of(file_of(here), lazy=True) if name.startswith(".")]
+    assert "link" in seen or module == "session.stream"
+    assert {name for name in seen if name.startswith("webrtc")} == set()
+
+
 def test_nothing_imports_torch_when_it_is_imported() -> None:
     importers = [
         str(path.relative_to(PACKAGE))

@@ -48,7 +48,7 @@ def host(address: str, port: int = 50000, transport: str = "udp") -> str:
 
 def test_a_browser_gets_h264_and_sends_vp8() -> None:
     planned = plan(CHROMIUM)
-    assert planned.codec == "h264"
+    assert planned.codecs == {"main_video": "h264"}
     assert {mid: track.name for mid, track in planned.tracks.items()} == {"0": MAIN_VIDEO, "1": WEBCAM}
     out, inbound, data = sdp.parse(planned.offer_sdp).sections
     names = [value.split(" ")[1] for value in out.attributes("rtpmap")]
@@ -59,7 +59,7 @@ def test_a_browser_gets_h264_and_sends_vp8() -> None:
 
 def test_an_offer_without_h264_gets_vp8() -> None:
     assert "H264" not in LIBWEBRTC
-    assert plan(LIBWEBRTC).codec == "vp8"
+    assert plan(LIBWEBRTC).codecs == {"main_video": "vp8"}
 
 
 def test_an_offer_without_any_codec_we_send_is_refused() -> None:

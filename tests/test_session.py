@@ -411,14 +411,14 @@ async def test_connections_that_never_come_about_are_freed_and_keep_nobody_out(
 
 
 async def test_a_viewer_whose_connection_flickers_is_counted_once(runtime: Runtime) -> None:
-    from reactor_runtime.webrtc.peer import PeerState
+    from reactor_runtime.link import LinkState
 
     async with watching(runtime.url) as visitor:
         session = runtime.sessions._session
         assert session is not None
         (viewer,) = session._viewers.values()
-        for flicker in (PeerState.DISCONNECTED, PeerState.CONNECTED) * 3:
-            viewer.peer_state(flicker)
+        for flicker in (LinkState.INTERRUPTED, LinkState.CONNECTED) * 3:
+            viewer.link_state(flicker)
         counts = await metrics(runtime)
         assert (counts["reactor_viewers"], counts["reactor_viewers_connected_total"]) == (1, 1)
         assert runtime.sessions._lifecycle.viewers == 1

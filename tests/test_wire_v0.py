@@ -250,7 +250,7 @@ ENCODED: list[tuple[m.ServerMessage, list[tuple[str, Any]]]] = [
         [runtime("commandShown", {"request_id": "r1", "command": "set", "frame_id": 42})],
     ),
     (
-        m.CommandShown("r1", "set", 42, 4_294_967_295),
+        m.CommandShown("r1", "set", 42, {"rtp_timestamp": 4_294_967_295}),
         [
             runtime(
                 "commandShown",

@@ -172,5 +172,5 @@ class EncodedFrame:
     width: int
     height: int
     frame_id: int
-    rtp_timestamp: int
-    """90 kHz, before any per-peer offset; wraps at 2**32."""
+    pts_us: int
+    """When it was encoded, in microseconds of the monotonic clock."""

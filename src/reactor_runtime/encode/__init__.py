@@ -28,7 +28,7 @@ class Encoder(Protocol):
     def codec(self) -> Codec: ...
 
     def encode(
-        self, i420: Pixels, *, frame_id: int, rtp_timestamp: int, keyframe: bool = False
+        self, i420: Pixels, *, frame_id: int, pts_us: int, keyframe: bool = False
     ) -> EncodedFrame | None:
         """Encode one (height*3/2, width) uint8 I420 picture, as cv2 lays it out.
 

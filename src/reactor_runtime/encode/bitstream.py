@@ -18,7 +18,6 @@ from ..errors import EncoderFailed
 from ..types import Codec, EncodedFrame, Pixels
 
 CLOCK_HZ = 90_000
-_RTP_WRAP = 1 << 32
 
 #: Opens a context for a rate in bits per second.
 Opener = Callable[[int], VideoCodecContext]
@@ -50,22 +49,25 @@ class BitstreamEncoder:
         self._adapts = adapts
         self._opened_with = bits_per_s
         self._context: VideoCodecContext | None = self._open(bits_per_s)
-        self._last_rtp: int | None = None
-        self._pts = 0
+        self._began_us: int | None = None
+        self._pts = -1
 
     @property
     def codec(self) -> Codec:
         return self._codec
 
     def encode(
-        self, i420: Pixels, *, frame_id: int, rtp_timestamp: int, keyframe: bool = False
+        self, i420: Pixels, *, frame_id: int, pts_us: int, keyframe: bool = False
     ) -> EncodedFrame | None:
         context = self._context
         if context is None:
             raise EncoderFailed("the encoder is closed")
         if i420.shape != (context.height * 3 // 2, context.width):
             raise EncoderFailed(f"opened for {context.width}x{context.height}, got planes {i420.shape}")
-        self._advance(rtp_timestamp)
+        if self._began_us is None:
+            self._began_us = pts_us
+        # An encoder's own clock must never stand still or run backwards.
+        self._pts = max(self._pts + 1, (pts_us - self._began_us) * CLOCK_HZ // 1_000_000)
         try:
             picture = VideoFrame.from_numpy_buffer(i420, format="yuv420p")
             picture.pts = self._pts
@@ -84,7 +86,7 @@ class BitstreamEncoder:
             width=context.width,
             height=context.height,
             frame_id=frame_id,
-            rtp_timestamp=rtp_timestamp,
+            pts_us=pts_us,
         )
 
     def set_bitrate(self, bits_per_s: int) -> None:
@@ -105,10 +107,3 @@ class BitstreamEncoder:
             return self._opener(bits_per_s)
         except (av.FFmpegError, ValueError) as error:
             raise EncoderFailed(f"the {self._codec} encoder could not be opened: {error}") from error
-
-    def _advance(self, rtp_timestamp: int) -> None:
-        """Unwrap the RTP clock: an encoder's own must never stand still or run backwards."""
-        if self._last_rtp is not None:
-            step = (rtp_timestamp - self._last_rtp) % _RTP_WRAP
-            self._pts += step if 0 < step < _RTP_WRAP // 2 else 1
-        self._last_rtp = rtp_timestamp

@@ -38,7 +38,8 @@ from ..types import (
     UploadedFile,
 )
 from ..webrtc.ice import parse_ice_server
-from ..webrtc.peer import Candidate, IceServer, Peer, PeerEngine
+from ..webrtc.peer import Candidate, IceServer, PeerEngine
+from ..webrtc.signalling import Signalling
 from ..wire import messages as say
 from .metrics import MessageCounts
 from .service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
@@ -109,6 +110,8 @@ class Session:
         self._counts = counts
         self._ice_servers = tuple(parse_ice_server(text) for text in settings.ice_servers)
         self._viewers: dict[int, Viewer] = {}
+        self._signalling: dict[int, Signalling] = {}
+        """Of each viewer, by the same id."""
         self._forgotten: set[asyncio.Task[None]] = set()
         self._publishers: dict[str, Viewer] = {}
         self._pending: dict[int, _Pending] = {}
@@ -184,34 +187,33 @@ class Session:
         self._check_room()
         if len(self._viewers) >= limits.CONNECTIONS_KNOWN:
             idle = [
-                viewer for viewer in self._viewers.values() if not viewer.connected and not viewer.joining
+                viewer
+                for viewer in self._viewers.values()
+                if not (
+                    viewer.connected or viewer.joining or self._signalling[viewer.connection_id].answering
+                )
             ]
             if not idle:
                 raise SessionRefused("too many connections at once", status=503, retry_after_s=1)
             self._forget(min(idle, key=lambda viewer: viewer.heard_s))
         connection_id = random.choice([i for i in CONNECTION_IDS if i not in self._viewers])  # noqa: S311
-        self._viewers[connection_id] = self._make_viewer(connection_id)
+        self._make_viewer(connection_id)
         return connection_id
 
     def offer(self, connection_id: int, offer: Offer, *, replace: bool, legacy: bool) -> None:
         if legacy and connection_id not in self._viewers:
-            self._viewers[LEGACY_CONNECTION_ID] = self._make_viewer(LEGACY_CONNECTION_ID, legacy=True)
+            self._make_viewer(LEGACY_CONNECTION_ID, legacy=True)
         viewer = self._viewer(connection_id)
-        if viewer.offered_s is not None and not (replace or legacy):
+        signalling = self._signalling[connection_id]
+        if signalling.offered and not (replace or legacy):
             raise SessionRefused("this connection has offered already; use PUT to reconnect", status=409)
         if not viewer.connected:
             self._check_room()
         if not viewer.joining:
             self._make_room_to_join()
         ice_servers = self._ice_servers if offer.ice_servers is None else offer.ice_servers
-        codec = self._settings.codec
-        codecs: tuple[Codec, ...] = ("h264", "vp8") if codec == "auto" else (codec,)
-
-        def make_peer(events: Viewer) -> Peer:
-            return self._engine.create(events, self._info.tracks, codecs=codecs, ice_servers=ice_servers)
-
         self._owner.note("offer", {"connection_id": connection_id, "client": offer.client})
-        viewer.offer(make_peer, offer.sdp, offer.mapping)
+        signalling.offer(offer.sdp, offer.mapping, ice_servers=ice_servers)
 
     def _check_room(self) -> None:
         if self.viewers >= limits.VIEWERS_MAX:
@@ -226,25 +228,28 @@ class Session:
         joining = [viewer for viewer in self._viewers.values() if viewer.joining]
         if len(joining) < limits.JOINING_MAX:
             return
-        oldest = min(joining, key=lambda viewer: viewer.offered_s or 0.0)
-        if time.monotonic() - (oldest.offered_s or 0.0) < limits.JOIN_FAIR_S:
+        oldest = min(joining, key=lambda viewer: viewer.linked_s)
+        if time.monotonic() - oldest.linked_s < limits.JOIN_FAIR_S:
             raise SessionRefused("too many connections at once", status=503, retry_after_s=1)
         oldest.drop("made room for others")
 
     def _forget(self, viewer: Viewer) -> None:
         del self._viewers[viewer.connection_id]
-        task = asyncio.create_task(viewer.close())
+        signalling = self._signalling.pop(viewer.connection_id)
+        task = asyncio.create_task(_close_connection(viewer, signalling))
         self._forgotten.add(task)
         task.add_done_callback(self._forgotten.discard)
 
     async def answer(self, connection_id: int, *, hold_s: float) -> str | None:
-        answer = await self._viewer(connection_id).answer(hold_s)
+        self._viewer(connection_id)
+        answer = await self._signalling[connection_id].answer(hold_s)
         if answer is None:
             self._viewer(connection_id)  # raises if the session ended meanwhile
         return answer
 
     def add_candidates(self, connection_id: int, candidates: Sequence[Candidate]) -> None:
-        self._viewer(connection_id).add_candidates(candidates)
+        self._viewer(connection_id)
+        self._signalling[connection_id].add_candidates(candidates)
 
     def _viewer(self, connection_id: int) -> Viewer:
         if self._closed:
@@ -254,9 +259,15 @@ class Session:
             raise SessionRefused("Unknown connection", status=404)
         return viewer
 
-    def _make_viewer(self, connection_id: int, *, legacy: bool = False) -> Viewer:
-        streams = {MAIN_VIDEO: self.stream}
-        return Viewer(connection_id, self, streams, self._info.tracks, counts=self._counts, legacy=legacy)
+    def _make_viewer(self, connection_id: int, *, legacy: bool = False) -> None:
+        streams, tracks = {MAIN_VIDEO: self.stream}, self._info.tracks
+        viewer = Viewer(connection_id, self, streams, tracks, counts=self._counts, legacy=legacy)
+        codec = self._settings.codec
+        codecs: tuple[Codec, ...] = ("h264", "vp8") if codec == "auto" else (codec,)
+        self._viewers[connection_id] = viewer
+        self._signalling[connection_id] = Signalling(
+            f"connection {connection_id}", viewer, self._engine, tracks, codecs=codecs
+        )
 
     # What viewers tell (ViewerEvents) -----------------------------------------------------------------
 
@@ -408,7 +419,7 @@ class Session:
         silent_s = self._settings.ping_timeout_s
         if viewer.connected and 0 < silent_s < now_s - viewer.heard_s:
             viewer.drop(f"nothing heard for {silent_s:g} s")
-        elif viewer.joining and now_s - (viewer.offered_s or now_s) > limits.JOIN_S:
+        elif viewer.joining and now_s - viewer.linked_s > limits.JOIN_S:
             viewer.drop("never connected")
 
     def numbers(self) -> JsonObject:
@@ -454,8 +465,10 @@ class Session:
         """
         if self.viewers:
             await asyncio.sleep(GOODBYE_S)
-        await asyncio.gather(*(viewer.close() for viewer in self._viewers.values()), *self._forgotten)
+        closing = (_close_connection(viewer, self._signalling[i]) for i, viewer in self._viewers.items())
+        await asyncio.gather(*closing, *self._forgotten)
         self._viewers.clear()
+        self._signalling.clear()
         if self._recorder is not None:
             await asyncio.to_thread(self._recorder.close)
 
@@ -470,3 +483,7 @@ class Session:
         self._waiting.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("session %s: a task failed", self.session_id, exc_info=error)
+
+
+async def _close_connection(viewer: Viewer, signalling: Signalling) -> None:
+    await asyncio.gather(signalling.close(), viewer.close())

@@ -26,7 +26,6 @@ from ..types import Codec, Demand, EmittedFrame, EncodedFrame, Pixels
 
 log = logging.getLogger(__name__)
 
-RTP_CLOCK_HZ = 90_000
 #: An encoder's rate never goes below this, and a viewer who cannot take even that holds nobody else down.
 BITRATE_FLOOR = 250_000
 #: A viewer gets no more keyframes than one in this time, because every other viewer pays for them.
@@ -403,7 +402,7 @@ class _Encoding:
         encoded = encoder.encode(
             self._picture,
             frame_id=self._frame_id,
-            rtp_timestamp=int(time.monotonic() * RTP_CLOCK_HZ) & 0xFFFFFFFF,
+            pts_us=time.monotonic_ns() // 1000,
             keyframe=keyframe,
         )
         self.encode_s += time.perf_counter() - began

@@ -1,7 +1,7 @@
-"""One connection of a session: its peer, its wire format, its rate and its tracks.
+"""One viewer of a session: its link, its wire format, its rate and its tracks.
 
-Lives on the event loop from registration until `close()`. Peers come and go meanwhile: each offer makes a
-fresh one, a lost or silent one is dropped, and its client may offer again under the same connection id.
+Lives on the event loop from registration until `close()`. Links come and go meanwhile: a lost or silent one is
+dropped, and its client may come back with another under the same connection id.
 What a client says is refused by size and rate before it is parsed, decoded by the wire format that its first
 frame latched, and handed to the session; what the session says goes out in that same format.
 """
@@ -12,14 +12,14 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .. import limits
-from ..errors import MessageRejected, OfferRejected, PeerFailed, ReactorError
+from ..errors import MessageRejected
+from ..link import Link, LinkState
 from ..types import EncodedFrame, Pixels, Track
-from ..webrtc.peer import Candidate, Peer, PeerState, TrackMapping
 from ..wire import messages as say
 from ..wire.sniff import Wire, sniff
 from ..wire.v0 import V0
@@ -41,14 +41,14 @@ class ViewerEvents(Protocol):
     def connected(self, viewer: Viewer) -> None: ...
 
     def released(self, viewer: Viewer) -> None:
-        """Its peer is given up, whether it was ever connected or not: its claims end."""
+        """Its link is given up, whether it was ever connected or not: its claims end."""
 
     def gone(self, viewer: Viewer, reason: str) -> None: ...
 
     def said(self, viewer: Viewer, message: say.ClientMessage) -> None: ...
 
     def input_frame(self, viewer: Viewer, track: str, pixels: Pixels) -> None:
-        """An inbound picture. On the engine's thread."""
+        """An inbound picture. On the link's thread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class PendingShow:
 
 
 class Viewer:
-    """A connection. `connection_id` is what its client calls it; made before any offer has come."""
+    """`connection_id` is what its client calls the connection; made before there is a link."""
 
     def __init__(
         self,
@@ -82,102 +82,48 @@ class Viewer:
         self._messages = TokenBucket(limits.MESSAGE_RATE_PER_S, limits.MESSAGE_BURST)
         self._commands = TokenBucket(limits.COMMAND_RATE_PER_S, limits.COMMAND_BURST)
         self._flood_told_s = -FLOOD_NOTICE_S
-        self._peer: Peer | None = None
+        self._link: Link | None = None
         self._sinks: dict[str, Sink] = {}
         self._resumed: set[str] = {track.name for track in tracks if legacy and track.direction == "out"}
         self._shows: dict[int, PendingShow] = {}
-        self._early: deque[Candidate] = deque(maxlen=limits.EARLY_CANDIDATES)
-        self._answer: asyncio.Future[str] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._closed = False
-        self._state = PeerState.NEW
+        self._state = LinkState.CONNECTING
         self.connected = False
-        self.offered_s: float | None = None
-        """When it last offered; None before its first offer."""
+        self.linked_s = 0.0
+        """When it got the link that it holds, monotonic seconds."""
         self.heard_s = time.monotonic()
 
     @property
     def joining(self) -> bool:
-        """Whether it has a peer that is not connected yet."""
-        return self._peer is not None and not self.connected
+        """Whether it has a link that is not connected yet."""
+        return self._link is not None and not self.connected
 
-    # Signalling ---------------------------------------------------------------------------------------
+    # Its link ------------------------------------------------------------------------------------------
 
-    def offer(
-        self, make_peer: Callable[[Viewer], Peer], offer_sdp: str, mapping: Sequence[TrackMapping]
-    ) -> None:
-        """Begin to answer an offer on a fresh peer, in place of the one before. `answer()` has the result."""
-        if self._answer is not None:
-            self._answer.cancel()
-        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        # Nobody may ever ask for the answer; its error must then not be reported as unretrieved.
-        answer.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._answer = answer
-        self.offered_s = self.heard_s = time.monotonic()
-        self._spawn(self._connect(answer, make_peer, offer_sdp, mapping))
+    def hold(self, link: Link) -> None:
+        """Be reached over this link, which connects later. None is held. The link is the viewer's to close."""
+        self._link = link
+        self.linked_s = self.heard_s = time.monotonic()
 
-    async def _connect(
-        self,
-        answer: asyncio.Future[str],
-        make_peer: Callable[[Viewer], Peer],
-        offer_sdp: str,
-        mapping: Sequence[TrackMapping],
-    ) -> None:
-        await self._discard_peer("replaced by a new offer")
-        if self._closed or self._answer is not answer:
-            return
-        peer = self._peer = make_peer(self)
-        error: ReactorError
-        try:
-            sdp = await peer.answer(offer_sdp, mapping)
-            while self._early and self._peer is peer:
-                await self._add_candidate(peer, self._early.popleft())
-        except ReactorError as refused:
-            error = refused
-        except Exception:
-            log.exception("connection %d: the WebRTC engine failed", self.connection_id)
-            error = PeerFailed("the WebRTC engine failed")
-        else:
-            if not answer.done():
-                answer.set_result(sdp)
-            return
-        if not answer.done():
-            answer.set_exception(error)
-        if self._peer is peer:
-            await self._discard_peer("the offer was refused")
+    async def let_go(self, reason: str) -> None:
+        """Close the link. The viewer stays known, so that its client may come back with another."""
+        self._detach()
+        self._shows.clear()
+        self._state = LinkState.CONNECTING
+        link, self._link = self._link, None
+        if link is not None:
+            self._events.released(self)
+        if self.connected:
+            self.connected = False
+            self._events.gone(self, reason)
+        if link is not None:
+            await link.close()
 
-    async def answer(self, hold_s: float) -> str | None:
-        """Return the answer, waiting at most hold_s for it; None when there is none yet.
-
-        Raises what the offer was refused with.
-        """
-        if self._answer is None:
-            return None
-        done, _ = await asyncio.wait([self._answer], timeout=hold_s)
-        return self._answer.result() if done and not self._answer.cancelled() else None
-
-    def add_candidates(self, candidates: Sequence[Candidate]) -> None:
-        """Add trickled candidates, or keep them while there is no answered offer that they could belong to.
-
-        The Python client sends its first candidates before its offer.
-        """
-        answered = self._answer is not None and self._answer.done() and not self._answer.cancelled()
-        lost = self._state in (PeerState.DISCONNECTED, PeerState.FAILED, PeerState.CLOSED)
-        if answered and not lost and self._peer is not None:
-            self._spawn(self._add_candidates(self._peer, candidates))
-        else:
-            self._early.extend(candidates)
-
-    async def _add_candidates(self, peer: Peer, candidates: Sequence[Candidate]) -> None:
-        for candidate in candidates:
-            await self._add_candidate(peer, candidate)
-
-    async def _add_candidate(self, peer: Peer, candidate: Candidate) -> None:
-        try:
-            await peer.add_candidate(candidate)
-        except OfferRejected as error:
-            # One bad candidate among good ones is common (unresolvable .local names) and harms nobody.
-            log.debug("connection %d: candidate dropped: %s", self.connection_id, error)
+    def drop(self, reason: str) -> None:
+        """Close the link, without waiting for that."""
+        if self._link is not None:
+            self._spawn(self.let_go(reason))
 
     # Saying -------------------------------------------------------------------------------------------
 
@@ -191,8 +137,8 @@ class Viewer:
                 self._counts.dropped += len(self._outbox) == OUTBOX
                 self._outbox.append(message)
             return
-        peer = self._peer
-        if peer is None:
+        link = self._link
+        if link is None:
             return
         try:
             frames = self._wire.encode(message)
@@ -200,7 +146,7 @@ class Viewer:
             self._unsayable(message, error)
             return
         for outgoing in frames:
-            self._counts.dropped += not peer.send(outgoing.channel, outgoing.payload)
+            self._counts.dropped += not link.send(outgoing.channel, outgoing.payload)
 
     def _unsayable(self, message: say.ServerMessage, error: MessageRejected) -> None:
         """What the model said does not fit this format. A command must be answered all the same."""
@@ -234,15 +180,15 @@ class Viewer:
             self._streams[track].remove(sink)
 
     def _attach(self) -> None:
-        peer = self._peer
-        if peer is None or peer.codec is None or not self.connected:
+        link = self._link
+        if link is None or not self.connected:
             return
-        for track in self._resumed - self._sinks.keys():
+        for track in (self._resumed & link.codecs.keys()) - self._sinks.keys():
 
-            def send(frame: EncodedFrame, *, report: bool, track: str = track, peer: Peer = peer) -> None:
-                peer.send_frame(track, frame, report=report)
+            def send(frame: EncodedFrame, *, report: bool, track: str = track, link: Link = link) -> None:
+                link.send_frame(track, frame, report=report)
 
-            sink = self._sinks[track] = Sink(peer.codec, send)
+            sink = self._sinks[track] = Sink(link.codecs[track], send)
             self._streams[track].add(sink)
         self._ask_report()
 
@@ -256,13 +202,13 @@ class Viewer:
             for sink in self._sinks.values():
                 sink.report_from = min(self._shows)
 
-    # PeerEvents ---------------------------------------------------------------------------------------
+    # LinkEvents ---------------------------------------------------------------------------------------
 
-    def peer_state(self, state: PeerState) -> None:
+    def link_state(self, state: LinkState) -> None:
         if self._closed or state is self._state:
             return
         self._state = state
-        if state is PeerState.CONNECTED:
+        if state is LinkState.CONNECTED:
             self.heard_s = time.monotonic()
             if self.connected:  # it had been disconnected for a moment, and missed frames
                 for track in self._sinks:
@@ -271,7 +217,7 @@ class Viewer:
             self.connected = True
             self._events.connected(self)
             self._attach()
-        elif state in (PeerState.FAILED, PeerState.CLOSED):
+        elif state is LinkState.LOST:
             self.drop("connection lost")
 
     def channel_open(self, label: str) -> None:
@@ -327,7 +273,7 @@ class Viewer:
         if (sink := self._sinks.get(track)) is not None:
             sink.bitrate_limit = bits_per_s
 
-    def frame_sent(self, track: str, frame_id: int, rtp_timestamp: int) -> None:
+    def frame_sent(self, track: str, frame_id: int, received_as: Mapping[str, int]) -> None:
         sink = self._sinks.get(track)
         command_id = sink.reported.pop(frame_id, None) if sink is not None else None
         if sink is None or command_id is None:
@@ -337,7 +283,7 @@ class Viewer:
             sink.reported.pop(dropped_id, None)
         for pending_id in [pending_id for pending_id in self._shows if pending_id <= command_id]:
             show = self._shows.pop(pending_id)
-            self.send(say.CommandShown(show.request_id, show.command, frame_id, rtp_timestamp))
+            self.send(say.CommandShown(show.request_id, show.command, frame_id, received_as))
         self._ask_report()
 
     def input_frame(self, track: str, pixels: Pixels) -> None:
@@ -345,36 +291,12 @@ class Viewer:
 
     # Ending -------------------------------------------------------------------------------------------
 
-    async def stats(self) -> dict[str, float]:
-        return await self._peer.stats() if self._peer is not None else {}
-
-    def drop(self, reason: str) -> None:
-        """Close the peer. The viewer stays known, so that its client may offer again."""
-        if self._peer is not None:
-            self._spawn(self._discard_peer(reason))
-
     async def close(self) -> None:
-        """Close the peer for good; returns when everything is gone. May be called twice."""
+        """Close the link for good; returns when everything is gone. May be called twice."""
         self._closed = True
-        if self._answer is not None:
-            self._answer.cancel()
-        await self._discard_peer("closed")
-        # None of these is ever cancelled: an engine that is left in the middle keeps its sockets.
+        await self.let_go("closed")
         while self._tasks:
             await asyncio.wait(self._tasks)
-
-    async def _discard_peer(self, reason: str) -> None:
-        self._detach()
-        self._shows.clear()
-        self._state = PeerState.NEW
-        peer, self._peer = self._peer, None
-        if peer is not None:
-            self._events.released(self)
-        if self.connected:
-            self.connected = False
-            self._events.gone(self, reason)
-        if peer is not None:
-            await peer.close()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -1,6 +1,7 @@
 """The WebRTC seam: everything that knows a media engine by name is in this package.
 
-- peer.py: what the session needs of a peer: the protocol, its events, its capabilities
+- signalling.py: one connection's offer, answer and candidates, and the link that comes of them
+- peer.py: what signalling needs of an engine: peers, which are links with an offer and an answer
 - engines.py: opens an engine by its name in the settings
 - offer.py: an offer to a plan for an engine, or a reason to refuse (pure)
 - sdp.py: SDP as text in sections (pure)

@@ -11,7 +11,7 @@ import asyncio
 import functools
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -24,17 +24,25 @@ from aiortc.sdp import candidate_from_sdp
 
 from .. import limits
 from ..errors import OfferRejected, PeerFailed
+from ..link import LinkEvents, LinkState
 from ..types import Codec, EncodedFrame, Track
 from .aio_private import bound_gathering, bound_reassembly, rtp_timestamp, watch_rtcp
 from .candidate import usable
 from .handshake import ENGINE_S, Handshake
 from .offer import Plan, complete_answer, plan_offer
-from .peer import Candidate, IceServer, PeerCaps, PeerEvents, PeerState, TrackMapping
+from .peer import RTP_CLOCK_HZ, RTP_TIMESTAMP, Candidate, IceServer, TrackMapping
 
 log = logging.getLogger(__name__)
 
-CAPS = PeerCaps(encoded_codecs=("h264", "vp8"), playout_delay=False, rate_feedback=True, frame_metadata=False)
 DECODES = ("vp8", "h264")
+_STATES = {
+    "new": LinkState.CONNECTING,
+    "connecting": LinkState.CONNECTING,
+    "connected": LinkState.CONNECTED,
+    "disconnected": LinkState.INTERRUPTED,
+    "failed": LinkState.LOST,
+    "closed": LinkState.LOST,
+}
 #: Pictures waiting for the transport. More: all are dropped and a keyframe is asked for.
 QUEUE_MAX = 8
 #: aioice gives up when it knows no address to check, although a browser that hides its own behind mDNS
@@ -48,16 +56,12 @@ class AiortcEngine:
     def __init__(self) -> None:
         self._peers: set[AiortcPeer] = set()
 
-    @property
-    def caps(self) -> PeerCaps:
-        return CAPS
-
     async def probe(self, ice_servers: Sequence[IceServer]) -> None:
         """aiortc gathers within a bound of ours (`aio_private`), so there is nothing to learn."""
 
     def create(
         self,
-        events: PeerEvents,
+        events: LinkEvents,
         tracks: Sequence[Track],
         *,
         codecs: Sequence[Codec],
@@ -113,8 +117,8 @@ class _PacketTrack(MediaStreamTrack):
         frame, report = self._queue.popleft()
         self._sent = frame if report else None
         packet = av.Packet(frame.data)
-        packet.pts = frame.rtp_timestamp
-        packet.time_base = Fraction(1, 90_000)
+        packet.pts = frame.pts_us * RTP_CLOCK_HZ // 1_000_000
+        packet.time_base = Fraction(1, RTP_CLOCK_HZ)
         return packet
 
 
@@ -124,7 +128,7 @@ class AiortcPeer:
     def __init__(
         self,
         engine: AiortcEngine,
-        events: PeerEvents,
+        events: LinkEvents,
         tracks: Sequence[Track],
         *,
         codecs: Sequence[Codec],
@@ -133,10 +137,10 @@ class AiortcPeer:
         self._engine = engine
         self._events = events
         self._model_tracks = tuple(tracks)
-        self._codecs = tuple(codec for codec in codecs if codec in CAPS.encoded_codecs)
+        self._codecs = tuple(codecs)
         self._ice_servers = tuple(ice_servers)
         self._loop = asyncio.get_running_loop()
-        self._state = PeerState.NEW
+        self._state = LinkState.CONNECTING
         self._closed = False
         self._plan: Plan | None = None
         self._pc: RTCPeerConnection | None = None
@@ -149,12 +153,12 @@ class AiortcPeer:
         self.oversize_messages = 0
 
     @property
-    def caps(self) -> PeerCaps:
-        return CAPS
+    def state(self) -> LinkState:
+        return self._state
 
     @property
-    def codec(self) -> Codec | None:
-        return self._plan.codec if self._plan else None
+    def codecs(self) -> Mapping[str, Codec]:
+        return self._plan.codecs if self._plan else {}
 
     # Signalling ------------------------------------------------------------------------------------
 
@@ -215,7 +219,7 @@ class AiortcPeer:
 
         def sent(frame: EncodedFrame) -> None:
             if not self._closed:
-                self._events.frame_sent(name, frame.frame_id, rtp_timestamp(sender))
+                self._events.frame_sent(name, frame.frame_id, {RTP_TIMESTAMP: rtp_timestamp(sender)})
 
         watch_rtcp(sender, keyframe, rate)
         track = self._outbound[name] = _PacketTrack(keyframe, sent)
@@ -250,22 +254,22 @@ class AiortcPeer:
     # State -----------------------------------------------------------------------------------------
 
     def _state_changed(self, name: str) -> None:
-        self._enter(PeerState(name))
+        self._enter(_STATES[name])
 
     def _fail(self, reason: str) -> None:
         log.warning("closing a peer: %s", reason)
-        self._enter(PeerState.FAILED)
+        self._enter(LinkState.LOST)
 
-    def _enter(self, state: PeerState) -> None:
-        if not self._closed and state is not self._state and self._state is not PeerState.FAILED:
+    def _enter(self, state: LinkState) -> None:
+        if not self._closed and state is not self._state and self._state is not LinkState.LOST:
             self._state = state
-            self._events.peer_state(state)
+            self._events.link_state(state)
 
     # Media -----------------------------------------------------------------------------------------
 
     def send_frame(self, track: str, frame: EncodedFrame, *, report: bool = False) -> None:
         outbound = self._outbound.get(track)
-        if outbound is not None and self._state is PeerState.CONNECTED and not self._loop.is_closed():
+        if outbound is not None and self._state is LinkState.CONNECTED and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(outbound.put, frame, report)
 
     def _remote_track(self, remote: MediaStreamTrack) -> None:
@@ -348,7 +352,7 @@ class AiortcPeer:
         if self._closed:
             return
         self._closed = True
-        self._state = PeerState.CLOSED
+        self._state = LinkState.LOST
         for task in self._receiving:
             task.cancel()
         if self._receiving:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import TypeVar
 
 from .. import limits
 from ..errors import OfferRejected
@@ -18,6 +18,8 @@ from . import sdp
 from .candidate import usable
 from .peer import TrackMapping
 
+Name = TypeVar("Name", bound=str)
+
 
 @dataclass(frozen=True, slots=True)
 class Plan:
@@ -25,8 +27,8 @@ class Plan:
 
     offer_sdp: str
     tracks: Mapping[str, Track]
-    codec: Codec | None
-    """The codec of every outbound video section; None if there is none."""
+    codecs: Mapping[str, Codec]
+    """The codec of each outbound video track, by its name."""
 
 
 def plan_offer(
@@ -44,12 +46,15 @@ def plan_offer(
     offer = read_offer(offer_sdp)
     chosen = match_tracks(offer, mapping, tracks)
     video = [section for section in offer.sections if section.kind == "video"]
-    outbound = [s for s in video if s.mid in chosen and chosen[s.mid].direction == "out"]
-    inbound = [s for s in video if s.mid in chosen and chosen[s.mid].direction == "in"]
-    codec = cast(Codec, common_codec(outbound, codecs)) if outbound else None
-    keep: dict[str, str] = {section.mid: codec for section in outbound if codec}
-    keep |= {section.mid: common_codec([section], decodes) for section in inbound}
-    return Plan(sdp.keep_codecs(offer, keep).text(), chosen, codec)
+    sent: dict[str, Codec] = {}
+    keep: dict[str, str] = {}
+    for section in video:
+        track = chosen.get(section.mid)
+        if track is not None and track.direction == "out":
+            sent[track.name] = keep[section.mid] = choose_codec(section, codecs)
+        elif track is not None:
+            keep[section.mid] = choose_codec(section, decodes)
+    return Plan(sdp.keep_codecs(offer, keep).text(), chosen, sent)
 
 
 def read_offer(offer_sdp: str) -> sdp.Description:
@@ -147,10 +152,10 @@ def _fits(section: sdp.Section, track: Track) -> bool:
     return section.kind == track.kind and (section.direction in wanted or section.direction == "inactive")
 
 
-def common_codec(sections: Sequence[sdp.Section], preferred: Sequence[str]) -> str:
-    """Return the first of these codecs that all sections offer. Raises OfferRejected if there is none."""
+def choose_codec(section: sdp.Section, preferred: Sequence[Name]) -> Name:
+    """Return the first of these codecs that a section offers. Raises OfferRejected if there is none."""
     for codec in preferred:
-        if all(sdp.payload_type(section, codec) is not None for section in sections):
+        if sdp.payload_type(section, codec) is not None:
             return codec
     raise OfferRejected(f"the offer has none of the video codecs {', '.join(preferred)}")
 

@@ -14,7 +14,7 @@ import asyncio
 import atexit
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -22,19 +22,19 @@ import reactor_webrtc as rw
 
 from .. import limits
 from ..errors import OfferRejected, PeerFailed
+from ..link import LinkEvents, LinkState
 from ..types import Codec, EncodedFrame, Track
 from . import trailer
 from .candidate import usable
 from .handshake import Handshake
 from .offer import Plan, complete_answer, plan_offer
-from .peer import Candidate, IceServer, PeerCaps, PeerEvents, PeerState, TrackMapping
+from .peer import RTP_TIMESTAMP, Candidate, IceServer, TrackMapping
 from .reactor_channels import Channels
 from .reactor_outlet import Outlet
 from .silence import SilentServers, is_from_server
 
 log = logging.getLogger(__name__)
 
-CAPS = PeerCaps(encoded_codecs=("h264", "vp8"), playout_delay=True, rate_feedback=True, frame_metadata=True)
 #: What the wheel decodes on Linux, most preferred first.
 DECODES = ("vp8", "vp9")
 
@@ -51,12 +51,12 @@ PROBE_S = 2.0
 BIND_S = 2.0
 
 _STATES = {
-    str(rw.PeerConnectionState.New): PeerState.NEW,
-    str(rw.PeerConnectionState.Connecting): PeerState.CONNECTING,
-    str(rw.PeerConnectionState.Connected): PeerState.CONNECTED,
-    str(rw.PeerConnectionState.Disconnected): PeerState.DISCONNECTED,
-    str(rw.PeerConnectionState.Failed): PeerState.FAILED,
-    str(rw.PeerConnectionState.Closed): PeerState.CLOSED,
+    str(rw.PeerConnectionState.New): LinkState.CONNECTING,
+    str(rw.PeerConnectionState.Connecting): LinkState.CONNECTING,
+    str(rw.PeerConnectionState.Connected): LinkState.CONNECTED,
+    str(rw.PeerConnectionState.Disconnected): LinkState.INTERRUPTED,
+    str(rw.PeerConnectionState.Failed): LinkState.LOST,
+    str(rw.PeerConnectionState.Closed): LinkState.LOST,
 }
 
 
@@ -75,10 +75,6 @@ class ReactorEngine:
         self.silent = SilentServers()
         # libwebrtc's threads abort the process when they call into an interpreter that is going away.
         atexit.register(self._let_go)
-
-    @property
-    def caps(self) -> PeerCaps:
-        return CAPS
 
     @property
     def factory(self) -> rw.PeerConnectionFactory:
@@ -124,7 +120,7 @@ class ReactorEngine:
 
     def create(
         self,
-        events: PeerEvents,
+        events: LinkEvents,
         tracks: Sequence[Track],
         *,
         codecs: Sequence[Codec],
@@ -162,7 +158,7 @@ class ReactorPeer:
     def __init__(
         self,
         engine: ReactorEngine,
-        events: PeerEvents,
+        events: LinkEvents,
         tracks: Sequence[Track],
         *,
         codecs: Sequence[Codec],
@@ -171,10 +167,10 @@ class ReactorPeer:
         self._engine = engine
         self._events = events
         self._model_tracks = tuple(tracks)
-        self._codecs = tuple(codec for codec in codecs if codec in CAPS.encoded_codecs)
+        self._codecs = tuple(codecs)
         self._ice_servers = tuple(ice_servers)
         self._loop = asyncio.get_running_loop()
-        self._state = PeerState.NEW
+        self._state = LinkState.CONNECTING
         self._closed = False
         self._plan: Plan | None = None
         self._pc: rw.PeerConnection | None = None
@@ -185,7 +181,7 @@ class ReactorPeer:
         self._channels = Channels(
             lambda label: self._post(events.channel_open, label),
             lambda label, data: self._post(events.channel_message, label, data),
-            lambda: self._post(self._enter, PeerState.CLOSED),
+            lambda: self._post(self._enter, LinkState.LOST),
         )
         self._outlets: dict[str, Outlet] = {}
         self._handshake = Handshake()
@@ -196,16 +192,16 @@ class ReactorPeer:
         self._binding: asyncio.Task[None] | None = None
 
     @property
-    def caps(self) -> PeerCaps:
-        return CAPS
-
-    @property
     def oversize_messages(self) -> int:
         return self._channels.oversize
 
     @property
-    def codec(self) -> Codec | None:
-        return self._plan.codec if self._plan else None
+    def state(self) -> LinkState:
+        return self._state
+
+    @property
+    def codecs(self) -> Mapping[str, Codec]:
+        return self._plan.codecs if self._plan else {}
 
     # Signalling ------------------------------------------------------------------------------------
 
@@ -278,7 +274,9 @@ class ReactorPeer:
             with_trailer=with_trailer,
             on_keyframe=lambda: self._post(self._events.keyframe_wanted, name),
             on_rate=lambda rate: self._post(self._events.bitrate_changed, name, rate),
-            on_report=lambda frame_id, rtp: self._post(self._events.frame_sent, name, frame_id, rtp),
+            on_report=lambda frame_id, rtp: self._post(
+                self._events.frame_sent, name, frame_id, {RTP_TIMESTAMP: rtp}
+            ),
         )
         outlet.tap(transceiver)
         self._outlets[name] = outlet
@@ -336,9 +334,9 @@ class ReactorPeer:
 
     def _state_changed(self, name: str) -> None:
         state = _STATES[name]
-        if state is PeerState.CONNECTED and self._outlets and self._binding is None:
+        if state is LinkState.CONNECTED and self._outlets and self._binding is None:
             self._binding = self._loop.create_task(self._bind())
-        elif state is not PeerState.CONNECTED or self._binding is None or self._binding.done():
+        elif state is not LinkState.CONNECTED or self._binding is None or self._binding.done():
             self._enter(state)
 
     async def _bind(self) -> None:
@@ -353,14 +351,14 @@ class ReactorPeer:
                 log.error("the WebRTC engine made no encoder for %s: %s", name, error)
                 bound = False
             if not bound:
-                self._enter(PeerState.FAILED)
+                self._enter(LinkState.LOST)
                 return
-        self._enter(PeerState.CONNECTED)
+        self._enter(LinkState.CONNECTED)
 
-    def _enter(self, state: PeerState) -> None:
+    def _enter(self, state: LinkState) -> None:
         if not self._closed and state is not self._state:
             self._state = state
-            self._events.peer_state(state)
+            self._events.link_state(state)
 
     def _post(self, call: Callable[..., None], *arguments: object) -> None:
         """Continue on the event loop, from any thread; after close nothing is left to say."""
@@ -375,7 +373,7 @@ class ReactorPeer:
 
     def send_frame(self, track: str, frame: EncodedFrame, *, report: bool = False) -> None:
         outlet = self._outlets.get(track)
-        if outlet is not None and self._state is PeerState.CONNECTED:
+        if outlet is not None and self._state is LinkState.CONNECTED:
             outlet.send(frame, report=report)
 
     def _remote_track(self, kind: rw.MediaKind, track: rw.Track) -> None:
@@ -433,7 +431,7 @@ class ReactorPeer:
         if self._closed:
             return
         self._closed = True
-        self._state = PeerState.CLOSED
+        self._state = LinkState.LOST
         await self._handshake.settle()
         binding, self._binding = self._binding, None
         if binding is not None:

@@ -132,13 +132,14 @@ class CommandRefused:
 class CommandShown:
     """The first frame that saw the command was sent. v0 only, for commands that carried an id.
 
-    `rtp_timestamp` is that frame's as the receiver sees it, so that a page can tell when it is displayed.
+    `received_as` is how the receiver knows that frame where it does not see the id, so that a page can tell when
+    it is displayed: over WebRTC its `rtp_timestamp`.
     """
 
     request_id: str
     command: str
     frame_id: int
-    rtp_timestamp: int | None = None
+    received_as: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,9 +59,7 @@ class V0:
                     "command": message.command,
                     "frame_id": message.frame_id,
                 }
-                if message.rtp_timestamp is not None:
-                    shown["rtp_timestamp"] = message.rtp_timestamp
-                return [_runtime("commandShown", shown)]
+                return [_runtime("commandShown", {**shown, **message.received_as})]
             case m.Broadcast():
                 return [_application(message.type, message.data)]
             case m.Schema():
