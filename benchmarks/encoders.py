@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from reactor_runtime.encode import open_encoder, to_i420
-from reactor_runtime.session.stream import default_bitrate
+from reactor_runtime.session.fanout import default_bitrate
 from reactor_runtime.types import Codec, Pixels
 
 TESTCARD = Path(__file__).parents[1] / "examples" / "testcard"

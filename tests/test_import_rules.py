@@ -58,7 +58,14 @@ PURE = [
     "types",
 ]
 PURE += sorted(f"wire.{path.stem}" for path in (PACKAGE / "wire").glob("*.py") if path.stem != "__init__")
-SERVER = ["server.app", "session.session", "session.sessions", "session.stream", "session.viewer"]
+SERVER = [
+    "server.app",
+    "session.session",
+    "session.sessions",
+    "session.fanout",
+    "session.stream",
+    "session.viewer",
+]
 
 ENGINES = {"reactor_webrtc", "aiortc"}
 MEDIA = ENGINES | {"av", "cv2", "PIL", "torch", "onnxruntime"}

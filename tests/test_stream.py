@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from reactor_runtime.session.stream import BITRATE_FLOOR, KEYFRAME_GAP_S, Sink, VideoStream, default_bitrate
+from reactor_runtime.session.fanout import BITRATE_FLOOR, KEYFRAME_GAP_S, Sink, allowed, default_bitrate
+from reactor_runtime.session.stream import VideoStream
 from reactor_runtime.types import Codec, Demand, EmittedFrame, EncodedFrame
 
 pytestmark = pytest.mark.slow
@@ -55,7 +56,12 @@ class Source:
 
 @asynccontextmanager
 async def stream(demands: list[Demand] | None = None, fps: float = 200.0) -> AsyncIterator[VideoStream]:
-    made = VideoStream(fps=fps, bits_per_s=None, on_demand=(demands if demands is not None else []).append)
+    made = VideoStream(
+        fps=fps,
+        bits_per_s=None,
+        on_demand=(demands if demands is not None else []).append,
+        clock=time.monotonic,
+    )
     try:
         yield made
     finally:
@@ -150,28 +156,22 @@ async def test_a_changed_size_begins_with_a_keyframe() -> None:
     assert (last.width, last.height, last.keyframe) == (176, 144, True)
 
 
-async def test_the_poorest_viewer_sets_the_rate_of_a_shared_encoder() -> None:
-    async with stream() as video:
-        rich, poor = Viewer(), Viewer()
-        video.add(rich.sink)
-        video.add(poor.sink)
-        ceiling = video.ceiling(640, 480)
-        assert video.allowed(ceiling, "h264") == ceiling
-        poor.sink.bitrate_limit = 600_000
-        assert video.allowed(ceiling, "h264") == 600_000
-        rich.sink.bitrate_limit = 500_000
-        assert video.allowed(ceiling, "h264") == 500_000
+def test_the_poorest_viewer_sets_the_rate_of_a_shared_encoder() -> None:
+    rich, poor, other = Viewer().sink, Viewer().sink, Viewer("vp8").sink
+    other.bitrate_limit = 300_000
+    sinks = (rich, poor, other)
+    assert allowed(sinks, "h264", 2_000_000) == 2_000_000
+    poor.bitrate_limit = 600_000
+    assert allowed(sinks, "h264", 2_000_000) == 600_000
+    rich.bitrate_limit = 500_000
+    assert allowed(sinks, "h264", 2_000_000) == 500_000
 
 
-async def test_a_viewer_who_cannot_take_the_least_rate_holds_nobody_else_down() -> None:
-    async with stream() as video:
-        rich, stalled = Viewer(), Viewer()
-        video.add(stalled.sink)
-        stalled.sink.bitrate_limit = 1
-        ceiling = video.ceiling(640, 480)
-        assert video.allowed(ceiling, "h264") == BITRATE_FLOOR
-        video.add(rich.sink)
-        assert video.allowed(ceiling, "h264") == ceiling
+def test_a_viewer_who_cannot_take_the_least_rate_holds_nobody_else_down() -> None:
+    rich, stalled = Viewer().sink, Viewer().sink
+    stalled.bitrate_limit = 1
+    assert allowed((stalled,), "h264", 2_000_000) == BITRATE_FLOOR
+    assert allowed((stalled, rich), "h264", 2_000_000) == 2_000_000
 
 
 async def test_a_viewer_that_keeps_asking_gets_no_more_keyframes_than_others_can_pay_for() -> None:

@@ -13,8 +13,7 @@ import asyncio
 import contextlib
 import logging
 import random
-import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,9 +40,10 @@ from ..webrtc.ice import parse_ice_server
 from ..webrtc.peer import Candidate, IceServer, PeerEngine
 from ..webrtc.signalling import Signalling
 from ..wire import messages as say
+from .fanout import EncoderThread, FanOutFactory, default_bitrate
 from .metrics import MessageCounts
 from .service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
-from .stream import VideoStream, default_bitrate
+from .stream import VideoStream
 from .uploads import Uploads
 from .viewer import Viewer
 
@@ -91,6 +91,8 @@ class Session:
         owner: SessionOwner,
         counts: MessageCounts,
         recordings: Recordings,
+        clock: Callable[[], float],
+        fan_out: FanOutFactory = EncoderThread,
     ) -> None:
         self.session_id = session_id
         self.uploads = Uploads()
@@ -101,7 +103,10 @@ class Session:
             bits_per_s=settings.bitrate_kbps * 1000 if settings.bitrate_kbps else None,
             on_demand=self._demand,
             on_picture=self._recorder.show if self._recorder is not None else None,
+            clock=clock,
+            fan_out=fan_out,
         )
+        self._clock = clock
         self._info = info
         self._host = host
         self._engine = engine
@@ -143,7 +148,7 @@ class Session:
         pending = self._pending.pop(outcome.command_id, None)
         if pending is None:
             return
-        handled_s = time.monotonic() - pending.sent_s
+        handled_s = self._clock() - pending.sent_s
         self._handled_s = handled_s if not self._handled_s else 0.8 * self._handled_s + 0.2 * handled_s
         viewer, request_id, command = pending.viewer, pending.request_id, pending.command
         if outcome.accepted:
@@ -229,7 +234,7 @@ class Session:
         if len(joining) < limits.JOINING_MAX:
             return
         oldest = min(joining, key=lambda viewer: viewer.linked_s)
-        if time.monotonic() - oldest.linked_s < limits.JOIN_FAIR_S:
+        if self._clock() - oldest.linked_s < limits.JOIN_FAIR_S:
             raise SessionRefused("too many connections at once", status=503, retry_after_s=1)
         oldest.drop("made room for others")
 
@@ -261,7 +266,9 @@ class Session:
 
     def _make_viewer(self, connection_id: int, *, legacy: bool = False) -> None:
         streams, tracks = {MAIN_VIDEO: self.stream}, self._info.tracks
-        viewer = Viewer(connection_id, self, streams, tracks, counts=self._counts, legacy=legacy)
+        viewer = Viewer(
+            connection_id, self, streams, tracks, counts=self._counts, clock=self._clock, legacy=legacy
+        )
         codec = self._settings.codec
         codecs: tuple[Codec, ...] = ("h264", "vp8") if codec == "auto" else (codec,)
         self._viewers[connection_id] = viewer
@@ -359,7 +366,7 @@ class Session:
         self._command_id += 1
         call = CommandCall(self._command_id, command.name, command.arguments, files)
         self._host.send_command(call)
-        self._pending[call.command_id] = _Pending(viewer, command.request_id, command.name, time.monotonic())
+        self._pending[call.command_id] = _Pending(viewer, command.request_id, command.name, self._clock())
 
     def _refuse(self, viewer: Viewer, command: say.Command, error: CommandRejected) -> None:
         text = error.public()
@@ -403,7 +410,7 @@ class Session:
         ticks = 0
         while True:
             await asyncio.sleep(TICK_S)
-            now_s = time.monotonic()
+            now_s = self._clock()
             for viewer in self._viewers.values():
                 self._look_after(viewer, now_s)
             overdue = [i for i, p in self._pending.items() if now_s - p.sent_s > limits.COMMAND_REPLY_S]

@@ -29,6 +29,7 @@ from ..session_log.logbook import Logbook
 from ..types import CommandOutcome, EmittedFrame, JsonObject, ModelInfo, ModelMessage
 from ..webrtc.peer import PeerEngine
 from ..wire import messages as say
+from .fanout import EncoderThread, FanOutFactory
 from .journal import Journal
 from .lifecycle import Event, Lifecycle, State
 from .metrics import Snapshot, Totals, render
@@ -52,6 +53,9 @@ class Sessions:
         engine: PeerEngine,
         settings: Settings,
         report: Callable[[Progress], None] = lambda progress: None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        fan_out: FanOutFactory = EncoderThread,
     ) -> None:
         self.journal = Journal()
         self.recordings = Recordings(settings)
@@ -60,7 +64,9 @@ class Sessions:
         self._engine = engine
         self._settings = settings
         self._report = report
-        self._lifecycle = Lifecycle(orphan_s=settings.orphan_s, clock=time.monotonic)
+        self._clock = clock
+        self._fan_out = fan_out
+        self._lifecycle = Lifecycle(orphan_s=settings.orphan_s, clock=clock)
         self._budget = RestartBudget(settings.restarts)
         self._host: ModelHost | None = None
         self._info: ModelInfo | None = None
@@ -118,7 +124,7 @@ class Sessions:
             cause = self._lost or ModelFailed("the model process was lost")
             if self._host is not None:
                 await self._host.close()
-            pause_s = self._budget.pause_s(time.monotonic())
+            pause_s = self._budget.pause_s(self._clock())
             if pause_s is None:
                 self._detail = "the model failed too often; see the log, fix it and start the runtime again"
                 self._fire(Event.INITIALIZATION_FAIL)
@@ -182,6 +188,8 @@ class Sessions:
             owner=self,
             counts=self._totals.messages,
             recordings=self.recordings,
+            clock=self._clock,
+            fan_out=self._fan_out,
         )
         self._totals.sessions += 1
         self._host.start_session(session.session_id)

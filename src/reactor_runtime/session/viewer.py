@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import deque
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,9 +22,10 @@ from ..types import EncodedFrame, Pixels, Track
 from ..wire import messages as say
 from ..wire.sniff import Wire, sniff
 from ..wire.v0 import V0
+from .fanout import Sink
 from .metrics import MessageCounts
 from .rate import TokenBucket
-from .stream import Sink, VideoStream
+from .stream import VideoStream
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +68,14 @@ class Viewer:
         tracks: Sequence[Track],
         *,
         counts: MessageCounts,
+        clock: Callable[[], float],
         legacy: bool = False,
     ) -> None:
         self.connection_id = connection_id
         self._events = events
         self._streams = streams
         self._tracks = tracks
+        self._clock = clock
         # JS 2.9.0 has no control channel, never resumes a track and speaks only JSON.
         self._legacy = legacy
         self._wire: Wire | None = V0() if legacy else None
@@ -81,7 +83,7 @@ class Viewer:
         self._counts = counts
         self._messages = TokenBucket(limits.MESSAGE_RATE_PER_S, limits.MESSAGE_BURST)
         self._commands = TokenBucket(limits.COMMAND_RATE_PER_S, limits.COMMAND_BURST)
-        self._flood_told_s = -FLOOD_NOTICE_S
+        self._flood_told_s = clock() - FLOOD_NOTICE_S
         self._link: Link | None = None
         self._sinks: dict[str, Sink] = {}
         self._resumed: set[str] = {track.name for track in tracks if legacy and track.direction == "out"}
@@ -92,7 +94,7 @@ class Viewer:
         self.connected = False
         self.linked_s = 0.0
         """When it got the link that it holds, monotonic seconds."""
-        self.heard_s = time.monotonic()
+        self.heard_s = self._clock()
 
     @property
     def joining(self) -> bool:
@@ -104,7 +106,7 @@ class Viewer:
     def hold(self, link: Link) -> None:
         """Be reached over this link, which connects later. None is held. The link is the viewer's to close."""
         self._link = link
-        self.linked_s = self.heard_s = time.monotonic()
+        self.linked_s = self.heard_s = self._clock()
 
     async def let_go(self, reason: str) -> None:
         """Close the link. The viewer stays known, so that its client may come back with another."""
@@ -209,7 +211,7 @@ class Viewer:
             return
         self._state = state
         if state is LinkState.CONNECTED:
-            self.heard_s = time.monotonic()
+            self.heard_s = self._clock()
             if self.connected:  # it had been disconnected for a moment, and missed frames
                 for track in self._sinks:
                     self.keyframe_wanted(track)
@@ -221,10 +223,10 @@ class Viewer:
             self.drop("connection lost")
 
     def channel_open(self, label: str) -> None:
-        self.heard_s = time.monotonic()
+        self.heard_s = self._clock()
 
     def channel_message(self, label: str, data: str | bytes) -> None:
-        now_s = self.heard_s = time.monotonic()
+        now_s = self.heard_s = self._clock()
         if self._closed:
             return
         # A large message costs as much as many small ones.
