@@ -8,23 +8,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from reactor_runtime.config import Settings
+from reactor_runtime.config import Settings, flag_of, variable_of
 
 PAGE = Path(__file__).parent.parent / "docs" / "operate.md"
 BEGIN = "<!-- settings: begin. Written by tools/settings_table.py. -->"
 END = "<!-- settings: end -->"
-#: Settings with a flag that is not called as they are.
-FLAGS = {"ice_servers": "--ice-server"}
 
 
 def table() -> str:
     """Return the settings as a Markdown table, in the order in which the class declares them."""
     lines = ["| flag | environment | default | values | what it is |", "|---|---|---|---|---|"]
     for name, schema in Settings.model_json_schema()["properties"].items():
-        flag = FLAGS.get(name, f"--{name.replace('_', '-')}")
         default = Settings.model_fields[name].default
         lines.append(
-            f"| `{flag}` | `REACTOR_{name.upper()}` | {shown(default)} | {values(schema)} "
+            f"| `{flag_of(name).name}` | `{variable_of(name)}` | {shown(default)} | {values(schema)} "
             f"| {schema.get('description', '')} |"
         )
     return "\n".join(lines)

@@ -1,43 +1,93 @@
 """Settings of one server: read once, from flags and environment, checked, then frozen.
 
 `Settings.load()` is the only reader. A flag wins over its environment variable `REACTOR_<NAME>`, which
-wins over the default; a wrong value raises SettingError with the setting's name and accepted range.
+wins over the default; a wrong value raises SettingError with the setting's name and accepted range. What a
+field says here, once, is also the flag's help (`cli/setting_flags.py`) and the operator's table of settings.
+
+`Settings` is made of parts: a module asks in its signature for the part that it reads, and is handed all.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping
-from typing import Any, Literal
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic.fields import FieldInfo
 
 from . import limits
 from .errors import SettingError
 
+log = logging.getLogger(__name__)
 
-class Settings(BaseModel):
-    """What an operator may change. Times in seconds."""
+#: What an orchestrator injects for a service called "reactor" is named as our settings are: REACTOR_PORT.
+_INJECTED: Final = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """How a setting looks on the command line, where its name and type do not say it."""
+
+    name: str = ""
+    short: str = ""
+    metavar: str = ""
+
+
+class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+
+class ListenSettings(_Part):
+    """Where the server listens, and who may come in."""
+
     host: str = Field("127.0.0.1", description="address to listen on")
-    port: int = Field(8080, ge=0, le=65535, description="TCP port; 0 picks a free one")
+    port: Annotated[int, Flag(short="-p")] = Field(
+        8080, ge=0, le=65535, description="TCP port; 0 picks a free one"
+    )
     allow_public: bool = Field(False, description="listen beyond loopback without a token")
     token: str = Field(
         "", max_length=512, repr=False, description="bearer token that every request must carry"
     )
+
+    @field_validator("token")
+    @classmethod
+    def _without_blanks_around(cls, token: str) -> str:
+        # A secret from a file ends with a line end, which no header can carry.
+        return token.strip()
+
+
+class PictureSettings(_Part):
+    """How the picture is made and sent."""
+
     fps: float | None = Field(None, gt=0, le=240, description="playout rate; overrides the model's own")
     codec: Literal["auto", "h264", "vp8"] = Field("auto", description="video codec")
     engine: Literal["reactor", "aiortc"] = Field("reactor", description="WebRTC engine")
     bitrate_kbps: int | None = Field(None, ge=50, le=100_000, description="video bitrate ceiling")
-    ice_servers: tuple[str, ...] = Field((), description="STUN or TURN URLs; none are needed on one network")
-    registry: str = Field(
+    ice_servers: Annotated[tuple[str, ...], Flag(name="--ice-server", metavar="URL")] = Field(
+        (), description="STUN or TURN URLs; none are needed on one network"
+    )
+
+
+class WeightSettings(_Part):
+    """Where weights come from and where they are kept."""
+
+    registry: Annotated[str, Flag(metavar="URL")] = Field(
         "", description="where weights come from: a folder or s3://bucket/prefix; empty: this user's"
     )
-    cache: str = Field("", description="folder for downloaded weights; empty: the platform's cache folder")
+    cache: Annotated[str, Flag(metavar="FOLDER")] = Field(
+        "", description="folder for downloaded weights; empty: the platform's cache folder"
+    )
+
+
+class RecordSettings(_Part):
+    """What is recorded, and for how long it stays."""
+
     record: bool = Field(False, description="record every session, for clips and downloads")
-    record_dir: str = Field(
+    record_dir: Annotated[str, Flag(metavar="FOLDER")] = Field(
         "", description='folder of recordings; "": a temporary one, removed when the server stops'
     )
     record_keep_s: float = Field(
@@ -46,15 +96,27 @@ class Settings(BaseModel):
     record_max_mb: int = Field(
         limits.RECORDING_MAX_MB, ge=16, description="MiB that recordings may take; the oldest go first"
     )
-    log_session: str = Field(
+
+
+class SessionLogSettings(_Part):
+    """What is written down of a session, so that it can be replayed."""
+
+    log_session: Annotated[str, Flag(metavar="FOLDER")] = Field(
         "", description="folder for a log of every session, to be replayed; empty: memory"
     )
     log_digest_every: int = Field(
         10, ge=1, le=10_000, description="frames between two digests in a session log"
     )
     log_redact: bool = Field(False, description="keep texts and pictures out of session logs")
+
+
+class ModelSettings(_Part):
+    """How the model is run, and how patient its server is."""
+
     inline: bool = Field(False, description="run the model in the server's process, for debuggers")
-    verbose: bool = Field(False, description="debug logging, and tracebacks for mistakes")
+    verbose: Annotated[bool, Flag(short="-v")] = Field(
+        False, description="debug logging, and tracebacks for mistakes"
+    )
     load_s: float = Field(limits.LOAD_S, gt=0, description="how long the model may take to load")
     hang_s: float = Field(
         limits.HANG_S, gt=0, description="how long a model may go without a frame or a wait"
@@ -63,6 +125,11 @@ class Settings(BaseModel):
         limits.FIRST_FRAME_S, gt=0, description="the same before a session's first frame"
     )
     stop_s: float = Field(limits.STOP_S, gt=0, description="how long a session may take to stop")
+
+
+class SessionSettings(_Part):
+    """How long sessions live without anybody, and how they end."""
+
     orphan_s: float = Field(limits.ORPHAN_S, gt=0, description="how long a session lives without a viewer")
     ping_timeout_s: float = Field(
         limits.PING_TIMEOUT_S, description="silence after which a viewer is gone; 0: never"
@@ -74,16 +141,27 @@ class Settings(BaseModel):
         limits.DRAIN_S, ge=0, description="how long sessions may go on after the first Ctrl-C"
     )
 
+
+class HostSettings(ModelSettings, WeightSettings, PictureSettings):
+    """What a host of the model reads."""
+
+
+class Settings(SessionSettings, SessionLogSettings, RecordSettings, HostSettings, ListenSettings):
+    """What an operator may change. Times in seconds."""
+
     @classmethod
-    def load(cls, flags: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Settings:
-        """Merge flags (None = not given) over REACTOR_* variables over the defaults."""
-        environ = os.environ if environ is None else environ
-        values: dict[str, Any] = {}
-        for name in cls.model_fields:
-            variable = f"REACTOR_{name.upper()}"
-            if variable in environ:
-                text = environ[variable]
-                values[name] = tuple(text.split(",")) if name == "ice_servers" else text
+    def load(
+        cls,
+        flags: Mapping[str, Any],
+        environ: Mapping[str, str] | None = None,
+        *,
+        note: Callable[[str], None] = log.warning,
+    ) -> Settings:
+        """Merge flags (None = not given) over REACTOR_* variables over the defaults.
+
+        `note` is told of a variable that somebody else must have set, and that is not used.
+        """
+        values = _from_environment(os.environ if environ is None else environ, note)
         values.update({name: value for name, value in flags.items() if value is not None})
         try:
             return cls(**values)
@@ -91,7 +169,36 @@ class Settings(BaseModel):
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else "setting"
             raise SettingError(
-                f"{name} (--{name.replace('_', '-')}, REACTOR_{name.upper()}): {first['msg']}; got {first['input']!r}"
+                f"{name} ({flag_of(name).name}, {variable_of(name)}): {first['msg']}; got {first['input']!r}"
                 if name != "token"
                 else f"token (REACTOR_TOKEN): {first['msg']}"
             ) from None
+
+
+def variable_of(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"REACTOR_{name.upper()}"
+
+
+def flag_of(name: str) -> Flag:
+    """Return how a setting looks on the command line."""
+    field = Settings.model_fields.get(name, FieldInfo())
+    said = next((each for each in field.metadata if isinstance(each, Flag)), Flag())
+    return Flag(said.name or f"--{name.replace('_', '-')}", said.short, said.metavar)
+
+
+def _from_environment(environ: Mapping[str, str], note: Callable[[str], None]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name in Settings.model_fields:
+        # An empty variable is how compose files, unit files and charts say "not set".
+        text = environ.get(variable_of(name), "").strip()
+        if _INJECTED.fullmatch(text):
+            note(
+                f"{variable_of(name)}={text} is ignored: it is an address that an orchestrator injects for a "
+                "service called reactor. Set enableServiceLinks: false to be rid of it, and the setting by its flag."
+            )
+        elif text:
+            values[name] = (
+                tuple(filter(None, map(str.strip, text.split(",")))) if name == "ice_servers" else text
+            )
+    return values

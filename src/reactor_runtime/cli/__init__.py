@@ -19,6 +19,7 @@ from .init import init
 from .render import render
 from .replay import replay
 from .run import run
+from .setting_flags import WithSettings
 from .weights import app as weights
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(run)
+app.command(cls=WithSettings)(run)
 app.command()(render)
 app.command()(replay)
 app.command()(check)

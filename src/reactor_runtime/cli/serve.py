@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import signal
 import socket
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ..config import Settings
+from ..config import ListenSettings, Settings
 from ..errors import SettingError
 from ..progress import Progress
 from ..types import JsonValue
 from .screen import FAILURE, Screen
+
+log = logging.getLogger(__name__)
 
 _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -43,13 +46,15 @@ class Server(Protocol):
     async def close(self) -> None: ...
 
 
-def serve(path: Path, args: dict[str, JsonValue], settings: Settings) -> int:
-    """Serve the model of `path` until told to stop; return the exit status."""
+def serve(path: Path, args: dict[str, JsonValue], settings: Settings, notes: Sequence[str] = ()) -> int:
+    """Serve the model of `path` until told to stop; return the exit status. `notes` are said first."""
     # The server takes half a second to import: mistakes in flags are told before.
     from ..server.runtime import Runtime
 
     failed = asyncio.Event()
     with Screen(verbose=settings.verbose) as screen:
+        for note in notes:
+            log.warning("%s", note)
 
         def report(progress: Progress) -> None:
             if progress.stage != "draining":  # we asked for it, and have said so
@@ -107,7 +112,7 @@ async def live(server: Server, screen: Screen, settings: Settings, failed: async
         await server.close()
 
 
-def bind_refused(error: OSError, settings: Settings) -> Exception:
+def bind_refused(error: OSError, settings: ListenSettings) -> Exception:
     """Say in words why the port could not be bound; errors of another kind are returned as they are."""
     where = f"{settings.host}:{settings.port}"
     if isinstance(error, socket.gaierror):

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from .. import limits
-from ..config import Settings
+from ..config import RecordSettings
 from ..errors import ClipRefused, SettingError
 from .fmp4 import TIMESCALE, earlier
 from .playlist import INIT_NAME, Segment, covering, playlist, segment_index, segment_name
@@ -64,7 +64,7 @@ class _Leftover:
 class Recordings:
     """The store. With recording switched off it is empty and makes no folder."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: RecordSettings) -> None:
         self.enabled: Final = settings.record
         self._keep_s = settings.record_keep_s
         self._max_bytes = settings.record_max_mb * limits.MIB

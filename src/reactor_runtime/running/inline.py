@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import limits
 from ..author.model import VideoModel
-from ..config import Settings
+from ..config import HostSettings
 from ..errors import CommandRejected, ModelFailed, ModelHung, ReactorError
 from ..host import HostCounters, HostEvents, HostState
 from ..types import (
@@ -52,7 +52,7 @@ class InlineHost:
         events: HostEvents,
         manifest_path: Path,
         args_overrides: Mapping[str, Any],
-        settings: Settings,
+        settings: HostSettings,
     ) -> None:
         self._events = events
         self._manifest_path = manifest_path

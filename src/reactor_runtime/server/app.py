@@ -9,7 +9,7 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
-from ..config import Settings
+from ..config import ListenSettings
 from ..session.service import Service
 from . import replies, routes_files, routes_operator, routes_page, routes_sessions
 from .guards import BodyLimit, HostGuard, TokenGuard, is_loopback
@@ -18,7 +18,7 @@ from .guards import BodyLimit, HostGuard, TokenGuard, is_loopback
 OPEN_PATHS = frozenset({"/health", "/health/live"})
 
 
-def create_app(service: Service, settings: Settings) -> FastAPI:
+def create_app(service: Service, settings: ListenSettings) -> FastAPI:
     """Make the application for a server that listens on `settings.host`."""
     app = FastAPI(
         title="Reactor runtime", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False

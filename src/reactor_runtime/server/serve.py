@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .. import limits
-from ..config import Settings
+from ..config import ListenSettings
 
 #: Answers under way may end within this time once the server stops.
 _GRACE_S: Final = 2
@@ -27,7 +27,7 @@ _GRACE_S: Final = 2
 class HttpServer:
     """Serves one application. Belongs to one event loop."""
 
-    def __init__(self, app: FastAPI, settings: Settings) -> None:
+    def __init__(self, app: FastAPI, settings: ListenSettings) -> None:
         self._app = app
         self._host = settings.host
         self._port = settings.port

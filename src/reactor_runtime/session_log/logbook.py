@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 from .. import limits
-from ..config import Settings
+from ..config import SessionLogSettings
 from ..errors import SessionRefused
 from ..types import JsonObject
 from .lines import Began, Camera, Ended, Ran, Saw
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 class Logbook:
     """Makes the log of each session. On the event loop, but for `read`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: SessionLogSettings) -> None:
         self._folder = settings.log_session
         self._last: OpenLog | None = None
 

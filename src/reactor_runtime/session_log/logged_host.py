@@ -27,7 +27,7 @@ from typing import Final
 import cv2
 
 from .. import __version__
-from ..config import Settings
+from ..config import SessionLogSettings
 from ..errors import ModelFailed, ReactorError
 from ..host import HostCounters, HostEvents, HostState, ModelHost
 from ..types import (
@@ -64,7 +64,7 @@ class LoggedHost:
         self,
         events: HostEvents,
         make_host: Callable[[HostEvents], ModelHost],
-        settings: Settings,
+        settings: SessionLogSettings,
         logbook: Logbook,
         describe: Callable[[], Described],
     ) -> None:

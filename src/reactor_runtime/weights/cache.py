@@ -23,13 +23,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from .. import limits
-from ..errors import DiskFull, WeightsMissing
+from ..errors import DiskFull, StoreRefused, WeightsMissing
 from . import names
 from .index import Receipt, ReceiptFile, RemoteFile
 from .locks import try_lock
+from .own_folders import cache_folder
 from .partial import FILES, Partial, open_beneath, orphans, remove_orphan
 from .progress import size as in_words
 
@@ -67,7 +66,7 @@ class Cache:
 
     @classmethod
     def default(cls) -> Cache:
-        return cls(platformdirs.user_cache_path("reactor", appauthor=False))
+        return cls(cache_folder())
 
     def find(self, name: str, version: str) -> Found | None:
         """Look a version up and compare every file's size and time; a file with a new time is hashed again."""
@@ -144,10 +143,23 @@ class Cache:
             damaged.rename(target)
             os.utime(target)
 
+    def require_writable(self) -> None:
+        """Make the folder. Raises StoreRefused where this user may not."""
+        try:
+            self.paths.root.mkdir(parents=True, exist_ok=True)
+            writable = os.access(self.paths.root, os.W_OK | os.X_OK)
+        except OSError:
+            writable = False
+        if not writable:
+            raise StoreRefused(
+                f"downloads are kept in {self.paths.root}, which user {os.getuid()} may not write.\n"
+                "  Fix: name another folder with REACTOR_CACHE or --cache, or set HOME.",
+                setting="REACTOR_CACHE",
+            )
+
     def require_space(self, needed_bytes: int) -> None:
         """Raise DiskFull unless this many bytes and a margin are free. Makes room from rubbish first."""
         wanted = int(needed_bytes * (1 + limits.WEIGHTS_SPACE_MARGIN))
-        self.paths.root.mkdir(parents=True, exist_ok=True)
         if self.free_bytes() < wanted:
             self.clear_rubbish(older_than_s=0.0)
         free = self.free_bytes()

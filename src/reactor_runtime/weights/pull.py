@@ -182,6 +182,7 @@ class Registry:
         found = self.cache.find(ref.name, chosen.version)
         received = 0
         if found is None or found.damaged:
+            self.cache.require_writable()
             lock = self.cache.paths.lock(ref.name, chosen.version)
             with locked(lock, wait_s=limits.WEIGHTS_LOCK_S, waiting=waiting):
                 found = self.cache.find(ref.name, chosen.version)

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import obstore
-import platformdirs
 from obstore.exceptions import BaseError
 from obstore.store import HTTPStore, LocalStore, from_url
 
 from .. import limits
 from ..errors import StoreRefused
 from . import credentials
+from .own_folders import data_folder
 from .patience import Patience
 from .store_errors import Changed, Exists, Missing, RangeIgnored, Unavailable, refused, translate
 
@@ -237,7 +237,7 @@ def open_store(
     patience = patience or Patience()
     local = _local_folder(address)
     if local is not None:
-        return _open_folder(local, for_writing=for_writing or str(local) == default_address())
+        return _open_folder(local, for_writing=for_writing or _is_default(local))
     url = urlsplit(address)
     if url.username or url.password or url.query or url.fragment:
         raise StoreRefused(
@@ -261,7 +261,14 @@ def open_store(
 
 def default_address() -> str:
     """Return the embedded registry: a folder of this user."""
-    return str(platformdirs.user_data_path("reactor", appauthor=False) / "registry")
+    return str(data_folder() / "registry")
+
+
+def _is_default(folder: Path) -> bool:
+    try:
+        return str(folder) == default_address()
+    except StoreRefused:  # a user without a home has none
+        return False
 
 
 def _options(scheme: str, patience: Patience, environ: Mapping[str, str]) -> dict[str, Any]:

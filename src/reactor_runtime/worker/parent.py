@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, assert_never
 
 from .. import limits
-from ..config import Settings
+from ..config import HostSettings
 from ..errors import CommandRejected, ModelCrashed, ModelFailed, ModelHung, ReactorError
 from ..host import HostCounters, HostEvents, HostState
 from ..running.frame_memory import (
@@ -57,7 +57,7 @@ class ProcessHost:
         events: HostEvents,
         manifest_path: Path,
         args_overrides: Mapping[str, Any],
-        settings: Settings,
+        settings: HostSettings,
         supply: Supply | None = None,
     ) -> None:
         """`supply` has fetched what the manifest lists; None: a registry is opened when the model asks."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..author.manifest import Manifest
-from ..config import Settings
+from ..config import WeightSettings
 from ..progress import Progress
 from ..weights import resolve
 
@@ -28,7 +28,7 @@ _T = TypeVar("_T")
 class Supply:
     """Where a runtime's models get their weights. Opened at the first name that is not local."""
 
-    def __init__(self, manifest_path: Path, args: Mapping[str, Any], settings: Settings) -> None:
+    def __init__(self, manifest_path: Path, args: Mapping[str, Any], settings: WeightSettings) -> None:
         self._manifest_path = manifest_path
         self._args = dict(args)
         self._settings = settings
