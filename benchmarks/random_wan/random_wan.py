@@ -64,6 +64,9 @@ def build(which: str, profile: Any, *, size: tuple[int, int], device: str, compi
     decoder: Any = vae.make(settings.vae)
     for module in (wan, decoder):
         _randomise(module, place, dtype)
+    if which == "matrix" and dtype == torch.bfloat16:
+        for part in (decoder.post_quant_conv, decoder.decoder):
+            _randomise(part, place, torch.float16)
     streaming = vae.StreamingVae(decoder, compiled=torch.compile(decoder.decoder) if compiled else None)
     overlap = place.type == "cuda"
     if which == "longlive":

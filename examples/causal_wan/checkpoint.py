@@ -49,12 +49,15 @@ def read(file: Path) -> dict[str, Any]:
 
 
 def generator(file: Path) -> dict[str, Tensor]:
-    """Return LongLive's network from its container: {"generator": {"model.<key>": tensor}}."""
+    """Return LongLive's network from its container: {"generator": {"model.<key>": tensor}}.
+
+    "generator_ema" and "model" are read in place of "generator", as the published code does.
+    """
     held = read(file)
-    inside = held.get("generator", held.get("generator_ema"))
+    inside = next((held[key] for key in ("generator", "generator_ema", "model") if key in held), None)
     if not isinstance(inside, dict):
         raise WrongCheckpoint(
-            f'{file.name} has no "generator"; it has {_few(list(held))}.\n'
+            f'{file.name} has no "generator" or "model"; it has {_few(list(held))}.\n'
             "  Fix: use longlive_base.pt of LongLive 1.3B (version 1), not of version 2."
         )
     return under_model({key.replace(_FSDP, ""): tensor for key, tensor in inside.items()}, file)

@@ -148,9 +148,10 @@ def longlive(profile: Profile, *, positions: Positions = "relative") -> LongLive
     return LongLiveConfig(_TINY_WAN, stream, _TINY_VAE, _TINY_TEXT, lora_alpha=4.0)
 
 
-def matrix(profile: Profile, mode: Mode = "universal", *, positions: Positions = "relative") -> MatrixConfig:
+def matrix(profile: Profile, mode: Mode = "universal") -> MatrixConfig:
     keyboard, mouse, steps, window = _MODES[mode]
-    stream = StreamConfig(steps=steps, window=window, sink=0, positions=positions)
+    # Without a sink only differences of positions count, so relative ones give what the published absolute ones do.
+    stream = StreamConfig(steps=steps, window=window, sink=0)
     action = ActionConfig(keyboard_dim=keyboard, mouse_dim=mouse, frames=window)
     wan = WanConfig(in_channels=36, text_dim=0, image_dim=1280, action=action)
     if profile == "full":

@@ -5,7 +5,8 @@
                       decode 0 ─ show 0  decode 1 ─ show 1            another
 
 Overlapping costs a block of delay for commands: while block k is shown, block k+1 is already being made, so a
-command acts in block k+2. It is worth it, since the decoder takes about as long as half the denoising.
+command acts in block k+2. It is worth it, since the decoder takes about as long as half the denoising. A command
+that starts over does not wait: the block that was made ahead belongs to the old world and is thrown away.
 
 Everything here runs on the model's thread. Work on the GPU is only queued; the one wait is for the pictures.
 """
@@ -32,8 +33,8 @@ class Latents:
     """What denoising one block gave."""
 
     clean: Tensor  # [1, 16, F, h, w]
-    starts: bool
-    """Whether a new stream starts here."""
+    world: int
+    """Which world or film this is a part of. Another one than before starts a new stream of pictures."""
     commanded_s: float | None
     """When the command was handled that acts first in this block; monotonic."""
 
@@ -105,16 +106,21 @@ class Decoding:
         return self._host.numpy()
 
 
-def play(denoise: Callable[[], Latents], vae: StreamingVae, *, overlap: bool) -> Iterator[Pictures]:
-    """Yield one block's pictures after the other, for ever. Between two yields commands are handled."""
+def play(
+    denoise: Callable[[], Latents], wished: Callable[[], int], vae: StreamingVae, *, overlap: bool
+) -> Iterator[Pictures]:
+    """Yield one block's pictures after the other, for ever. Between two yields commands are handled, after which
+    `wished` may be another world."""
     lane = torch.cuda.Stream(vae.device) if vae.device.type == "cuda" else None
     resumed_s = time.monotonic()
+    shown: int | None = None
     ahead, ahead_span = _timed(denoise, vae.device)
     try:
         while True:
             latents, dit = ahead, ahead_span
-            if latents.starts:
+            if latents.world != shown:
                 vae.begin()
+                shown = latents.world
             decoding = Decoding(vae, latents.clean, lane)
             if overlap:
                 ahead, ahead_span = _timed(denoise, vae.device)
@@ -129,7 +135,7 @@ def play(denoise: Callable[[], Latents], vae: StreamingVae, *, overlap: bool) ->
                 numbers["command_to_frame_s"] = now_s - latents.commanded_s
             yield Pictures(pixels, numbers)
             resumed_s = time.monotonic()
-            if not overlap:
+            if not overlap or ahead.world != wished():
                 ahead, ahead_span = _timed(denoise, vae.device)
     finally:
         if lane is not None:

@@ -19,6 +19,7 @@ from . import checkpoint, device, live, text, vae
 from .config import PATCH, LongLiveConfig
 from .live import Latents, Pictures
 from .stream import BlockStream
+from .text import Reading
 from .transformer import CausalWan
 
 logger = logging.getLogger(__name__)
@@ -118,7 +119,9 @@ class LongLive:
     def play(self, wishes: Wishes) -> Iterator[Pictures]:
         """Stream a new film for ever, following what `wishes` says from block to block."""
         wishes.film += 1
-        return live.play(lambda: self.denoise(wishes), self._decoder, overlap=self._overlap)
+        return live.play(
+            lambda: self.denoise(wishes), lambda: wishes.film, self._decoder, overlap=self._overlap
+        )
 
     def denoise(self, wishes: Wishes) -> Latents:
         """Make the next block as wished for."""
@@ -128,8 +131,7 @@ class LongLive:
                 embedded = self._encoder.encode(wishes.prompt).to(self.stream.dtype)
                 self._context = self._wan.context(embedded)
             self._prompt = wishes.prompt
-        starts = wishes.film != self._film
-        if starts:
+        if wishes.film != self._film:
             self.stream.begin(wishes.seed)
         elif prompt_is_new:
             self.stream.recache(self._context)
@@ -137,7 +139,11 @@ class LongLive:
             self.stream.reseed(wishes.seed)
         self._film, self._seed = wishes.film, wishes.seed
         commanded_s, wishes.commanded_s = wishes.commanded_s, None
-        return Latents(self.stream.next_block(self._context), starts, commanded_s)
+        return Latents(self.stream.next_block(self._context), wishes.film, commanded_s)
+
+    def read(self, prompt: str) -> Reading:
+        """Return how much of a prompt the network takes in. Takes no network."""
+        return self._encoder.read(prompt)
 
 
 def needed_bytes(

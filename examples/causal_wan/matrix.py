@@ -112,7 +112,9 @@ class MatrixGame:
         checkpoint.check(checkpoint.shapes_of(wan), tensors, files.base)
         _warn_of_norms(tensors)
         checkpoint.fill(wan, tensors, device=place, dtype=dtype)
-        vae.load(autoencoder, files.vae, device=place, dtype=dtype)
+        # As published: the decoder's rounding is what one sees, and float16 rounds eight times finer than bfloat16.
+        pictures = torch.float16 if dtype == torch.bfloat16 else dtype
+        vae.load(autoencoder, files.vae, device=place, dtype=dtype, decoder_dtype=pictures)
         vision.load(tower, files.tower, device=place, dtype=dtype)
         made: Any = autoencoder
         return cls(
@@ -127,13 +129,14 @@ class MatrixGame:
     def play(self, wishes: Wishes) -> Iterator[Pictures]:
         """Stream a new world for ever, following what `wishes` says from block to block."""
         wishes.world += 1
-        return live.play(lambda: self.denoise(wishes), self._decoder, overlap=self._overlap)
+        return live.play(
+            lambda: self.denoise(wishes), lambda: wishes.world, self._decoder, overlap=self._overlap
+        )
 
     def denoise(self, wishes: Wishes) -> Latents:
         """Make the next block as wished for."""
         stream = self.stream
-        starts = wishes.world != self._world
-        if starts:
+        if wishes.world != self._world:
             picture = wishes.picture or self._landscape
             if picture is not self._picture:
                 self._start = self._begin_with(picture)
@@ -147,7 +150,7 @@ class MatrixGame:
             condition=self._start.at(stream.frames, stream.config.block),
             actions=self._actions.next_block(wishes.held, device=stream.device, dtype=stream.dtype),
         )
-        return Latents(clean, starts, commanded_s)
+        return Latents(clean, wishes.world, commanded_s)
 
     @torch.inference_mode()
     def _begin_with(self, picture: Image.Image) -> Start:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from .config import TEMPORAL
@@ -19,7 +19,7 @@ from .transformer import Context
 from .vae import StreamingVae
 
 #: Latent frames after which nothing of the picture is left in Wan's encoder, whatever its weights: the last one is
-#: repeated for ever. Found, and held, by tests/causal_wan/test_start_image.py.
+#: repeated for ever. Found, and held, by tests/causal_wan/test_wan_vae.py.
 REACH = 29
 
 
@@ -37,9 +37,22 @@ class Start:
 
 
 def fit(picture: Image.Image, size: tuple[int, int], device: torch.device) -> Tensor:
-    """Cut the middle out and scale it to height and width: [3, H, W] in -1..1."""
-    fitted = ImageOps.fit(picture.convert("RGB"), (size[1], size[0]), Image.Resampling.BICUBIC)
+    """Cut the middle out and scale it to height and width: [3, H, W] in -1..1, pixel for pixel as published."""
+    height, width = size
+    cut = picture.convert("RGB").crop(_middle(picture.size, (width, height)))
+    fitted = cut.resize((width, height), Image.Resampling.BILINEAR)
     return torch.from_numpy(np.array(fitted)).to(device).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def _middle(whole: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return the largest box of this shape in the middle: left, top, right, bottom, on whole pixels, halves to even."""
+    (width, height), (wide, high) = whole, shape
+    if height / width > high / wide:
+        cut_width, cut_height = width, int(width * high / wide)
+    else:
+        cut_width, cut_height = int(height * wide / high), height
+    left, top = (width - cut_width) / 2, (height - cut_height) / 2
+    return round(left), round(top), round(left + cut_width), round(top + cut_height)
 
 
 def condition(vae: StreamingVae, picture: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,23 @@ def load(encoder: nn.Module, file: Path, *, device: torch.device, dtype: torch.d
     checkpoint.fill(encoder, renamed, device=device, dtype=dtype)
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How much of a prompt the network takes in."""
+
+    cleaned: str
+    ids: list[int]
+    """What is run: the end of the prompt is always there."""
+    tokens: int
+    """What the whole prompt would take."""
+    reach: int
+    """Characters of `cleaned` that are read."""
+
+    @property
+    def is_cut(self) -> bool:
+        return len(self.ids) < self.tokens
+
+
 class TextEncoder:
     """`length` is how many positions the network attends to; a longer prompt is cut there."""
 
@@ -57,7 +75,21 @@ class TextEncoder:
         self._length = length
         self._tokenizer = Tokenizer.from_file(str(tokenizer_file))
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(length)
+        self._tokenizer.no_truncation()
+
+    def read(self, prompt: str) -> Reading:
+        """Return the prompt's tokens, cut to `length` with the end token last."""
+        cleaned = clean(prompt)
+        encoded = self._tokenizer.encode(cleaned)
+        ids, whole = encoded.ids, len(cleaned)
+        if len(ids) <= self._length:
+            return Reading(cleaned, ids, len(ids), whole)
+        return Reading(
+            cleaned,
+            ids[: self._length - 1] + ids[-1:],
+            len(ids),
+            encoded.offsets[self._length - 2][1],
+        )
 
     @torch.inference_mode()
     def encode(self, prompt: str) -> Tensor:
@@ -66,7 +98,7 @@ class TextEncoder:
         Only the prompt's own tokens are run: attention has no absolute positions and padding is masked, so
         the others could not change them.
         """
-        ids = self._tokenizer.encode(clean(prompt)).ids
+        ids = self.read(prompt).ids
         device = self._encoder.shared.weight.device
         known = self._encoder(input_ids=torch.tensor([ids], device=device)).last_hidden_state
         return torch.nn.functional.pad(known, (0, 0, 0, self._length - len(ids)))

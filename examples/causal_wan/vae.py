@@ -19,6 +19,8 @@ from .config import VaeConfig
 
 #: From this latent on the decoder's state has its final shapes: what is compiled runs from here.
 STEADY = 2
+#: The autoencoder's parts that run from latents to pictures.
+_DECODING = ("post_quant_conv", "decoder")
 
 
 class _Decoder(Protocol):
@@ -36,12 +38,22 @@ def make(config: VaeConfig) -> nn.Module:
     return vae
 
 
-def load(vae: nn.Module, file: Path, *, device: torch.device, dtype: torch.dtype) -> None:
-    """Fill it from Wan2.1_VAE.pth."""
+def load(
+    vae: nn.Module,
+    file: Path,
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+    decoder_dtype: torch.dtype | None = None,
+) -> None:
+    """Fill it from Wan2.1_VAE.pth. `decoder_dtype`: another type for what turns latents into pictures."""
     tensors = checkpoint.read(file)
     checkpoint.check(checkpoint.shapes_of(vae, names.vae), tensors, file)
-    renamed = {name: tensors[names.vae(name)] for name in vae.state_dict()}
-    checkpoint.fill(vae, renamed, device=device, dtype=dtype)
+    for part, module in vae.named_children():
+        renamed = {name: tensors[names.vae(f"{part}.{name}")] for name in module.state_dict()}
+        own = decoder_dtype if part in _DECODING else None
+        checkpoint.fill(module, renamed, device=device, dtype=own or dtype)
+    vae.eval()
 
 
 class StreamingVae:
@@ -54,10 +66,11 @@ class StreamingVae:
         self._memory: list[Any] = []
         weight = vae.post_quant_conv.weight
         self.device, self.dtype = weight.device, weight.dtype
+        self._encoder_dtype: torch.dtype = vae.quant_conv.weight.dtype
         # Kept on the CPU by from_config, so a meta-device VAE has them as well.
         shape = (1, -1, 1, 1, 1)
-        self._mean = torch.tensor(vae.config.latents_mean, device=self.device, dtype=self.dtype).view(shape)
-        self._std = torch.tensor(vae.config.latents_std, device=self.device, dtype=self.dtype).view(shape)
+        self._mean = torch.tensor(vae.config.latents_mean, device=self.device).view(shape)
+        self._std = torch.tensor(vae.config.latents_std, device=self.device).view(shape)
 
     def begin(self) -> None:
         """Forget the last stream."""
@@ -67,7 +80,8 @@ class StreamingVae:
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Return the pictures of the next latents [1, 16, F, h, w]: [T, 3, H, W] in -1..1."""
-        features = self._vae.post_quant_conv(latents.to(self.dtype) * self._std + self._mean)
+        scaled = latents.to(self.dtype) * self._std.to(self.dtype) + self._mean.to(self.dtype)
+        features = self._vae.post_quant_conv(scaled)
         shown = []
         for feature in features.split(1, 2):
             compiled = self._compiled if self._seen >= STEADY else None
@@ -79,8 +93,9 @@ class StreamingVae:
     @torch.inference_mode()
     def encode(self, video: Tensor) -> Tensor:
         """Return the latents of pictures [1, 3, 1 + 4n, H, W] in -1..1: [1, 16, 1 + n, h, w]."""
-        mean = self._vae.encode(video.to(self.device, self.dtype)).latent_dist.mode()
-        return (mean - self._mean) / self._std
+        dtype = self._encoder_dtype
+        mean = self._vae.encode(video.to(self.device, dtype)).latent_dist.mode()
+        return (mean - self._mean.to(dtype)) / self._std.to(dtype)
 
     def memory_bytes(self) -> int:
         """Return what the decoder remembers of its stream. Meaningful from the third latent on."""

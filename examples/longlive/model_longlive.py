@@ -6,6 +6,7 @@ run between two blocks, and the same commands at the same blocks give the same f
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from reactor_runtime import VideoModel, command, get_ctx
+from reactor_runtime import CommandError, VideoModel, command, get_ctx
+from reactor_runtime.errors import ManifestError
 
 # causal_wan lies beside this folder, because examples/matrix uses it too.
 sys.path.append(str(Path(__file__).parents[1]))
@@ -23,6 +25,9 @@ from causal_wan import config
 
 if TYPE_CHECKING:
     from causal_wan.longlive import Wishes
+    from causal_wan.text import Reading
+
+logger = logging.getLogger(__name__)
 
 SIZES: dict[str, tuple[int, int]] = {"full": (480, 832), "tiny": (64, 96)}
 DEVICES = {"full": "cuda", "tiny": "cpu"}
@@ -67,7 +72,7 @@ class LongLiveVideoModel(VideoModel):
             dtype=number_type,
             compiled=compile,
         )
-        self._defaults = (prompt, seed)
+        self._defaults = (self._readable(prompt), seed)
         self._wishes = self._new_wishes()
 
     def start_session(self) -> Iterator[Any]:
@@ -78,10 +83,14 @@ class LongLiveVideoModel(VideoModel):
     @command("set_prompt", description="Change generation prompt in real-time")
     def set_prompt(
         self, prompt: str = Field(..., min_length=1, max_length=2000, description="New prompt to use")
-    ) -> None:
-        """The film goes on, and from the next block on it tells of this."""
+    ) -> dict[str, Any] | None:
+        """The film goes on, and from the next block on it tells of this. The reply says if a part is not read."""
+        reading = self._pipeline.read(prompt)
+        if not reading.cleaned:
+            raise CommandError("blank_prompt", "the prompt is blank: say what is to be seen", field="prompt")
         self._wishes.prompt = prompt
         self._wishes.commanded_s = time.monotonic()
+        return _cut(reading) if reading.is_cut else None
 
     @command("set_seed", description="Other noise for the blocks to come")
     def set_seed(self, seed: int = Field(0, ge=0, lt=2**63)) -> None:
@@ -95,7 +104,27 @@ class LongLiveVideoModel(VideoModel):
         self._wishes.film += 1
         self._wishes.commanded_s = None
 
+    def _readable(self, prompt: str) -> str:
+        """Return the default prompt, warned of if it is too long. Raises ManifestError for a blank one."""
+        reading = self._pipeline.read(prompt)
+        if not reading.cleaned:
+            raise ManifestError("it is blank", key="args.prompt", fix="say what a film shows at its start")
+        if reading.is_cut:
+            logger.warning("args.prompt: %s", _cut(reading)["note"])
+        return prompt
+
     def _new_wishes(self) -> Wishes:
         from causal_wan.longlive import Wishes
 
         return Wishes(*self._defaults)
+
+
+def _cut(reading: Reading) -> dict[str, Any]:
+    """Tell that the network reads only the beginning of a prompt, and where it stops."""
+    read = len(reading.ids)
+    last = reading.cleaned[: reading.reach][-40:]
+    return {
+        "tokens": reading.tokens,
+        "tokens_read": read,
+        "note": f"the prompt has {reading.tokens} tokens and the network reads {read}: it stops after “{last}”",
+    }

@@ -43,7 +43,6 @@ class Matrix2VideoModel(VideoModel):
         seed: int = 0,
         device: str = "",
         dtype: str = "",
-        positions: Literal["relative", "absolute"] = "relative",
         compile: bool = False,
     ) -> None:
         """Load the network. The README says what the arguments mean."""
@@ -62,7 +61,7 @@ class Matrix2VideoModel(VideoModel):
             torch.set_num_threads(1)
         place, number_type = devices.choose(device or DEVICES[profile], dtype)
         self._game = MatrixGame.load(
-            config.matrix(profile, mode, positions=positions),
+            config.matrix(profile, mode),
             MatrixFiles.among(VideoModel.weights(weights), mode),
             size=tuple(size or SIZES[profile]),  # type: ignore[arg-type]  # checked by load
             place=place,

@@ -113,6 +113,15 @@ def test_an_ema_container_with_wrapped_names_loads(longlive: LongLiveFiles) -> N
     assert found.keys() == plain.keys()
 
 
+def test_a_container_that_calls_its_network_model_loads(longlive: LongLiveFiles) -> None:
+    plain = checkpoint.generator(longlive.base)
+    resave(longlive.base, lambda held: {"model": held["generator"], "step": 7})
+    found = checkpoint.generator(longlive.base)
+    assert found.keys() == plain.keys()
+    assert all(torch.equal(found[key], plain[key]) for key in plain)
+    load(longlive)
+
+
 def drop(key: str) -> Callable[[dict[str, Any]], None]:
     def change(held: dict[str, Any]) -> None:
         (held.get("generator") or held.get("generator_lora") or held).pop(key)
@@ -140,7 +149,7 @@ MISTAKES: list[tuple[str, Callable[[dict[str, Any]], Any], str, str]] = [
     ("base", drop("model.head.modulation"), "1 missing", "head.modulation"),
     ("base", add("model.blocks.2.modulation"), "1 unknown", "blocks.2.modulation"),
     ("base", reshape("model.head.head.weight"), "1 of another shape", "is (3, 5) and should be (64, 64)"),
-    ("base", lambda held: {"state_dict": held}, 'no "generator"', "version 1"),
+    ("base", lambda held: {"state_dict": held}, 'no "generator" or "model"', "version 1"),
     ("base", lambda held: {"generator": {"x": torch.zeros(1)}}, '"model."', "x"),
     ("base", lambda held: torch.zeros(3), "holds a Tensor", "dict"),
     ("lora", drop(LORA_KEY), "missing", "ffn.0.lora_A"),

@@ -175,13 +175,17 @@ async def test_numbers_are_reported() -> None:
     assert all(0 < value < 60 for numbers in reported for value in numbers.values())
 
 
+def constructed(example: str) -> tuple[Any, Any, Any]:
+    """Return a tiny model, its pipeline and its wishes."""
+    manifest = Manifest.read(EXAMPLES / example)
+    model: Any = manifest.construct(manifest.load_class(), {"profile": "tiny", "size": list(SIZE[example])})
+    return model, model._pipeline if example == "longlive" else model._game, model._wishes
+
+
 @pytest.mark.parametrize("example", ["longlive", "matrix"])
 def test_overlapping_shows_the_same_pictures(example: str) -> None:
     """The order of the work is that of CUDA, on this CPU: the next block is denoised before this one is shown."""
-    model = Manifest.read(EXAMPLES / example)
-    loaded = model.construct(model.load_class(), {"profile": "tiny", "size": list(SIZE[example])})
-    pipeline = getattr(loaded, "_pipeline", None) or getattr(loaded, "_game")  # noqa: B009
-    wishes: Any = getattr(loaded, "_wishes")  # noqa: B009
+    _, pipeline, wishes = constructed(example)
     films = []
     for overlap in (False, True):
         pipeline._overlap = overlap
@@ -190,6 +194,75 @@ def test_overlapping_shows_the_same_pictures(example: str) -> None:
         playing.close()
     for plain, overlapped in zip(*films, strict=True):
         np.testing.assert_array_equal(plain, overlapped)
+
+
+@pytest.mark.parametrize("deed", ["reset", "reset twice", "new picture", "new film"])
+def test_nothing_of_the_old_world_is_shown_after_a_new_one_was_asked_for_though_a_block_was_ahead(
+    deed: str,
+) -> None:
+    """The block on display is followed by the first of the new world: no part of the one that was made ahead."""
+    example = "longlive" if deed == "new film" else "matrix"
+    model, pipeline, wishes = constructed(example)
+
+    def act() -> None:
+        if deed == "new film":
+            model.set_prompt("a forest in winter")  # acts in the block ahead, which is thrown away
+            model.reset()
+        elif deed == "new picture":
+            model.set_starting_image(as_base64(MAGENTA), "m")
+        else:
+            for _ in deed.split():
+                model.reset()
+
+    def watched(count: int) -> list[Pixels]:
+        return [next(playing).pixels.copy() for _ in range(count)]
+
+    pipeline._overlap = False
+    act()
+    playing = pipeline.play(wishes)
+    expected = watched(3)
+    playing.close()
+    model.reset()
+
+    pipeline._overlap = True
+    playing = pipeline.play(wishes)
+    watched(2)
+    act()
+    found = watched(3)
+    playing.close()
+    assert [len(block) for block in found] == [9, 12, 12]
+    for plain, overlapped in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(plain, overlapped)
+
+
+async def test_a_blank_prompt_is_refused_and_the_film_goes_on() -> None:
+    async with audience("longlive") as user:
+        for blank in (" ", "\n\t ", "&nbsp;&#32;"):
+            outcome = await user.say("set_prompt", prompt=blank)
+            assert (outcome.accepted, outcome.code, outcome.field) == (False, "blank_prompt", "prompt")
+        assert not (await user.say("set_prompt", prompt="")).accepted
+        await user.look(9 + 12)
+
+
+async def test_whose_prompt_is_cut_is_told_where() -> None:
+    async with audience("longlive") as user:
+        assert await user.tell("set_prompt", prompt="x" * 63) is None
+        reply = await user.tell("set_prompt", prompt="a long   story " * 10)
+        assert reply == {
+            "tokens": 13 * 10,
+            "tokens_read": 64,
+            "note": "the prompt has 130 tokens and the network reads 64: "
+            "it stops after “ry a long story a long story a long stor”",
+        }
+
+
+def test_a_blank_default_prompt_is_refused_and_a_long_one_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    manifest = Manifest.read(EXAMPLES / "longlive")
+    given = {"profile": "tiny", "size": list(SIZE["longlive"])}
+    with pytest.raises(ManifestError, match=r"args\.prompt"):
+        manifest.construct(manifest.load_class(), {**given, "prompt": " "})
+    manifest.construct(manifest.load_class(), {**given, "prompt": "word " * 20})
+    assert "the prompt has 100 tokens and the network reads 64" in caplog.text
 
 
 def test_a_block_ahead_takes_a_command_one_block_later() -> None:
@@ -206,11 +279,11 @@ def test_a_block_ahead_takes_a_command_one_block_later() -> None:
 
     def denoise() -> live.Latents:
         made.append(len(made))
-        return live.Latents(torch.full((1, 3, 2, 2), float(made[-1])), made[-1] == 0, None)
+        return live.Latents(torch.full((1, 3, 2, 2), float(made[-1])), 0, None)
 
     for overlap, ahead in ((False, [1, 2, 3]), (True, [2, 3, 4])):
         made.clear()
-        playing = live.play(denoise, Vae(), overlap=overlap)  # type: ignore[arg-type]
+        playing = live.play(denoise, lambda: 0, Vae(), overlap=overlap)  # type: ignore[arg-type]
         counts = []
         for _ in range(3):
             next(playing)

@@ -1,7 +1,7 @@
 """What the tests share. Nothing here is a test; each module's docstring says how it is used.
 
 Models           client_model (for the published clients) · faulty_models (one fault each) · headless_models
-                 (rendering, replaying, checking) · wan_cases (small networks of causal_wan)
+                 (rendering, replaying, checking) · wan_cases (small networks of causal_wan) · golden_values
 Models driven    model_stage (a runner on a thread) · host_events (what a host says) · audience (one user, no server)
 Servers          served (in this process) · server (a real `reactor run`) · memory_runtime (HTTP over a made-up
                  runtime) · prober (asks /health from beside)
