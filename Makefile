@@ -24,7 +24,7 @@ demo: $(VENV)/.installed-demo ## Drive on a road that a network dreams up; open 
 test: system setup ## Lint, type-check and run every test, real browser included
 	@$(MAKE) --no-print-directory check
 	@# Node and npm come with the Python packages: Debian's are too old for the front ends' build tools.
-	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/python -m pytest $(ARGS)
+	PATH="$(abspath $(BIN)):$$PATH" PYTHON=$(BIN)/python tools/run-tests $(ARGS)
 
 check: setup ## Lint and type-check
 	$(BIN)/ruff check .

@@ -15,7 +15,7 @@ from support.client_model import write_client_model
 from support.server import ReactorRun, running
 from support.visitor import Visitor
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 OFFERS = 20
 LIMIT_S = 0.2

@@ -30,7 +30,7 @@ from support.visitor import Refused, Visitor, watching
 from reactor_runtime.config import Settings
 from reactor_runtime.server.runtime import Runtime
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 #: The server answers /health within this, whatever the model does; 100 ms is the promise on a quiet machine.
 HEALTH_WORST_S = 0.6

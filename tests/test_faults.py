@@ -26,7 +26,7 @@ from reactor_runtime.errors import ModelCrashed, ModelFailed, ModelHung, ModelOu
 from reactor_runtime.host import HostState
 from reactor_runtime.worker.parent import ProcessHost
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 NOISE_S = 0.25
 Served = tuple[ProcessHost, Recording]
