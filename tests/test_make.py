@@ -81,6 +81,6 @@ def test_make_test_checks_then_tests_and_make_demo_runs_the_example() -> None:
         return done.stdout
 
     steps = plan("test")
-    order = ["tools/need", "-m venv no-such-venv", "pip", "ruff check", "mypy", "-m pytest"]
+    order = ["tools/need", "-m venv no-such-venv", "pip", "ruff check", "mypy", "tools/run-tests"]
     assert [steps.index(step) for step in order] == sorted(steps.index(step) for step in order)
     assert "reactor run examples/drive" in plan("demo")
