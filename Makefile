@@ -11,7 +11,7 @@ TEST_COMMANDS := chromium=chromium firefox-esr=firefox-esr ffprobe=ffmpeg
 # The project that `reactor init` copies: its own top-level modules, so it is type-checked apart.
 TEMPLATE := src/reactor_runtime/cli/template
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test check nightly bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -35,6 +35,9 @@ check: setup ## Lint and type-check
 	  MYPYPATH=src:examples/$$example $(BIN)/mypy --explicit-package-bases examples/$$example || exit 1; done
 	$(BIN)/mypy $(TEMPLATE)/model.py
 	MYPYPATH=$(TEMPLATE) $(BIN)/mypy $(TEMPLATE)/tests/test_model.py
+
+nightly: system setup ## Run the long form of every promise, hours on two cores; writes docs/promises.md
+	PATH="$(abspath $(BIN)):$$PATH" REACTOR_NIGHTLY=1 $(BIN)/python -m pytest --timeout=3600 --promises docs/promises.md $(ARGS)
 
 bench: system setup ## Measure latency, rates and costs; JSON in benchmarks/results/
 	$(BIN)/python -m benchmarks $(ARGS)

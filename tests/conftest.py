@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psutil
 import pytest
+from support.promise_report import PromiseReport
 
 #: What a test started may need a moment to end, so leftovers are looked for until then.
 GONE_WITHIN_S = 3.0
@@ -44,7 +46,13 @@ def _leftovers(threads: set[threading.Thread], fds: set[str], children: set[str]
     )
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--promises", metavar="FILE", type=Path, help="run the tests of promises and write FILE")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    if file := config.getoption("--promises"):
+        config.pluginmanager.register(PromiseReport(file))
     config.addinivalue_line("markers", "keeps_resources: an engine of the process's own outlives this test")
 
 

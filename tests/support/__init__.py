@@ -9,4 +9,5 @@ Clients          visitor (HTTP and aiortc) · clients (bare WebRTC viewers) · s
                  chromium and firefox (real browsers)
 Pictures         stamps (a number drawn into a frame) · films (what ffprobe says)
 Trouble          faulty_proxy (spoils a store's answers) · heap_room (a heap as a long-lived process has it)
+Promises         promises (which test holds which) · promise_report (what `make nightly` writes)
 """
