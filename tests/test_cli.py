@@ -150,7 +150,7 @@ def test_help_lists_the_commands_and_every_setting_is_a_flag_of_run() -> None:
 def test_version_is_one_line_on_stdout() -> None:
     done = reactor("--version")
     assert done.returncode == 0
-    assert done.stdout.startswith("reactor-runtime 0.")
+    assert done.stdout.startswith("framehelm 0.")
     assert len(done.stdout.splitlines()) == 1
 
 

@@ -49,7 +49,7 @@ def test_a_missing_engine_says_how_to_install_it() -> None:
         except SettingError as error:
             print(error)
     """)
-    assert "reactor-runtime[aiortc]" in done.stdout, done.stderr
+    assert "framehelm[aiortc]" in done.stdout, done.stderr
 
 
 @pytest.mark.slow

@@ -188,7 +188,7 @@ MISTAKES: dict[str, tuple[JsonObject, dict[str, str], str, str, str]] = {
         {"reactor-runtime": "99.1"},
         {},
         "reactor-runtime",
-        f"is reactor-runtime {__version__}",
+        f"is framehelm {__version__}",
         "pip install",
     ),
     "a range of the past": ({"reactor-runtime": "<0.0.1"}, {}, "reactor-runtime", "<0.0.1", "pip install"),

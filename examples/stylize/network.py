@@ -44,7 +44,7 @@ def packaged_file(package: str, path: str) -> Path:
     try:
         file = Path(str(distribution(package).locate_file(path)))
     except PackageNotFoundError:
-        raise RuntimeError(f"{package} is missing: pip install 'reactor-runtime[demo]'") from None
+        raise RuntimeError(f"{package} is missing: pip install 'framehelm[demo]'") from None
     if not file.is_file():
         raise RuntimeError(f"{package} has no {path}: pip install --force-reinstall {package}")
     return file

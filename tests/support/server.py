@@ -21,6 +21,7 @@ from textwrap import dedent
 
 import httpx
 
+REACTOR = Path(sys.executable).with_name("reactor")
 ADDRESS = re.compile(r"http://[\w.:\[\]-]+")
 
 
@@ -88,11 +89,15 @@ class ReactorRun:
 
 @contextmanager
 def running(
-    path: Path, *flags: str, ready: bool = True, env: dict[str, str] | None = None
+    path: Path,
+    *flags: str,
+    ready: bool = True,
+    env: dict[str, str] | None = None,
+    command: Path = REACTOR,
 ) -> Iterator[ReactorRun]:
-    """Serve the model of `path` on a free port until the block ends."""
+    """Serve the model of `path` on a free port until the block ends. `command`: of another environment."""
     process = subprocess.Popen(
-        [str(Path(sys.executable).with_name("reactor")), "run", str(path), "--port", "0", *flags],
+        [str(command), "run", str(path), "--port", "0", *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

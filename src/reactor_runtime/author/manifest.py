@@ -292,10 +292,10 @@ def _check_runtime(file: Path, wanted: str) -> None:
         ) from error
     if not specifier.contains(__version__, prereleases=True):
         raise ManifestError(
-            f"the model needs {specifier}, and this is reactor-runtime {__version__}",
+            f"the model needs {specifier}, and this is framehelm {__version__}",
             file=str(file),
             key="reactor-runtime",
-            fix=f"install it, as in `pip install 'reactor-runtime{specifier}'`, or correct the key",
+            fix=f"install it, as in `pip install 'framehelm{specifier}'`, or correct the key",
         )
 
 

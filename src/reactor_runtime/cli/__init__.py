@@ -43,9 +43,9 @@ app.add_typer(weights, name="weights")
 
 def show_version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from .. import __version__
 
-        typer.echo(f"reactor-runtime {version('reactor-runtime')}")
+        typer.echo(f"framehelm {__version__}")
         raise typer.Exit
 
 

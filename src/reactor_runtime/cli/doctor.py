@@ -17,6 +17,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from .. import __version__
+
 _LOOPBACK_S = 5.0
 _COMMAND_S = 30.0
 #: What a 720p stream's frame ring takes, with room. Containers often get 64 MB.
@@ -81,7 +83,7 @@ def check_python() -> Finding:
 
 
 def check_runtime() -> Finding:
-    return Finding("ok", f"reactor-runtime {version('reactor-runtime')}")
+    return Finding("ok", f"framehelm {__version__}")
 
 
 def check_webrtc() -> Finding:

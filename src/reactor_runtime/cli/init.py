@@ -35,8 +35,7 @@ def init(
 
 def create(folder: Path) -> None:
     """Write the project into `folder`. Raises SettingError for a folder in use or an unusable name."""
-    from importlib.metadata import version
-
+    from .. import __version__
     from ..errors import SettingError
 
     model_name = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
@@ -49,7 +48,7 @@ def create(folder: Path) -> None:
     words = {
         "__MODEL_NAME__": model_name,
         "__TITLE__": model_name.replace("-", " ").capitalize(),
-        "__VERSION__": version("reactor-runtime"),
+        "__VERSION__": __version__,
     }
     try:
         _copy(resources.files(__package__) / "template", folder, words)

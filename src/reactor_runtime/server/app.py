@@ -21,7 +21,7 @@ OPEN_PATHS = frozenset({"/health", "/health/live"})
 def create_app(service: Service, settings: ListenSettings) -> FastAPI:
     """Make the application for a server that listens on `settings.host`."""
     app = FastAPI(
-        title="Reactor runtime", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
+        title="Framehelm", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.service = service
     app.state.event_streams = set()

@@ -145,7 +145,7 @@ def read_log(lines: Iterable[str], *, file: str) -> SessionLog:
             if record.format != FORMAT:
                 raise LogRejected(
                     f"{where}: the log has format {record.format}, and this version reads {FORMAT}.\n"
-                    f"  Fix: replay it with reactor-runtime {record.runtime}."
+                    f"  Fix: replay it with framehelm {record.runtime}."
                 )
             log = SessionLog(began=record)
             continue

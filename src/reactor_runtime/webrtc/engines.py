@@ -23,9 +23,7 @@ def open_engine(name: Literal["reactor", "aiortc"]) -> PeerEngine:
 
             return AiortcEngine()
     except ImportError as error:
-        hint = (
-            "pip install 'reactor-runtime[aiortc]'" if name == "aiortc" else "it has wheels for glibc 2.34 on"
-        )
+        hint = "pip install 'framehelm[aiortc]'" if name == "aiortc" else "it has wheels for glibc 2.34 on"
         raise SettingError(f"the WebRTC engine {name!r} cannot be loaded ({error}); {hint}") from error
     except RuntimeError as error:
         raise PeerFailed(f"the WebRTC engine {name!r} did not start: {error}") from error

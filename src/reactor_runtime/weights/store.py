@@ -277,7 +277,7 @@ def _options(scheme: str, patience: Patience, environ: Mapping[str, str]) -> dic
         # Silence, not length, is what ends a request: a piece may take minutes on a slow line.
         "read_timeout": timedelta(seconds=patience.stall_s),
         "timeout": timedelta(days=1),
-        "user_agent": "reactor-runtime",
+        "user_agent": "framehelm",
     }
     options: dict[str, Any] = {"client_options": client, "retry_config": {"max_retries": 0}}
     if scheme in {"s3", "s3a"}:
