@@ -50,6 +50,7 @@ PURE = [
     "pacing",
     "recording.fmp4",
     "recording.playlist",
+    "session.admission",
     "session.lifecycle",
     "session.rate",
     "session_log.digests",

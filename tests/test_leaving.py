@@ -215,7 +215,7 @@ async def test_clients_that_come_and_go_at_random_are_counted_right(
         starts = sum(entry.event == "start_session" for entry in entries)
         ends = sum((entry.before, entry.after) == (State.CLOSING, State.READY) for entry in entries)
         assert starts == ends
-        assert runtime.sessions._lifecycle.viewers == 0
+        assert runtime.sessions._slot._lifecycle.viewers == 0
         assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 

@@ -236,7 +236,7 @@ async def test_an_input_track_has_one_publisher_until_it_lets_go_or_leaves(runti
         await first.ask("note", number=1)
         await second.publish()
         await second.vanish()
-        await first.until(lambda: runtime.sessions._session and runtime.sessions._session.viewers == 1)
+        await first.until(lambda: (now := runtime.sessions._slot.session) and now.viewers == 1)
         await first.publish()
 
 
@@ -277,7 +277,7 @@ async def test_viewers_beyond_the_limit_are_refused_and_a_place_is_free_again_wh
         assert refused.status_code == 503
         assert refused.json()["detail"] == "2 viewers are connected; no more are admitted"
         await second.vanish()
-        await first.until(lambda: runtime.sessions._session and runtime.sessions._session.viewers == 1)
+        await first.until(lambda: (now := runtime.sessions._slot.session) and now.viewers == 1)
         await third.watch()
 
 
@@ -414,14 +414,14 @@ async def test_a_viewer_whose_connection_flickers_is_counted_once(runtime: Runti
     from reactor_runtime.link import LinkState
 
     async with watching(runtime.url) as visitor:
-        session = runtime.sessions._session
+        session = runtime.sessions._slot.session
         assert session is not None
         (viewer,) = session._viewers.values()
         for flicker in (LinkState.INTERRUPTED, LinkState.CONNECTED) * 3:
             viewer.link_state(flicker)
         counts = await metrics(runtime)
         assert (counts["reactor_viewers"], counts["reactor_viewers_connected_total"]) == (1, 1)
-        assert runtime.sessions._lifecycle.viewers == 1
+        assert runtime.sessions._slot._lifecycle.viewers == 1
         await visitor.see(3)
         await visitor.vanish()
         await until_state(runtime, "orphaned")
@@ -514,7 +514,7 @@ async def test_a_drain_refuses_the_new_lets_the_running_end_and_waits_for_nobody
 
 
 async def test_the_state_machine_is_where_the_health_says(runtime: Runtime) -> None:
-    assert runtime.sessions._lifecycle.state is State.READY
+    assert runtime.sessions._slot.state is State.READY
     async with Visitor(runtime.url) as visitor:
         answer = await visitor.http.get("/health")
         assert (answer.status_code, answer.json()["state"]) == (200, "available")

@@ -113,6 +113,8 @@ PING_TIMEOUT_S: Final = 20.0
 
 #: A session nobody is connected to ends after this long, also before the first viewer came.
 ORPHAN_S: Final = 30.0
+#: Starts that wait while the session before them closes. More: refused as if it were still running.
+STARTS_WAITING: Final = 16
 #: A session's model that neither emits nor waits for this long is hung, and is killed.
 HANG_S: Final = 10.0
 #: The same before the first frame of a session, which may compile.

@@ -5,6 +5,8 @@ Models           client_model (for the published clients) · faulty_models (one 
 Models driven    model_stage (a runner on a thread) · host_events (what a host says) · audience (one user, no server)
 Servers          served (in this process) · server (a real `reactor run`) · memory_runtime (HTTP over a made-up
                  runtime) · prober (asks /health from beside)
+Virtual time     virtual_time (a loop whose time jumps) · fakes (a host, an engine, links, a fan-out) · house (all
+                 sessions of a server between those)
 Clients          visitor (HTTP and aiortc) · clients (bare WebRTC viewers) · sdk and js_sdk (the published ones) ·
                  chromium and firefox (real browsers)
 Pictures         stamps (a number drawn into a frame) · films (what ffprobe says)

@@ -1,4 +1,4 @@
-"""The states of a session, as a table: values and a clock in, values out.
+"""The states of a model slot and its session, as a table: values and a clock in, values out.
 
     created ──▶ ready ──▶ waiting ──▶ streaming ⇄ orphaned
        ▲          ▲          └───────────┴───────────┘
@@ -154,13 +154,17 @@ class Lifecycle:
         return True
 
     def _refuse(self, event: Event) -> None:
-        state = self.state.value
         if event is Event.STOP_SESSION:
-            raise SessionRefused(f"cannot stop session while {state}", status=409)
+            raise SessionRefused(f"cannot stop session while {self.state.value}", status=409)
         if event is Event.START_SESSION:
-            # Clients retry neither of the two, but people read the message and scripts the header.
-            if self.state is State.CREATED:
-                raise SessionRefused("the model is still loading", status=503, retry_after_s=1)
-            if self.state is State.TERMINATED:
-                raise SessionRefused("the server has stopped", status=503)
-            raise SessionRefused(f"cannot start session while {state}", status=409)
+            raise refusal_to_start(self.state)
+
+
+def refusal_to_start(state: State) -> SessionRefused:
+    """Say why no session can be started in this state, which is not READY."""
+    # Clients retry neither of the two, but people read the message and scripts the header.
+    if state is State.CREATED:
+        return SessionRefused("the model is still loading", status=503, retry_after_s=1)
+    if state is State.TERMINATED:
+        return SessionRefused("the server has stopped", status=503)
+    return SessionRefused(f"cannot start session while {state.value}", status=409)

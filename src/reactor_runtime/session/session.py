@@ -3,7 +3,7 @@
     viewer ─Command─▶ session ─CommandCall─▶ host ─CommandOutcome─▶ session ─reply─▶ the same viewer
     host ─EmittedFrame─▶ stream ─▶ every viewer            host ─ModelMessage─▶ every viewer
 
-Made when a client starts a session, closed when it ended; its owner is `sessions.Sessions`, which alone
+Made when a client starts a session, closed when it ended; its owner is a `slot.ModelSlot`, which alone
 decides when that is. Everything runs on the event loop, except where a host or an engine says otherwise.
 """
 
@@ -13,9 +13,9 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from .. import limits
 from ..config import Settings
@@ -23,6 +23,7 @@ from ..errors import CommandRejected, SessionRefused
 from ..host import ModelHost
 from ..recording.recorder import Recorder
 from ..recording.store import Recordings
+from ..tasks import Tasks
 from ..types import (
     MAIN_VIDEO,
     Codec,
@@ -56,7 +57,7 @@ GOODBYE_S = 0.3
 
 
 class SessionOwner(Protocol):
-    """What a session tells `Sessions`. On the event loop."""
+    """What a session tells its slot. On the event loop."""
 
     def viewer_opened(self) -> None: ...
 
@@ -117,7 +118,7 @@ class Session:
         self._viewers: dict[int, Viewer] = {}
         self._signalling: dict[int, Signalling] = {}
         """Of each viewer, by the same id."""
-        self._forgotten: set[asyncio.Task[None]] = set()
+        self._forgotten = Tasks(f"session {session_id}, a connection")
         self._publishers: dict[str, Viewer] = {}
         self._pending: dict[int, _Pending] = {}
         self._command_id = 0
@@ -125,11 +126,11 @@ class Session:
         self._reports: JsonObject = {}
         self._busy_s = 0.0
         self._last_frame_s: float | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(f"session {session_id}")
         self._waiting: set[asyncio.Task[None]] = set()
         """Those of the tasks that wait for an upload."""
         self._closed = False
-        self._spawn(self._tick())
+        self._tasks.spawn(self._tick())
 
     @property
     def viewers(self) -> int:
@@ -241,9 +242,7 @@ class Session:
     def _forget(self, viewer: Viewer) -> None:
         del self._viewers[viewer.connection_id]
         signalling = self._signalling.pop(viewer.connection_id)
-        task = asyncio.create_task(_close_connection(viewer, signalling))
-        self._forgotten.add(task)
-        task.add_done_callback(self._forgotten.discard)
+        self._forgotten.spawn(_close_connection(viewer, signalling))
 
     async def answer(self, connection_id: int, *, hold_s: float) -> str | None:
         self._viewer(connection_id)
@@ -350,7 +349,9 @@ class Session:
             if files is not None:
                 self._call(viewer, command, files)
             elif len(self._waiting) < limits.COMMAND_MAILBOX:
-                self._waiting.add(self._spawn(self._command_with_uploads(viewer, command)))
+                task = self._tasks.spawn(self._command_with_uploads(viewer, command))
+                self._waiting.add(task)
+                task.add_done_callback(self._waiting.discard)
             else:
                 raise CommandRejected("too many commands wait for their uploads", code="rate_limited")
         except CommandRejected as error:
@@ -456,9 +457,7 @@ class Session:
         self._closed = True
         for message in goodbyes:
             self.broadcast(message)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.cancel()
         self._pending.clear()
         await self.stream.close()
         if self._recorder is not None:
@@ -473,23 +472,11 @@ class Session:
         if self.viewers:
             await asyncio.sleep(GOODBYE_S)
         closing = (_close_connection(viewer, self._signalling[i]) for i, viewer in self._viewers.items())
-        await asyncio.gather(*closing, *self._forgotten)
+        await asyncio.gather(*closing, self._forgotten.wait())
         self._viewers.clear()
         self._signalling.clear()
         if self._recorder is not None:
             await asyncio.to_thread(self._recorder.close)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-        return task
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._waiting.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("session %s: a task failed", self.session_id, exc_info=error)
 
 
 async def _close_connection(viewer: Viewer, signalling: Signalling) -> None:

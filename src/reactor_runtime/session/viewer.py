@@ -8,16 +8,16 @@ frame latched, and handed to the session; what the session says goes out in that
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from .. import limits
 from ..errors import MessageRejected
 from ..link import Link, LinkState
+from ..tasks import Tasks
 from ..types import EncodedFrame, Pixels, Track
 from ..wire import messages as say
 from ..wire.sniff import Wire, sniff
@@ -88,7 +88,7 @@ class Viewer:
         self._sinks: dict[str, Sink] = {}
         self._resumed: set[str] = {track.name for track in tracks if legacy and track.direction == "out"}
         self._shows: dict[int, PendingShow] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(f"connection {connection_id}")
         self._closed = False
         self._state = LinkState.CONNECTING
         self.connected = False
@@ -125,7 +125,7 @@ class Viewer:
     def drop(self, reason: str) -> None:
         """Close the link, without waiting for that."""
         if self._link is not None:
-            self._spawn(self.let_go(reason))
+            self._tasks.spawn(self.let_go(reason))
 
     # Saying -------------------------------------------------------------------------------------------
 
@@ -297,15 +297,4 @@ class Viewer:
         """Close the link for good; returns when everything is gone. May be called twice."""
         self._closed = True
         await self.let_go("closed")
-        while self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("connection %d: a task failed", self.connection_id, exc_info=error)
+        await self._tasks.wait()

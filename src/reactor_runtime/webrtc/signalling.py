@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Coroutine, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from .. import limits
 from ..errors import OfferRejected, PeerFailed, ReactorError
 from ..link import Link, LinkEvents, LinkState
+from ..tasks import Tasks
 from ..types import Codec, Track
 from .peer import Candidate, IceServer, Peer, PeerEngine, TrackMapping
 
@@ -54,7 +55,7 @@ class Signalling:
         self._peer: Peer | None = None
         self._answer: asyncio.Future[str] | None = None
         self._early: deque[Candidate] = deque(maxlen=limits.EARLY_CANDIDATES)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(name)
         self._closed = False
 
     @property
@@ -75,7 +76,7 @@ class Signalling:
         # Nobody may ever ask for the answer; its error must then not be reported as unretrieved.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._answer = answer
-        self._spawn(self._connect(answer, sdp, mapping, ice_servers))
+        self._tasks.spawn(self._connect(answer, sdp, mapping, ice_servers))
 
     async def _connect(
         self,
@@ -128,7 +129,7 @@ class Signalling:
         peer = self._peer
         answered = self._answer is not None and self._answer.done() and not self._answer.cancelled()
         if answered and peer is not None and peer.state in (LinkState.CONNECTING, LinkState.CONNECTED):
-            self._spawn(self._add_candidates(peer, candidates))
+            self._tasks.spawn(self._add_candidates(peer, candidates))
         else:
             self._early.extend(candidates)
 
@@ -150,16 +151,5 @@ class Signalling:
             self._answer.cancel()
         await self._holder.let_go("closed")
         # None of these is ever cancelled: an engine that is left in the middle keeps its sockets.
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._tasks.wait()
         self._peer = None
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._finished)
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s: a task failed", self._name, exc_info=error)

@@ -1,0 +1,393 @@
+"""A model slot: one loaded model, one session after the other, and a fresh model when one was lost.
+
+    load ─▶ ready ─▶ session ─▶ closing ─▶ ready ─▶ …        model lost ─▶ pause ─▶ load again
+
+Owns the host, its session, the lifecycle table and the restart budget, on the event loop. `sessions.Sessions` owns
+slots and tells them what to begin and to stop; the host reaches a slot through `host.HostEvents`, the session
+through `session.SessionOwner`. A failure of the model ends the session it happened in and nothing else: viewers are
+told, the server stays reachable, the next session is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from ..author import documents
+from ..config import Settings
+from ..errors import ModelFailed, ReactorError
+from ..host import HostCounters, HostEvents, HostFactory, HostState, ModelHost
+from ..progress import Progress
+from ..tasks import Tasks
+from ..types import CommandOutcome, EmittedFrame, JsonObject, ModelInfo, ModelMessage
+from ..wire import messages as say
+from .admission import SlotView
+from .lifecycle import Event, HealthWord, Lifecycle, State, Transition
+from .metrics import Totals
+from .restart import RestartBudget
+from .session import Session, SessionOwner
+
+log = logging.getLogger(__name__)
+model_log = logging.getLogger("reactor_runtime.model")
+
+#: How long the connections of an ended session may take to close before the server goes.
+PART_S = 5.0
+
+
+class SlotOwner(Protocol):
+    """What a slot tells whoever has it. On the event loop."""
+
+    def moved(self, transition: Transition) -> None: ...
+
+    def noted(self, event: str, state: State, detail: JsonObject) -> None:
+        """Something happened that moved no state."""
+
+    def reported(self, progress: Progress) -> None: ...
+
+
+class SessionFactory(Protocol):
+    def __call__(
+        self, session_id: str, *, info: ModelInfo, host: ModelHost, owner: SessionOwner
+    ) -> Session: ...
+
+
+class ModelSlot:
+    """Implements `SessionOwner`; a host's events reach it through `_Events`."""
+
+    def __init__(
+        self,
+        owner: SlotOwner,
+        make_host: HostFactory,
+        make_session: SessionFactory,
+        settings: Settings,
+        *,
+        totals: Totals,
+        clock: Callable[[], float],
+    ) -> None:
+        self._owner = owner
+        self._make_host = make_host
+        self._make_session = make_session
+        self._settings = settings
+        self._totals = totals
+        self._clock = clock
+        self._lifecycle = Lifecycle(orphan_s=settings.orphan_s, clock=clock)
+        self._budget = RestartBudget(settings.restarts)
+        self._host: ModelHost | None = None
+        self._info: ModelInfo | None = None
+        self._openapi: JsonObject = {}
+        self._session: Session | None = None
+        self._detail: str | None = "loading the model"
+        self._lost: ModelFailed | None = None
+        """Why the host is unusable, until it is replaced."""
+        self._settled = asyncio.Event()
+        """Set while no session is running or closing."""
+        self._settled.set()
+        self._orphan_timer: asyncio.TimerHandle | None = None
+        self._tasks = Tasks("the model slot")
+        self._ending: asyncio.Task[None] | None = None
+        """The last session's cleanup, until its connections are closed."""
+        self._endings = Tasks("the end of a session")
+        self._draining = False
+        self._closed = False
+
+    # What it is now -----------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        return self._lifecycle.state
+
+    @property
+    def health_word(self) -> HealthWord:
+        return self._lifecycle.health_word
+
+    @property
+    def detail(self) -> str | None:
+        """Why it can serve nobody, in words; None where there is nothing to say."""
+        return self._detail
+
+    @property
+    def view(self) -> SlotView:
+        return SlotView(self.state, self._detail)
+
+    @property
+    def session(self) -> Session | None:
+        """The session that runs or closes."""
+        return self._session
+
+    @property
+    def running(self) -> Session | None:
+        """The session that runs: it may be joined and asked."""
+        return self._session if self._lifecycle.running else None
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """What is known of the model while it is loaded."""
+        return None if self.state is State.CREATED else self._info
+
+    @property
+    def restarts(self) -> int:
+        return self._budget.total
+
+    def counters(self) -> HostCounters:
+        return self._host.counters() if self._host is not None else HostCounters()
+
+    def openapi(self) -> JsonObject:
+        return self._openapi
+
+    def capabilities(self) -> JsonObject:
+        return documents.capabilities(self._info) if self._info is not None else {}
+
+    # The model ----------------------------------------------------------------------------------------
+
+    async def load(self, prepare: Callable[[Callable[[Progress], None]], Awaitable[None]]) -> None:
+        """Load the model for the first time, after `prepare(report)` has fetched what it needs.
+
+        Raises what the author or the operator can fix, or ModelFailed.
+        """
+        self._owner.reported(Progress("loading", "loading the model"))
+        try:
+            await prepare(self._preparing)
+            self._detail = "loading the model"
+            await self._load()
+        except ReactorError:
+            self._detail = "the model could not be loaded"
+            self._fire(Event.INITIALIZATION_FAIL)
+            raise
+
+    def _preparing(self, progress: Progress) -> None:
+        self._detail = progress.text
+        self._owner.reported(progress)
+
+    async def _load(self) -> None:
+        host = self._host = self._make_host(_Events(self))
+        info = await host.load()
+        self._info = info
+        self._openapi = documents.openapi(info)
+        self._detail = None
+        self._fire(Event.INITIALIZATION_SUCCESS)
+        self._owner.reported(Progress("ready", f"{info.name} {info.version} is ready"))
+
+    async def _reload(self) -> None:
+        """Replace a lost model, within the restart budget."""
+        while not self._closed:
+            cause = self._lost or ModelFailed("the model process was lost")
+            if self._host is not None:
+                await self._host.close()
+            pause_s = self._budget.pause_s(self._clock())
+            if pause_s is None:
+                self._detail = "the model failed too often; see the log, fix it and start the runtime again"
+                self._fire(Event.INITIALIZATION_FAIL)
+                self._owner.reported(Progress("failed", f"{self._detail} ({cause})"))
+                return
+            self._detail = f"the model is restarted after {cause.code.replace('_', ' ')}"
+            text = f"{cause}; restarting the model in {pause_s:g} s"
+            self._owner.reported(Progress("restarting", text))
+            await asyncio.sleep(pause_s)
+            try:
+                await self._load()
+            except ReactorError as error:
+                self._lost = error if isinstance(error, ModelFailed) else ModelFailed(str(error))
+                log.error("the model could not be loaded again: %s", error)
+            else:
+                self._lost = None
+                return
+
+    # Beginning and ending a session -------------------------------------------------------------------
+
+    def begin(self, session_id: str) -> None:
+        """Start a session. Raises SessionRefused unless the slot is READY."""
+        self._fire(Event.START_SESSION)
+        assert self._host is not None
+        assert self._info is not None
+        self._settled.clear()
+        self._session = self._make_session(session_id, info=self._info, host=self._host, owner=self)
+        self._totals.sessions += 1
+        self._host.start_session(session_id)
+        self._owner.reported(Progress("session", f"session {session_id[:8]} started"))
+
+    def stop(self, *goodbyes: say.ServerMessage) -> None:
+        """End the session, saying why. Raises SessionRefused when none runs."""
+        self._fire(Event.STOP_SESSION)
+        self._end(*goodbyes)
+
+    def model_finished(self, error: ModelFailed | None) -> None:
+        """start_session returned or raised."""
+        session = self.running
+        if session is None:
+            return
+        if error is None:
+            self._tasks.spawn(self._finish(session))
+            return
+        self._failed(error)
+        self._fire(Event.MODEL_FINISHED)
+        self._end(say.RuntimeNotice(error.code, error.public()), say.SessionEnded(error.code))
+
+    def model_lost(self, error: ModelFailed) -> None:
+        """The model process is gone; whatever ran on it ends, then it is loaded again."""
+        log.error("%s: %s", error.code, error)
+        self._lost = error
+        self._failed(error)
+        if self._lifecycle.running:
+            self._fire(Event.MODEL_FINISHED)
+            self._end(say.RuntimeNotice(error.code, error.public()), say.SessionEnded(error.code))
+        elif self.state is State.READY:
+            self._fire(Event.MODEL_LOST)
+            self._tasks.spawn(self._reload())
+        # While CLOSING, `_cleanup` sees that the host has failed; while CREATED, `load` raises.
+
+    def _failed(self, error: ModelFailed) -> None:
+        self._totals.failures += 1
+        self._owner.noted("error", self.state, {"code": error.code})
+
+    async def _finish(self, session: Session) -> None:
+        """The model has no more frames: show what was emitted, then end. Without viewers it is orphaned."""
+        await session.stream.played_out()
+        if self.running is session:
+            self._fire(Event.MODEL_FINISHED)
+            self._end(say.SessionEnded("finished"))
+
+    def _end(self, *goodbyes: say.ServerMessage) -> None:
+        session = self._session
+        assert session is not None
+        self._ending = self._endings.spawn(self._cleanup(session, goodbyes))
+
+    async def _cleanup(self, session: Session, goodbyes: tuple[say.ServerMessage, ...]) -> None:
+        host = self._host
+        assert host is not None
+        ended = await asyncio.gather(session.end(*goodbyes), host.stop_session(), return_exceptions=True)
+        for error in ended:
+            if isinstance(error, BaseException):
+                log.error("session %s did not end cleanly", session.session_id, exc_info=error)
+        self._totals.add(session.stream.counters())
+        self._session = None
+        if host.state is HostState.FAILED:
+            self._fire(Event.MODEL_LOST)
+            self._tasks.spawn(self._reload())
+        else:
+            self._fire(Event.CLEANUP_COMPLETE)
+        self._settled.set()
+        self._owner.reported(Progress("ready", f"session {session.session_id[:8]} ended"))
+        await session.part()
+
+    # SessionOwner -------------------------------------------------------------------------------------
+
+    def viewer_opened(self) -> None:
+        self._totals.viewers += 1
+        self._fire(Event.CONNECTION_OPENED)
+
+    def viewer_closed(self) -> None:
+        self._fire(Event.CONNECTION_CLOSED)
+        self._end_unwatched()
+
+    def note(self, event: str, detail: JsonObject) -> None:
+        if event == "command":
+            self._totals.commands += 1
+            self._totals.commands_refused += detail["code"] != "ok"
+        self._owner.noted(event, self.state, detail)
+
+    # Time and transitions -----------------------------------------------------------------------------
+
+    def _fire(self, event: Event) -> None:
+        transition = self._lifecycle.fire(event)
+        if transition is not None:
+            self._owner.moved(transition)
+        self._arm_orphan_timer()
+
+    def _arm_orphan_timer(self) -> None:
+        if self._orphan_timer is not None:
+            self._orphan_timer.cancel()
+            self._orphan_timer = None
+        left_s = self._lifecycle.orphan_left_s()
+        if left_s is not None and not self._closed:
+            self._orphan_timer = asyncio.get_running_loop().call_later(left_s + 0.001, self._orphaned)
+
+    def _orphaned(self) -> None:
+        transition = self._lifecycle.poll()
+        if transition is None:
+            self._arm_orphan_timer()
+            return
+        self._owner.moved(transition)
+        self._end(say.SessionEnded("timed_out"))
+
+    # Leaving ------------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Tell the running session that its time is up, and wait until it ended, at most `drain_s`."""
+        self._draining = True
+        session = self._session
+        if session is None:
+            return
+        seconds = self._settings.drain_s
+        session.broadcast(say.RuntimeNotice("draining", f"the server stops in at most {seconds:.0f} s"))
+        self._end_unwatched()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._settled.wait()
+
+    def _end_unwatched(self) -> None:
+        """While draining, nobody is waited for who has left."""
+        if self._draining and self.state is State.ORPHANED:
+            self._fire(Event.EVICTION)
+            self._end(say.SessionEnded("server stopped"))
+
+    async def close(self) -> None:
+        """End the session and the model. May be called twice and from any state."""
+        if self._closed:
+            return
+        self._closed = self._draining = True
+        if self._orphan_timer is not None:
+            self._orphan_timer.cancel()
+        if self.running is not None:
+            self._fire(Event.EVICTION)
+            self._end(say.SessionEnded("server stopped"))
+        if self._session is not None:
+            try:
+                async with asyncio.timeout(self._settings.stop_s + 2):
+                    await self._settled.wait()
+            except TimeoutError:
+                log.error("the session did not end in time")
+        await self._tasks.cancel()
+        if self._ending is not None:  # its viewers may still be reading what was said last
+            await asyncio.wait([self._ending], timeout=PART_S)
+        await self._endings.cancel()
+        if self._host is not None:
+            await self._host.close()
+        self._fire(Event.EVICTION)
+
+
+class _Events(HostEvents):
+    """What one host tells the slot, forwarded to the session that runs on it."""
+
+    def __init__(self, slot: ModelSlot) -> None:
+        self._slot = slot
+
+    def frame(self, frame: EmittedFrame) -> None:
+        session = self._slot.session
+        if session is None:
+            frame.release()
+        else:
+            session.frame(frame)
+
+    def outcome(self, outcome: CommandOutcome) -> None:
+        if (session := self._slot.session) is not None:
+            session.outcome(outcome)
+
+    def message(self, message: ModelMessage) -> None:
+        if (session := self._slot.session) is not None:
+            session.message(message)
+
+    def metrics(self, values: JsonObject) -> None:
+        if (session := self._slot.session) is not None:
+            session.metrics(values)
+
+    def session_ended(self, error: ModelFailed | None) -> None:
+        self._slot.model_finished(error)
+
+    def failed(self, error: ModelFailed) -> None:
+        self._slot.model_lost(error)
+
+    def log(self, line: str) -> None:
+        model_log.info("%s", line)

@@ -1,0 +1,111 @@
+"""All sessions of a server in virtual time: real `Sessions`, slot, session and viewers between fakes.
+
+    async with House.opened(orphan_s=5) as house:
+        session = await house.start()
+        link = await house.watch()
+        link.say("paint", request_id="1")
+
+When it closes nothing may be left: no task, no frame that was not given back, no viewer that is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from reactor_runtime.config import Settings
+from reactor_runtime.progress import Progress
+from reactor_runtime.session.lifecycle import State
+from reactor_runtime.session.service import Offer
+from reactor_runtime.session.sessions import Sessions
+
+from .fakes import FakeEngine, FakeFanOut, FakeHost, FakeLink, Hosts
+from .virtual_time import now_s, settle
+
+
+class House:
+    def __init__(self, prepare: Callable[[FakeHost], None], settings: dict[str, Any]) -> None:
+        self.hosts = Hosts(prepare)
+        self.engine = FakeEngine()
+        self.settings = Settings(**settings)
+        self.told: list[Progress] = []
+        loop = asyncio.get_running_loop()
+        self.sessions = Sessions(
+            self.hosts.make, self.engine, self.settings, self.told.append, clock=loop.time, fan_out=FakeFanOut
+        )
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(
+        cls, *, prepare: Callable[[FakeHost], None] = lambda host: None, load: bool = True, **settings: Any
+    ) -> AsyncIterator[House]:
+        before = asyncio.all_tasks()
+        house = cls(prepare, settings)
+        try:
+            if load:
+                await house.load()
+            yield house
+        finally:
+            await house.sessions.close()
+        await settle()
+        # A fixture ends in another task than it began in.
+        assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+        for host in house.hosts.made:
+            assert host.emitted == host.released, "a frame was not given back"
+
+    async def load(self) -> None:
+        async def prepared(report: Callable[[Progress], None]) -> None: ...
+
+        await self.sessions.load(prepared)
+
+    @property
+    def host(self) -> FakeHost:
+        return self.hosts.last
+
+    def state(self) -> State:
+        return State(self.sessions.descriptor()["state"])
+
+    @property
+    def viewers(self) -> int:
+        return self.sessions._slot._lifecycle.viewers
+
+    def events(self) -> list[str]:
+        """Return what the journal has, in order."""
+        return [entry.event for entry in self.sessions.journal.since(0)]
+
+    async def start(self, session_id: str | None = None) -> str:
+        """Start a session and return its id."""
+        return str((await self.sessions.start(session_id))["session_id"])
+
+    async def stop(self, *, moderate: bool = False, reason: str = "") -> None:
+        await self.sessions.stop(moderate=moderate, reason=reason)
+
+    async def join(self) -> tuple[int, FakeLink]:
+        """Register and offer; return the connection's id and its link, which is not connected yet."""
+        session = self.sessions.session(self.sessions.descriptor()["session_id"])
+        connection_id = session.register()
+        return connection_id, await self.offer(connection_id)
+
+    async def offer(self, connection_id: int, *, replace: bool = False) -> FakeLink:
+        session = self.sessions.session(self.sessions.descriptor()["session_id"])
+        session.offer(connection_id, Offer("an offer"), replace=replace, legacy=False)
+        await settle()
+        return self.engine.links[-1]
+
+    async def watch(self) -> FakeLink:
+        """Join, connect and ask for the picture; return the link."""
+        _, link = await self.join()
+        link.connect()
+        link.notify("resume_track")
+        await settle()
+        return link
+
+    async def until(self, state: State, *, within_s: float = 60) -> float:
+        """Wait for a state; return how long that took, to a fiftieth of a second."""
+        began_s = now_s()
+        while self.state() is not state:
+            assert now_s() - began_s < within_s, f"still {self.state()}"
+            await asyncio.sleep(0.02)
+        return round(now_s() - began_s, 2)
