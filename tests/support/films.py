@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 
 from reactor_runtime.encode import to_i420
@@ -74,6 +75,36 @@ def joined(folder: Path, film: Path) -> Path:
     parts = [folder / "init.mp4", *sorted(folder.glob("chunk_*"))]
     film.write_bytes(b"".join(part.read_bytes() for part in parts))
     return film
+
+
+#: The colours of `write_turned`'s stored corners: top left, top right, bottom left, bottom right.
+CORNERS = {"red": (210, 30, 30), "green": (30, 190, 30), "blue": (30, 30, 210), "white": (220, 220, 220)}
+#: Every way that a film's container can turn its picture: degrees, counter-clockwise, then mirrored or not.
+TURNS = [(degrees, mirrored) for mirrored in (False, True) for degrees in (0, 90, 180, 270)]
+
+
+def write_turned(file: Path, degrees: int, mirrored: bool, *, frames: int = 10) -> Path:
+    """Write a film of 160x120 stored pixels with a colour in each corner, which its container turns."""
+    stored = np.array(list(CORNERS.values()), np.uint8).reshape(2, 2, 3).repeat(60, 0).repeat(80, 1)
+    with av.open(str(file), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+        stream.options = {"x264-params": "colormatrix=smpte170m"}
+        stream.set_display_rotation(degrees, hflip=mirrored)
+        for _ in range(frames):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(to_i420(stored), format="yuv420p")))
+        container.mux(stream.encode(None))
+    return file
+
+
+def corners(pixels: Pixels) -> list[str]:
+    """Name the colours of a picture's corners."""
+    height, width, _ = pixels.shape
+    found = []
+    for y, x in ((1, 1), (1, 3), (3, 1), (3, 3)):
+        colour = pixels[height * y // 4, width * x // 4].astype(int)
+        found.append(min(CORNERS, key=lambda name: int(np.abs(colour - CORNERS[name]).sum())))
+    return found
 
 
 def picture(number: int, width: int = 320, height: int = 240) -> Pixels:

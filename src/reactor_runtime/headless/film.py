@@ -6,10 +6,10 @@ also after a failure: what was written until then can be watched.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Final, Protocol, cast
 
 import cv2
 import numpy as np
@@ -191,7 +191,26 @@ class ClipFeed:
         for frame in self._container.decode(self._container.streams.video[0]):
             time_s = frame.time or 0.0
             began_s = time_s if began_s is None else began_s
-            yield time_s - began_s, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            yield time_s - began_s, _upright(frame)
+
+
+def _upright(frame: av.VideoFrame) -> Pixels:
+    """Return the picture as players show it: phones store it lying, and say in a matrix how it is turned.
+
+    The matrix (ISO/IEC 14496-12 section 6.2.2) takes a stored (x, y) to (a x + c y, b x + d y). What is not a
+    quarter turn is taken for the nearest.
+    """
+    pixels = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    beside = cast("Mapping[str, bytes]", frame.side_data)  # whose type names one key of many
+    matrix = beside.get("DISPLAYMATRIX")
+    if matrix is None:
+        return pixels
+    a, b, _, c, d = np.frombuffer(matrix, np.int32)[:5].tolist()
+    if abs(a) >= abs(b):
+        mirrored, upside_down = a < 0, d < 0
+    else:
+        pixels, mirrored, upside_down = pixels.transpose(1, 0, 2), c < 0, b < 0
+    return np.ascontiguousarray(pixels[:: -1 if upside_down else 1, :: -1 if mirrored else 1])
 
 
 def _unwritable(path: Path, error: OSError) -> ScriptRejected:

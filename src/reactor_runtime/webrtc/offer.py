@@ -19,6 +19,9 @@ from .candidate import usable
 from .peer import TrackMapping
 
 Name = TypeVar("Name", bound=str)
+#: Says beside the picture how it is turned (3GPP TS 26.114). Neither engine tells us, and a sender to which it
+#: is not answered turns the picture itself.
+_ORIENTATION = "urn:3gpp:video-orientation"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,8 @@ def plan_offer(
             sent[track.name] = keep[section.mid] = choose_codec(section, codecs)
         elif track is not None:
             keep[section.mid] = choose_codec(section, decodes)
-    return Plan(sdp.keep_codecs(offer, keep).text(), chosen, sent)
+    planned = sdp.without_extension(sdp.keep_codecs(offer, keep), _ORIENTATION)
+    return Plan(planned.text(), chosen, sent)
 
 
 def read_offer(offer_sdp: str) -> sdp.Description:

@@ -170,6 +170,14 @@ def _with_payloads(section: Section, kept: Collection[int]) -> Section:
     return replace(section, lines=tuple(lines))
 
 
+def without_extension(description: Description, uri: str) -> Description:
+    """Leave an RTP header extension (RFC 8285) out of all sections, so that no answer can accept it."""
+    lines = {line for section in description.sections for line in section.lines}
+    return without_lines(
+        description, {line for line in lines if line.startswith("a=extmap:") and line.split()[1:2] == [uri]}
+    )
+
+
 # Candidates ------------------------------------------------------------------------------------------
 
 

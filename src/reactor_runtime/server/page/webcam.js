@@ -1,5 +1,7 @@
 /** Sending pictures to the model: the camera, or a video file that plays in a loop. */
 
+import { filmStream, uprightStream } from "./upright.js";
+
 const CAMERA = {
   width: { ideal: 640 },
   height: { ideal: 480 },
@@ -51,7 +53,8 @@ export class Webcam {
       return;
     }
     try {
-      await this.share(await navigator.mediaDevices.getUserMedia({ video: CAMERA }), "camera");
+      const camera = await navigator.mediaDevices.getUserMedia({ video: CAMERA });
+      await this.share(await uprightStream(camera), "camera");
     } catch (error) {
       this.onProblem(CAMERA_ERRORS[error.name] ?? `The camera could not be opened: ${error.message}`);
     }
@@ -62,11 +65,7 @@ export class Webcam {
     Object.assign(player, { muted: true, loop: true, playsInline: true, src: URL.createObjectURL(file) });
     try {
       await player.play();
-      const capture = player.captureStream ?? player.mozCaptureStream;
-      if (!capture) throw new Error("this browser cannot send a video file");
-      const stream = capture.call(player);
-      stream.getAudioTracks().forEach((track) => stream.removeTrack(track));
-      await this.share(stream, "file", player);
+      await this.share(await filmStream(player), "file", player);
     } catch (error) {
       URL.revokeObjectURL(player.src);
       this.onProblem(`This video cannot be played: ${error.message}.`);
