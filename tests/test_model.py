@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,21 @@ def test_overriding_on_frame_gives_the_model_a_camera() -> None:
     assert tracks(Blind) == ["main_video"]
     assert tracks(Blind, video_input=True) == ["main_video", "webcam"]
     assert tracks(Seeing) == ["main_video", "webcam"]
+
+
+def test_a_model_may_choose_what_clients_call_its_input_track() -> None:
+    class Sketcher(VideoModel):
+        input_track = "sketch"
+
+    info = describe(Sketcher, name="m", version="1", video_input=True)
+    assert [track.name for track in info.tracks] == ["main_video", "sketch"]
+    assert [track.name for track in describe(Sketcher, name="m", version="1").tracks] == ["main_video"]
+
+
+@pytest.mark.parametrize("name", ["", "main_video", "Web cam", "9lives", "a/b", "x" * 65, None, 3])
+def test_an_input_track_that_clients_could_not_name_is_an_error_when_the_class_is_made(name: Any) -> None:
+    with pytest.raises(ModelDefinitionError, match=r"input_track is (.|\n)*Fix: "):
+        type("Model", (VideoModel,), {"input_track": name})
 
 
 def test_an_async_session_is_an_error_when_the_class_is_made() -> None:

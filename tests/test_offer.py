@@ -6,6 +6,7 @@ import contextlib
 import time
 from pathlib import Path
 
+import aiortc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -60,6 +61,21 @@ def test_a_browser_gets_h264_and_sends_vp8() -> None:
 def test_an_offer_without_h264_gets_vp8() -> None:
     assert "H264" not in LIBWEBRTC
     assert plan(LIBWEBRTC).codecs == {"main_video": "vp8"}
+
+
+async def test_each_section_has_its_own_codec() -> None:
+    pc = aiortc.RTCPeerConnection(aiortc.RTCConfiguration(iceServers=[]))
+    known = aiortc.RTCRtpReceiver.getCapabilities("video")
+    assert known is not None
+    for codec in ("video/VP8", "video/H264"):
+        transceiver = pc.addTransceiver("video", direction="recvonly")
+        transceiver.setCodecPreferences([each for each in known.codecs if each.mimeType == codec])
+    await pc.setLocalDescription(await pc.createOffer())
+    mapping = [TrackMapping("0", "main_video"), TrackMapping("1", "depth")]
+    tracks = (OUT, Track("depth", "video", "out"))
+    planned = plan_offer(pc.localDescription.sdp, mapping, tracks, codecs=("h264", "vp8"), decodes=("vp8",))
+    await pc.close()
+    assert planned.codecs == {"main_video": "vp8", "depth": "h264"}
 
 
 def test_an_offer_without_any_codec_we_send_is_refused() -> None:

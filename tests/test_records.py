@@ -45,15 +45,15 @@ FOR_THE_MODEL: list[records.ToModel] = [
     records.Stop(),
     records.Close(),
     records.Released(7),
-    records.Input(1, 4096, 480, 640, 9, 12.25),
+    records.Input(1, 4096, 480, 640, "webcam", 9, 12.25),
     CommandCall(3, "paint", {"image": "u1"}, {"u1": FILE, "u2": UploadedFile("u2", "", "", b"")}),
-    Demand(5, 1.5, 1 / 30, True),
+    Demand(5, 1.5, 1 / 30, True, "depth"),
 ]
 FOR_THE_SERVER: list[records.ToServer] = [
     records.Loaded(INFO),
     records.LoadFailed(records.Failure("manifest_error", "no", "f", "k", "x")),
     records.WantWeights("VAE"),
-    records.Frame(1, 0, 720, 1280, 77, 12.5, 0.03, 4, 0.0006),
+    records.Frame(1, 0, 720, 1280, "main_video", 77, 12.5, 0.03, 4, 0.0006),
     records.InputDone(1, unseen=True),
     records.Metrics({"step_s": 0.5}),
     records.Ended(None),

@@ -13,7 +13,7 @@ import pytest
 
 from reactor_runtime.session.fanout import BITRATE_FLOOR, KEYFRAME_GAP_S, Sink, allowed, default_bitrate
 from reactor_runtime.session.stream import VideoStream
-from reactor_runtime.types import Codec, Demand, EmittedFrame, EncodedFrame
+from reactor_runtime.types import MAIN_VIDEO, Codec, Demand, EmittedFrame, EncodedFrame
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +57,7 @@ class Source:
 @asynccontextmanager
 async def stream(demands: list[Demand] | None = None, fps: float = 200.0) -> AsyncIterator[VideoStream]:
     made = VideoStream(
+        MAIN_VIDEO,
         fps=fps,
         bits_per_s=None,
         on_demand=(demands if demands is not None else []).append,

@@ -4,7 +4,7 @@
                        ▲                   │
                        └─────Demand────────┘
 
-`Pacer` (one per session, in the server) spreads a block of frames over the time that the model needs for
+`Pacer` (one per track of a session, in the server) spreads a block of frames over the time that the model needs for
 a block, shows a frame that stands alone at once, never catches up in rapid fire, and skips to the newest
 frame when it fell behind. `EmitGate` (in the model process) holds the model's `emit` back until just
 before its next frame is due, minus the time its own code needs, so that a model which emits as fast as it
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from . import limits
-from .types import Demand
+from .types import MAIN_VIDEO, Demand
 
 T = TypeVar("T")
 
@@ -93,13 +93,16 @@ class _Queued(Generic[T]):
 
 
 class Pacer(Generic[T]):
-    """Decides when each frame of one session is shown. Not thread-safe; times are monotonic seconds.
+    """Decides when each frame of one track is shown. Not thread-safe; times are monotonic seconds.
 
     `fps` fixes the playout rate; a model that is slower than that sets the pace itself. Without it the
     rate is the model's own, at most `fps_max`.
     """
 
-    def __init__(self, *, fps: float | None = None, fps_max: float = limits.FPS_MAX) -> None:
+    def __init__(
+        self, *, fps: float | None = None, fps_max: float = limits.FPS_MAX, track: str = MAIN_VIDEO
+    ) -> None:
+        self._track = track
         self._fastest_s = 1 / (fps if fps is not None else fps_max)
         self._cadence = Cadence()
         self._queue: deque[_Queued[T]] = deque()
@@ -164,6 +167,7 @@ class Pacer(Generic[T]):
             due_s=self._beat_s + ahead * self.interval_s,
             interval_s=self.interval_s,
             watched=watched,
+            track=self._track,
         )
 
     def _due(self, last_shown_s: float | None, queued: _Queued[T]) -> float:
@@ -178,25 +182,37 @@ class Pacer(Generic[T]):
 
 
 class EmitGate:
-    """Decides when `emit` returns to the model's code. Lives in the model process; not thread-safe."""
+    """Decides when `emit` returns to the model's code. One per track, in the model process; not thread-safe."""
 
     def __init__(self, *, held: bool = False) -> None:
         """`held`: nothing at all is made before the first demand."""
         self._held = held
         self._gaps: deque[float] = deque(maxlen=HISTORY)
         self._resumed_s: float | None = None
+        self._busy_s: float | None = None
         self._demand: Demand | None = None
+
+    @property
+    def watched(self) -> bool:
+        """Whether someone is known to see what is emitted."""
+        return self._demand is not None and self._demand.watched
 
     def resumed(self, now_s: float) -> None:
         """The model's own code runs from now on: its session began, or an emit returned."""
         self._resumed_s = now_s
 
+    def paused(self, now_s: float) -> None:
+        """The model's own code has stopped to emit on another track: the time so far is kept."""
+        if self._resumed_s is not None:
+            self._busy_s = (self._busy_s or 0.0) + max(0.0, now_s - self._resumed_s)
+            self._resumed_s = None
+
     def called(self, now_s: float) -> float:
         """The model called emit. Return its busy time, 0 for a second frame of the same call."""
-        if self._resumed_s is None:
+        self.paused(now_s)
+        busy_s, self._busy_s = self._busy_s, None
+        if busy_s is None:
             return 0.0
-        busy_s = max(0.0, now_s - self._resumed_s)
-        self._resumed_s = None
         self._gaps.append(busy_s)
         return busy_s
 

@@ -6,7 +6,7 @@ processes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -17,6 +17,7 @@ JsonValue: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | 
 JsonObject: TypeAlias = dict[str, Any]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
+#: The outbound track of every model, and the inbound one of a model that gives it no other name.
 MAIN_VIDEO = "main_video"
 WEBCAM = "webcam"
 
@@ -28,6 +29,11 @@ class Track:
     name: str
     kind: Literal["video", "audio"]
     direction: Literal["in", "out"]
+
+
+def track_names(tracks: Sequence[Track], direction: Literal["in", "out"]) -> tuple[str, ...]:
+    """Return the names of the video tracks of one direction, the main one first."""
+    return tuple(track.name for track in tracks if track.kind == "video" and track.direction == direction)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +133,7 @@ class EmittedFrame:
     busy_s        how long the model's own code ran before it, since its last emit returned
     command_id    the last command whose handler had finished, 0 for none
     release       give the memory back; call it exactly once, from any thread
+    track         the outbound track that it belongs to; ids count up by one within a track
     """
 
     frame_id: int
@@ -135,19 +142,21 @@ class EmittedFrame:
     busy_s: float
     command_id: int
     release: Callable[[], None]
+    track: str = MAIN_VIDEO
 
 
 @dataclass(frozen=True, slots=True)
 class Demand:
-    """What the playout wants of the model: frame `frame_id` at `due_s`, each later one `interval_s` on.
+    """What a track's playout wants of the model: frame `frame_id` at `due_s`, each later one `interval_s` on.
 
-    While `watched` is false nobody sees the frames and the model is held after a few.
+    While `watched` is false on every track, nobody sees the frames and the model is held after a few.
     """
 
     frame_id: int
     due_s: float
     interval_s: float
     watched: bool
+    track: str = MAIN_VIDEO
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +166,7 @@ class InputFrame:
     pixels: Pixels
     frame_id: int
     arrived_s: float
+    track: str = WEBCAM
 
 
 Codec: TypeAlias = Literal["h264", "vp8"]

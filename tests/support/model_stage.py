@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +16,8 @@ from reactor_runtime.running.frame_memory import FrameBooks, FrameMemory, Slot
 from reactor_runtime.running.pulse import PULSE_BYTES, PulseState, words_of
 from reactor_runtime.running.runner import Runner
 from reactor_runtime.types import (
+    MAIN_VIDEO,
+    WEBCAM,
     CommandCall,
     CommandOutcome,
     Demand,
@@ -23,7 +25,10 @@ from reactor_runtime.types import (
     JsonObject,
     ModelMessage,
     Pixels,
+    Track,
 )
+
+TRACKS = (Track(MAIN_VIDEO, "video", "out"), Track(WEBCAM, "video", "in"))
 
 
 def picture(value: int = 0) -> Pixels:
@@ -33,9 +38,17 @@ def picture(value: int = 0) -> Pixels:
 class Stage:
     """Serves one model; frames are released at once unless `hold` is set."""
 
-    def __init__(self, model: VideoModel, *, fps: float | None = None, watched: bool = True) -> None:
+    def __init__(
+        self,
+        model: VideoModel,
+        *,
+        fps: float | None = None,
+        watched: bool = True,
+        tracks: Sequence[Track] = TRACKS,
+    ) -> None:
         self.frames: list[tuple[int, int, int]] = []
-        """Frame id, first pixel, command id."""
+        """Frame id, first pixel, command id; `tracks` has the track of each."""
+        self.tracks: list[str] = []
         self.busy_s: list[float] = []
         self.outcomes: list[CommandOutcome] = []
         self.messages: list[ModelMessage] = []
@@ -50,7 +63,13 @@ class Stage:
         self.books = FrameBooks(size_bytes=limits.RING_MAX_BYTES, frames_max=limits.RING_MAX_FRAMES)
         self.words = words_of(bytearray(PULSE_BYTES))
         self.runner = Runner(
-            model, fps=fps, outlet=self, books=self.books, memory=self._memory, words=self.words
+            model,
+            fps=fps,
+            tracks=tracks,
+            outlet=self,
+            books=self.books,
+            memory=self._memory,
+            words=self.words,
         )
         self.thread = threading.Thread(target=self.runner.serve)
 
@@ -70,6 +89,7 @@ class Stage:
 
     def frame(
         self,
+        track: str,
         frame_id: int,
         slot: Slot,
         size: tuple[int, int],
@@ -79,6 +99,7 @@ class Stage:
         command_id: int,
         emit_s: float,
     ) -> None:
+        self.tracks.append(track)
         self.frames.append((frame_id, int(self._memory.view(slot.offset, *size)[0, 0, 0]), command_id))
         self.busy_s.append(busy_s)
         if self.hold:
@@ -108,8 +129,15 @@ class Stage:
         if self._watched:
             self.watch()
 
-    def watch(self, frame_id: int = 1, due_s: float = 0.0, interval_s: float = 1 / 1000) -> None:
-        self.runner.demand(Demand(frame_id, due_s, interval_s, watched=True))
+    def watch(
+        self,
+        frame_id: int = 1,
+        due_s: float = 0.0,
+        interval_s: float = 1 / 1000,
+        track: str = MAIN_VIDEO,
+        watched: bool = True,
+    ) -> None:
+        self.runner.demand(Demand(frame_id, due_s, interval_s, watched, track))
 
     def send(self, name: str, **arguments: Any) -> int:
         self._asked += 1
@@ -124,8 +152,8 @@ class Stage:
     def until_answered(self, asked: int) -> None:
         self.until(lambda: any(outcome.command_id == asked for outcome in self.outcomes))
 
-    def show_input(self, value: int) -> bool:
-        return self.runner.input(InputFrame(picture(value), value, time.monotonic()))
+    def show_input(self, value: int, track: str = WEBCAM) -> bool:
+        return self.runner.input(InputFrame(picture(value), value, time.monotonic(), track))
 
     def stop(self) -> ModelFailed | None:
         """End the session and return its error."""

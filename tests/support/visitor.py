@@ -20,7 +20,8 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -55,12 +56,18 @@ class Refused(Exception):
 class Visitor:
     """One client. Not a viewer before `watch()`, which may be called again after the connection was lost."""
 
-    def __init__(self, url: str, *, wire: Literal["v0", "v1"] = "v0") -> None:
+    def __init__(
+        self, url: str, *, wire: Literal["v0", "v1"] = "v0", tracks: Sequence[str] = ("main_video",)
+    ) -> None:
         self.http = httpx.AsyncClient(base_url=url, timeout=WITHIN_S)
         self.wire = wire
+        self.tracks = tuple(tracks)
         self.session_id = ""
         self.connection_id = 0
         self.frames = 0
+        """Of all tracks; `last` has the newest picture of each, and `seen` how many there were."""
+        self.seen: Counter[str] = Counter()
+        self.last: dict[str, Any] = {}
         self.frame_times: list[float] = []
         self.said: list[Said] = []
         self.raw: list[str | bytes] = []
@@ -109,8 +116,13 @@ class Visitor:
         await self.vanish()
         pc = self._pc = aiortc.RTCPeerConnection(aiortc.RTCConfiguration(iceServers=[]))
         pc.on("connectionstatechange", lambda: self.states.append(pc.connectionState))
-        pc.on("track", self._track)
-        pc.addTransceiver("video", direction="recvonly")
+        names = {pc.addTransceiver("video", direction="recvonly").receiver: name for name in self.tracks}
+
+        def track(received: Any) -> None:
+            name = next(name for receiver, name in names.items() if receiver.track is received)
+            self._reading.append(asyncio.ensure_future(self._read(name, received)))
+
+        pc.on("track", track)
         self._opened.clear()
         self._channels = {label: self._open(pc, label) for label in ("control", "data")}
         await pc.setLocalDescription(await pc.createOffer())
@@ -118,7 +130,8 @@ class Visitor:
             "sdp_offer": pc.localDescription.sdp,
             "client_info": {"sdk_version": "0", "sdk_type": "visitor"},
             "track_mapping": [
-                {"mid": "0", "name": "main_video", "kind": "video", "direction": "recvonly"},
+                {"mid": str(at), "name": name, "kind": "video", "direction": "recvonly"}
+                for at, name in enumerate(self.tracks)
             ],
         }
         return await self.http.request(method, self._params, json=body)
@@ -160,11 +173,11 @@ class Visitor:
     def ping(self) -> None:
         self.send("data" if self.wire == "v0" else "control", PING[self.wire])
 
-    def resume(self) -> None:
-        self._notify("resume_track")
+    def resume(self, name: str = "main_video") -> None:
+        self._notify("resume_track", name)
 
-    def pause(self) -> None:
-        self._notify("pause_track")
+    def pause(self, name: str = "main_video") -> None:
+        self._notify("pause_track", name)
 
     def unpublish(self, name: str = "webcam") -> None:
         self._notify("unpublish_track", name)
@@ -280,14 +293,12 @@ class Visitor:
         channel.on("message", lambda payload: self._message(label, payload))
         return channel
 
-    def _track(self, track: Any) -> None:
-        self._reading.append(asyncio.ensure_future(self._read(track)))
-
-    async def _read(self, track: Any) -> None:
+    async def _read(self, name: str, track: Any) -> None:
         with contextlib.suppress(MediaStreamError):
             while True:
-                await track.recv()
+                self.last[name] = await track.recv()
                 self.frames += 1
+                self.seen[name] += 1
                 self.frame_times.append(time.monotonic())
 
     def _message(self, label: str, payload: str | bytes) -> None:

@@ -11,13 +11,14 @@ same thread, or, when `start_session` is a blocking loop, on one command thread 
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, overload
 
 from ..errors import ModelDefinitionError
-from ..types import InputFrame
+from ..types import MAIN_VIDEO, WEBCAM, InputFrame
 from ..weights import resolve
 from .schema import COMMANDS, MARK, CommandMark, collect
 
@@ -33,6 +34,9 @@ class VideoModel:
     value_range: tuple[float, float] | None = None
     """What floats in frames mean, as (black, white). None: the first float frame of a session decides."""
 
+    input_track: str = WEBCAM
+    """What clients call the track of pictures that the model takes, if it takes any; see `on_frame`."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for attribute in ("start_session", "reset", "on_frame"):
@@ -42,6 +46,7 @@ class VideoModel:
                     f"{cls.__name__}.{attribute} is async, and the runtime calls it from a plain thread.\n"
                     "  Fix: drop `async`; a blocking loop or a generator is what start_session should be."
                 )
+        _check_track_name(cls)
         needed = [name for name in inspect.signature(cls.reset).parameters if name != "self"]
         if needed:
             raise ModelDefinitionError(
@@ -62,7 +67,11 @@ class VideoModel:
         """Forget the last user: called between two sessions, and after a session that raised."""
 
     def on_frame(self, frame: InputFrame) -> None:
-        """Take the user's newest camera frame. Overriding this gives the model a `webcam` track."""
+        """Take the user's newest camera frame.
+
+        Overriding this, or `"video_input": true` in the manifest, gives the model an input track: `webcam`, unless
+        the class says otherwise, as in `input_track = "sketch"`.
+        """
 
     @staticmethod
     def weights(name: str) -> Path:
@@ -100,6 +109,15 @@ def _mark(method: Any, mark: CommandMark) -> Any:
         )
     setattr(method, MARK, mark)
     return method
+
+
+def _check_track_name(model_class: type[VideoModel]) -> None:
+    name = model_class.input_track
+    if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name == MAIN_VIDEO:
+        raise ModelDefinitionError(
+            f"{model_class.__name__}.input_track is {name!r:.80}.\n"
+            f"  Fix: use up to 64 of a-z, 0-9 and _, beginning with a letter; {MAIN_VIDEO} is the model's own track."
+        )
 
 
 def _namespace_of_the_class_statement() -> dict[str, Any]:

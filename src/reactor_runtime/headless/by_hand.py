@@ -13,14 +13,24 @@ import asyncio
 import contextlib
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ..config import Settings
 from ..errors import CommandError, ModelFailed
 from ..running.inline import InlineHost
-from ..types import WEBCAM, CommandCall, CommandOutcome, Demand, JsonObject, ModelInfo, ModelMessage, Pixels
+from ..types import (
+    WEBCAM,
+    CommandCall,
+    CommandOutcome,
+    Demand,
+    JsonObject,
+    ModelInfo,
+    ModelMessage,
+    Pixels,
+    track_names,
+)
 from .render import Stage, Take
 
 #: Runs a coroutine on the loop's thread and returns what it returns.
@@ -45,10 +55,11 @@ class LiveStage(Stage):
 class LiveSession:
     """One session that runs until its block ends. Made by `LoadedModel.session`; one thread uses it."""
 
-    def __init__(self, run: Run, host: InlineHost, stage: LiveStage) -> None:
+    def __init__(self, run: Run, host: InlineHost, stage: LiveStage, inputs: Sequence[str]) -> None:
         self._run = run
         self._host = host
         self._stage = stage
+        self._inputs = inputs
         self._last = 0
         self._calls = 0
 
@@ -89,7 +100,8 @@ class LiveSession:
 
     def show_camera(self, pixels: Pixels) -> None:
         """Give the model a camera picture, (height, width, 3) uint8 RGB; it is there before the next frame."""
-        self._host.push_input(WEBCAM, pixels)
+        for track in self._inputs:
+            self._host.push_input(track, pixels)
 
     async def _next(self, within_s: float) -> Pixels | None:
         # A block brings several frames at once; asking for one that is there already asks for nothing.
@@ -139,7 +151,9 @@ class LoadedModel:
         self._stage.messages.clear()
         self._run(self._begin(seed))
         try:
-            yield LiveSession(self._run, self._host, self._stage)
+            yield LiveSession(
+                self._run, self._host, self._stage, track_names(self.info.tracks, "in") or (WEBCAM,)
+            )
         finally:
             self._run(self._end())
         if self._stage.error is not None:

@@ -19,7 +19,7 @@ from pydantic import BaseModel
 
 from ..author.schema import reply_of
 from ..errors import SessionStopped
-from ..types import InputFrame, JsonObject, ModelMessage, Pixels
+from ..types import MAIN_VIDEO, InputFrame, JsonObject, ModelMessage, Pixels
 from .frame_memory import FrameBooks, FrameMemory, Slot
 from .frames import FrameNormalizer
 from .inbox import Inbox
@@ -31,6 +31,7 @@ class Outlet(Protocol):
 
     def frame(
         self,
+        track: str,
         frame_id: int,
         slot: Slot,
         size: tuple[int, int],
@@ -71,6 +72,7 @@ class SessionContext:
         fps: float | None,
         *,
         seed: int | None = None,
+        main_track: str = MAIN_VIDEO,
         inbox: Inbox,
         books: FrameBooks,
         memory: FrameMemory,
@@ -81,6 +83,7 @@ class SessionContext:
         self._session_id = session_id
         self._fps = fps
         self._seed = seed
+        self._main_track = main_track
         self._inbox = inbox
         self._books = books
         self._memory = memory
@@ -89,7 +92,7 @@ class SessionContext:
         self._pulse = pulse_of_this_thread
         self._stop_evt = StopEvent(pulse_of_this_thread)
         self._emitting = threading.Lock()
-        self._frame_id = 0
+        self._shows = False
         self._emit_s = 0.0
         self._handled_seen = 0
 
@@ -115,7 +118,7 @@ class SessionContext:
     @property
     def shows(self) -> bool:
         """Whether a frame has been emitted in this session."""
-        return self._frame_id > 0
+        return self._shows
 
     def should_stop(self) -> bool:
         """Return whether the session has ended and the loop should return."""
@@ -129,14 +132,14 @@ class SessionContext:
         nobody watches it waits. The array may be reused at once. Raises FrameRejected when this is not a
         frame (nothing is shown, the session goes on) and SessionStopped when the session has ended.
         """
-        self.emit_between_commands(frame, None)
+        self.emit(self._main_track, frame, None)
 
     def emit_block(self, frames: Any) -> None:
         """Show several frames that were made together: an array with a time axis, or a list of frames.
 
         As `emit_frame`. The playout spreads them over the time that the model needs for a block.
         """
-        self.emit_between_commands(frames, None)
+        self.emit(self._main_track, frames, None)
 
     def send(self, message: dict[str, Any] | BaseModel, type: str = "") -> None:
         """Send a message to every viewer; its type is a pydantic model's class name in snake case,
@@ -161,9 +164,7 @@ class SessionContext:
     def input_frame(self) -> InputFrame | None:
         """Return the newest frame of the user's camera, the same again until there is a newer, or None."""
         self._pulse().beat()
-        with self._inbox.changed:
-            self._inbox.input_seen = True
-            return self._inbox.input
+        return self._inbox.newest_input()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Sleep until a command has come, at most `timeout_s`; return whether one has.
@@ -172,23 +173,21 @@ class SessionContext:
         generator the command's handler runs at the next yield, else it has run already. Raises
         SessionStopped when the session has ended.
         """
-        inbox = self._inbox
         deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-        with self._pulse().waiting(), inbox.changed:
-            while not inbox.stopping:
-                if inbox.handled != self._handled_seen or inbox.waits_for_yield or inbox.expects_cue:
-                    self._handled_seen = inbox.handled
-                    # The model waited for its user, which says nothing of its own rhythm.
-                    inbox.gate.resumed(time.monotonic())
-                    return True
-                left_s = None if deadline_s is None else deadline_s - time.monotonic()
-                if left_s is not None and left_s <= 0:
-                    return False
-                inbox.changed.wait(left_s)
-        raise SessionStopped
+        with self._pulse().waiting():
+            handled = self._inbox.await_command(self._handled_seen, deadline_s)
+        if handled is None:
+            return False
+        self._handled_seen = handled
+        return True
 
-    def emit_between_commands(self, frames: Any, between: Callable[[], None] | None) -> None:
-        """Emit; while the gate is closed call `between` whenever a command or an inbound frame waits.
+    @property
+    def main_track(self) -> str:
+        """The track that `emit_frame` and a generator's frames go to."""
+        return self._main_track
+
+    def emit(self, track: str, frames: Any, between: Callable[[], None] | None) -> None:
+        """Emit on a track; while the gate is closed call `between` whenever a command or an inbound frame waits.
 
         For the runner, which drives a generator: authors use `emit_frame` and `emit_block`.
         """
@@ -197,50 +196,49 @@ class SessionContext:
         with self._emitting:
             if self._inbox.stopping:
                 raise SessionStopped
+            if not self._inbox.is_wanted(track):
+                return
             pictures = self._normalizer.normalize(frames)
             if not pictures:
                 return
             # Conversion waits for the device, so it is the model's own time; what follows is ours.
             started_s = time.monotonic()
             self._emit_s += started_s - called_s
-            with self._inbox.changed:
-                busy_s = self._inbox.gate.called(started_s)
+            busy_s = self._inbox.emit_called(track, started_s)
             for picture in pictures:
-                self._hand_over(picture, emitted_s=called_s, busy_s=busy_s)
+                self._hand_over(track, picture, emitted_s=called_s, busy_s=busy_s)
                 busy_s = 0.0
         # Outside the lock: a handler that runs in between may emit as well.
         self._inbox.prompt()
-        self._await_gate(between)
+        self._await_gate(track, between)
 
     def open(self, between: Callable[[], None] | None) -> None:
         """Run what was written down to come before the first frame, and wait for a demand if held. For the runner."""
         self._inbox.prompt()
-        if self._inbox.held or self._inbox.owed:
-            self._await_gate(between)
+        if self._inbox.opens_late:
+            self._await_gate(self._main_track, between)
 
     def end(self) -> None:
         """Mark the session as over, for every thread. For the runner."""
         self._inbox.stop()
         self._stop_evt.set()
 
-    def _hand_over(self, picture: Pixels, *, emitted_s: float, busy_s: float) -> None:
+    def _hand_over(self, track: str, picture: Pixels, *, emitted_s: float, busy_s: float) -> None:
         started_s = time.monotonic()
         slot = self._books.acquire(picture.nbytes)
         if slot is None:
-            slot = self._await_room(picture.nbytes)
+            with self._pulse().waiting():
+                slot = self._inbox.await_room(lambda: self._books.acquire(picture.nbytes))
             started_s = time.monotonic()
         self._memory.write(slot, picture)
-        with self._inbox.changed:
-            self._inbox.unshown.add(slot.ticket)
-            self._inbox.next_frame_id = self._frame_id + 2
-            self._inbox.waits = self._inbox.polls = 0
-            command_id = self._inbox.command_id
-        self._frame_id += 1
+        frame_id, command_id = self._inbox.hand_over(track, slot.ticket)
+        self._shows = True
         emit_s, self._emit_s = self._emit_s + time.monotonic() - started_s, 0.0
         started_s = time.monotonic()
         height, width, _ = picture.shape
         self._outlet.frame(
-            self._frame_id,
+            track,
+            frame_id,
             slot,
             (height, width),
             emitted_s=emitted_s,
@@ -251,39 +249,17 @@ class SessionContext:
         # Telling the server is part of the cost, and known only now: the next frame carries it.
         self._emit_s = time.monotonic() - started_s
 
-    def _await_room(self, size_bytes: int) -> Slot:
-        inbox = self._inbox
-        with self._pulse().waiting(), inbox.changed:
-            while not inbox.stopping:
-                if (slot := self._books.acquire(size_bytes)) is not None:
-                    return slot
-                inbox.changed.wait()
-        raise SessionStopped
-
-    def _await_gate(self, between: Callable[[], None] | None) -> None:
-        while not self._gate_opened(between is not None):
+    def _await_gate(self, track: str, between: Callable[[], None] | None) -> None:
+        while not self._gate_opened(track, between is not None):
             if between is not None:
                 between()
 
-    def _gate_opened(self, interruptible: bool) -> bool:
+    def _gate_opened(self, track: str, interruptible: bool) -> bool:
         """Wait until emit may return; False when a command or inbound frame came first."""
-        inbox = self._inbox
         pulse = self._pulse()
         pulse.enter(PulseState.BUSY)
-        with pulse.waiting(), inbox.changed:
-            while not inbox.stopping:
-                if interruptible and inbox.waits_for_yield:
-                    return False
-                if inbox.beside and inbox.owed:
-                    inbox.changed.wait()
-                    continue
-                now_s = time.monotonic()
-                opens_s = inbox.gate.opens_at(self._frame_id + 1, len(inbox.unshown))
-                if opens_s is not None and opens_s <= now_s:
-                    inbox.gate.resumed(now_s)
-                    return True
-                inbox.changed.wait(None if opens_s is None else opens_s - now_s)
-        raise SessionStopped
+        with pulse.waiting():
+            return self._inbox.await_gate(track, interruptible=interruptible)
 
 
 _running: list[SessionContext] = []

@@ -12,6 +12,7 @@ import asyncio
 import functools
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -71,7 +72,7 @@ class InlineHost:
         self._finished = asyncio.Event()
         self._cued: set[int] = set()
         """Commands of the session's cues that are not answered yet."""
-        self._input_id = 0
+        self._input_ids: Counter[str] = Counter()
         self._input_lock = threading.Lock()
         self._frames = 0
         self._emit_s = 0.0
@@ -138,8 +139,8 @@ class InlineHost:
         if (runner := self._runner) is None:
             return
         with self._input_lock:
-            self._input_id += 1
-            frame = InputFrame(pixels.copy(), self._input_id, self._loop.time())
+            self._input_ids[track] += 1
+            frame = InputFrame(pixels.copy(), self._input_ids[track], self._loop.time(), track)
             if not runner.input(frame):
                 self._input_frames_dropped += 1
 
@@ -186,6 +187,7 @@ class InlineHost:
             runner = Runner(
                 model,
                 fps=info.fps if self._settings.fps is None else self._settings.fps,
+                tracks=info.tracks,
                 outlet=outlet,
                 books=self._books,
                 memory=self._memory,
@@ -245,6 +247,7 @@ class _Outlet:
 
     def frame(
         self,
+        track: str,
         frame_id: int,
         slot: Slot,
         size: tuple[int, int],
@@ -260,7 +263,7 @@ class _Outlet:
         host._emit_s += emit_s
         pixels = host._memory.view(slot.offset, *size)
         release = functools.partial(host._runner.released, slot.ticket)
-        host._events.frame(EmittedFrame(frame_id, pixels, emitted_s, busy_s, command_id, release))
+        host._events.frame(EmittedFrame(frame_id, pixels, emitted_s, busy_s, command_id, release, track))
 
     def outcome(self, outcome: CommandOutcome) -> None:
         self._host._tell(self._host._on_outcome, outcome)

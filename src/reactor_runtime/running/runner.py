@@ -21,7 +21,7 @@ from typing import Any, Final, Protocol
 from ..author.model import VideoModel
 from ..causes import CauseLog
 from ..errors import FrameRejected, ModelFailed, SessionStopped
-from ..types import CommandCall, CommandOutcome, Cue, Demand, InputFrame
+from ..types import CommandCall, CommandOutcome, Cue, Demand, InputFrame, Track, track_names
 from . import context
 from .context import Outlet, SessionContext
 from .frame_memory import FrameBooks, FrameMemory
@@ -56,6 +56,7 @@ class Runner:
         model: VideoModel,
         *,
         fps: float | None,
+        tracks: Sequence[Track],
         outlet: RunnerOutlet,
         books: FrameBooks,
         memory: FrameMemory,
@@ -63,6 +64,7 @@ class Runner:
     ) -> None:
         self._model = model
         self._fps = fps
+        self._tracks = tuple(tracks)
         self._outlet = outlet
         self._books = books
         self._memory = memory
@@ -88,12 +90,12 @@ class Runner:
         held: bool = False,
     ) -> None:
         """Let `serve` run a session. The one before has ended. See `Inbox` for what is written down."""
-        inbox = Inbox(cues=cues, feed=feed, held=held)
-        inbox.calls_on_frame = self._calls_on_frame
+        inbox = Inbox(self._tracks, calls_on_frame=self._calls_on_frame, cues=cues, feed=feed, held=held)
         session = SessionContext(
             session_id,
             self._fps,
             seed=seed,
+            main_track=track_names(self._tracks, "out")[0],
             inbox=inbox,
             books=self._books,
             memory=self._memory,
@@ -196,8 +198,7 @@ class Runner:
         return failure_of(error, place)
 
     def _perform(self, session: SessionContext, inbox: Inbox, handlers: Handlers) -> None:
-        with inbox.changed:
-            inbox.gate.resumed(time.monotonic())
+        inbox.model_runs()
         if session.seed is not None:
             seed_generators(session.seed)
         if not inspect.isgeneratorfunction(self._model.start_session):
@@ -206,9 +207,7 @@ class Runner:
         returned = self._model.start_session()
         if isinstance(returned, Iterator):
             # Also from a plain method that returned one: from here on commands wait for its yields.
-            with inbox.changed:
-                inbox.beside = False
-                inbox.changed.notify_all()
+            inbox.run_between_yields()
             self._end_commands()
             self._drive(returned, session, inbox, handlers)
 
@@ -239,7 +238,7 @@ class Runner:
                     self._pause(inbox, polling=time.monotonic() - resumed_s < POLLING_S)
                     continue
                 try:
-                    session.emit_between_commands(frame, run_pending)
+                    session.emit(session.main_track, frame, run_pending)
                 except FrameRejected as error:
                     rejected = error
         finally:
@@ -247,15 +246,8 @@ class Runner:
 
     def _pause(self, inbox: Inbox, *, polling: bool) -> None:
         """After `yield None`: go on at once, or sleep a little when the generator only polls."""
-        with self._pulse.waiting(), inbox.changed:
-            inbox.waits += 1
-            if not polling or inbox.expects_cue:
-                return
-            inbox.polls += 1
-            if not inbox.stopping and not inbox.has_work:
-                inbox.changed.wait(POLL_S)
-            if inbox.has_work:
-                inbox.gate.resumed(time.monotonic())
+        with self._pulse.waiting():
+            inbox.after_none(POLL_S if polling else None)
 
     def _end_commands(self) -> None:
         """Wait for the handler that still runs: the next user must not meet its effects."""
@@ -267,7 +259,7 @@ class Runner:
     # The thread that runs commands: the model's, or the command thread ------------------------------
 
     def _start_commands_beside(self, session: SessionContext, inbox: Inbox, handlers: Handlers) -> None:
-        inbox.beside = True
+        inbox.run_beside()
         self._command_thread = threading.Thread(
             target=self._run_commands_beside,
             args=(session, inbox, handlers),
@@ -279,7 +271,7 @@ class Runner:
     def _run_commands_beside(self, session: SessionContext, inbox: Inbox, handlers: Handlers) -> None:
         context.adopt(session)
         pulse = self._command_pulse
-        while self._await_work(inbox):
+        while inbox.await_work_beside():
             pulse.enter(PulseState.BUSY if session.shows else PulseState.WARMING)
             with suppress(SessionStopped):
                 self._run_pending(session, inbox, handlers, pulse)
@@ -288,33 +280,14 @@ class Runner:
         handlers.close()
         pulse.enter(PulseState.IDLE)
 
-    def _await_work(self, inbox: Inbox) -> bool:
-        with inbox.changed:
-            while inbox.beside and not inbox.stopping:
-                if inbox.has_work:
-                    return True
-                inbox.changed.wait()
-        return False
-
     def _run_pending(self, session: SessionContext, inbox: Inbox, handlers: Handlers, pulse: Pulse) -> None:
         """Run everything that waits, in order."""
-        while True:
-            call: CommandCall | None = None
-            with inbox.changed:
-                if inbox.stopping or not inbox.has_work:
-                    return
-                began = inbox.place
-                if inbox.calls:
-                    call = inbox.calls.popleft()
-                else:
-                    inbox.on_frame_due = False
-                    inbox.input_seen = True
-                frame = inbox.input
+        while (work := inbox.take_work()) is not None:
             pulse.beat()
-            if call is not None:
-                self._outlet.outcome(inbox.handled_call(handlers.run(call), began))
-            elif frame is not None:
-                handlers.run_on_frame(frame)
+            if work.call is not None:
+                self._outlet.outcome(inbox.handled(handlers.run(work.call), work.place))
+            elif work.frame is not None:
+                handlers.run_on_frame(work.frame)
             if handlers.fatal is not None:
                 session.end()
 

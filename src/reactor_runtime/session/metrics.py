@@ -43,14 +43,10 @@ class Totals:
 
     def add(self, ended: StreamCounters) -> None:
         """Keep what a session that ended had counted."""
-        self.stream = _sum(self.stream, ended)
+        self.stream = self.stream.plus(ended)
 
     def plus(self, running: StreamCounters | None) -> Totals:
-        return self if running is None else replace(self, stream=_sum(self.stream, running))
-
-
-def _sum(a: StreamCounters, b: StreamCounters) -> StreamCounters:
-    return StreamCounters(*(getattr(a, name) + getattr(b, name) for name in StreamCounters.__slots__))
+        return self if running is None else replace(self, stream=self.stream.plus(running))
 
 
 @dataclass(frozen=True, slots=True)

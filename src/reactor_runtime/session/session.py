@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -25,7 +26,6 @@ from ..recording.recorder import Recorder
 from ..recording.store import Recordings
 from ..tasks import Tasks
 from ..types import (
-    MAIN_VIDEO,
     Codec,
     CommandCall,
     CommandOutcome,
@@ -36,6 +36,7 @@ from ..types import (
     ModelMessage,
     Pixels,
     UploadedFile,
+    track_names,
 )
 from ..webrtc.ice import parse_ice_server
 from ..webrtc.peer import Candidate, IceServer, PeerEngine
@@ -44,7 +45,7 @@ from ..wire import messages as say
 from .fanout import EncoderThread, FanOutFactory, default_bitrate
 from .metrics import MessageCounts
 from .service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
-from .stream import VideoStream
+from .stream import StreamCounters, VideoStream
 from .uploads import Uploads
 from .viewer import Viewer
 
@@ -99,14 +100,21 @@ class Session:
         self.uploads = Uploads()
         self._loop = asyncio.get_running_loop()
         self._recorder = self._record(recordings, settings.fps or info.fps) if recordings.enabled else None
-        self.stream = VideoStream(
-            fps=settings.fps or info.fps,
-            bits_per_s=settings.bitrate_kbps * 1000 if settings.bitrate_kbps else None,
-            on_demand=self._demand,
-            on_picture=self._recorder.show if self._recorder is not None else None,
-            clock=clock,
-            fan_out=fan_out,
-        )
+        names = track_names(info.tracks, "out")
+        self._streams = {
+            name: VideoStream(
+                name,
+                fps=settings.fps or info.fps,
+                bits_per_s=settings.bitrate_kbps * 1000 if settings.bitrate_kbps else None,
+                on_demand=self._demand,
+                # One picture is recorded: that of the main track.
+                on_picture=self._recorder.show if self._recorder is not None and name == names[0] else None,
+                clock=clock,
+                fan_out=fan_out,
+            )
+            for name in names
+        }
+        self._main = self._streams[names[0]]
         self._clock = clock
         self._info = info
         self._host = host
@@ -142,7 +150,10 @@ class Session:
     def frame(self, frame: EmittedFrame) -> None:
         """Take a frame, from any thread."""
         self._busy_s = frame.busy_s if not self._busy_s else 0.9 * self._busy_s + 0.1 * frame.busy_s
-        self.stream.push(frame)
+        if (stream := self._streams.get(frame.track)) is None:
+            frame.release()  # of a model that does not keep to what it declared
+        else:
+            stream.push(frame)
 
     def outcome(self, outcome: CommandOutcome) -> None:
         """Answer the client whose command this was."""
@@ -167,6 +178,18 @@ class Session:
         for name, value in values.items():
             if name in self._reports or len(self._reports) < limits.REPORTS_MAX:
                 self._reports[name] = value
+
+    def counters(self) -> StreamCounters:
+        """Return the totals of all tracks."""
+        return functools.reduce(StreamCounters.plus, (each.counters() for each in self._streams.values()))
+
+    async def played_out(self) -> None:
+        """Wait until every frame that was emitted has been shown; while nobody watches, none is.
+
+        The main track tells; others are waited for while someone watches them.
+        """
+        await self._main.played_out()
+        await asyncio.gather(*(each.played_out() for each in self._streams.values() if each.watched))
 
     def broadcast(self, message: say.ServerMessage) -> None:
         """Say something to every viewer, each in its own format."""
@@ -264,9 +287,9 @@ class Session:
         return viewer
 
     def _make_viewer(self, connection_id: int, *, legacy: bool = False) -> None:
-        streams, tracks = {MAIN_VIDEO: self.stream}, self._info.tracks
+        tracks = self._info.tracks
         viewer = Viewer(
-            connection_id, self, streams, tracks, counts=self._counts, clock=self._clock, legacy=legacy
+            connection_id, self, self._streams, tracks, counts=self._counts, clock=self._clock, legacy=legacy
         )
         codec = self._settings.codec
         codecs: tuple[Codec, ...] = ("h264", "vp8") if codec == "auto" else (codec,)
@@ -432,13 +455,13 @@ class Session:
 
     def numbers(self) -> JsonObject:
         """Numbers for the page's overlay and for /metrics; milliseconds where the name says so."""
-        counters = self.stream.counters()
+        counters = self.counters()
         encoded = max(1, counters.encoded)
         recorded = {} if self._recorder is None else {"recording_dropped": self._recorder.dropped}
         return {
             **self._reports,
             **recorded,
-            "fps": round(1 / self.stream.interval_s, 2),
+            "fps": round(1 / self._main.interval_s, 2),
             "model_ms": round(self._busy_s * 1000, 2),
             "convert_ms": round(counters.convert_s / encoded * 1000, 2),
             "encode_ms": round(counters.encode_s / encoded * 1000, 2),
@@ -459,7 +482,7 @@ class Session:
             self.broadcast(message)
         await self._tasks.cancel()
         self._pending.clear()
-        await self.stream.close()
+        await asyncio.gather(*(stream.close() for stream in self._streams.values()))
         if self._recorder is not None:
             self._recorder.finish()
         self.uploads.close()

@@ -3,7 +3,7 @@
     host ─frame─▶ pacer ─due─▶ fan-out (`fanout.py`) ─▶ every viewer
     any thread    event loop
 
-Owned by a session and living as long as it. Everything is on the event loop, but `push`.
+One per outbound track, owned by a session and living as long as it. Everything is on the event loop, but `push`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,16 @@ class StreamCounters:
     convert_s: float = 0.0
     encode_s: float = 0.0
 
+    def plus(self, other: StreamCounters) -> StreamCounters:
+        return StreamCounters(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
 
 class VideoStream:
     """Paces one outbound video track. Made, used and closed on the event loop."""
 
     def __init__(
         self,
+        track: str,
         *,
         fps: float | None,
         bits_per_s: int | None,
@@ -47,7 +51,7 @@ class VideoStream:
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
-        self._pacer: Pacer[EmittedFrame] = Pacer(fps=fps)
+        self._pacer: Pacer[EmittedFrame] = Pacer(fps=fps, track=track)
         self._clock = clock
         self._on_demand = on_demand
         self._timer: asyncio.TimerHandle | None = None

@@ -39,6 +39,7 @@ from ..types import (
     ModelInfo,
     ModelMessage,
     Pixels,
+    track_names,
 )
 from .digests import digest_of
 from .lines import Began, Camera, Ended, Ran, Saw, redacted
@@ -190,6 +191,7 @@ class _Writer:
         self._lines = lines
         self._began = lines.began
         self._digests = digests
+        self._main_track = track_names(info.tracks, "out")[0]
         self._schemas = {command.name: command.parameters for command in info.commands}
         self._calls: dict[int, CommandCall] = {}
         self._frames = 0
@@ -219,7 +221,9 @@ class _Writer:
         )
 
     def frame(self, frame: EmittedFrame) -> EmittedFrame:
-        """Return the frame as it goes on."""
+        """Return the frame as it goes on. What a log counts and compares are those of the main track."""
+        if frame.track != self._main_track:
+            return frame
         self._frames = frame.frame_id
         every = self._began.digest_every
         # The first frame after a command tells at once whether that command did the same.

@@ -58,6 +58,7 @@ class ServerOutlet:
 
     def frame(
         self,
+        track: str,
         frame_id: int,
         slot: Slot,
         size: tuple[int, int],
@@ -68,7 +69,9 @@ class ServerOutlet:
         emit_s: float,
     ) -> None:
         self.send(
-            records.Frame(slot.ticket, slot.offset, *size, frame_id, emitted_s, busy_s, command_id, emit_s)
+            records.Frame(
+                slot.ticket, slot.offset, *size, track, frame_id, emitted_s, busy_s, command_id, emit_s
+            )
         )
 
     def outcome(self, outcome: CommandOutcome) -> None:
@@ -136,9 +139,9 @@ class ServerReader:
                 runner.released(ticket)
             case CommandCall():
                 runner.command(record)
-            case records.Input(ticket, offset, height, width, frame_id, arrived_s):
+            case records.Input(ticket, offset, height, width, track, frame_id, arrived_s):
                 pixels = self._input_memory.view(offset, height, width).copy()
-                seen = runner.input(InputFrame(pixels, frame_id, arrived_s))
+                seen = runner.input(InputFrame(pixels, frame_id, arrived_s, track))
                 self._outlet.send(records.InputDone(ticket, unseen=not seen))
             case records.Start(session_id, seed):
                 runner.start(session_id, seed=seed)
@@ -180,6 +183,7 @@ def main(argv: list[str]) -> None:
     runner = Runner(
         model,
         fps=info.fps if load.fps is None else load.fps,
+        tracks=info.tracks,
         outlet=outlet,
         books=FrameBooks(size_bytes=limits.RING_MAX_BYTES, frames_max=limits.RING_MAX_FRAMES),
         memory=memory,

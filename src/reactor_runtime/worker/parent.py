@@ -19,6 +19,7 @@ import os
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, assert_never
@@ -37,7 +38,16 @@ from ..running.frame_memory import (
 )
 from ..running.mailbox import Mailbox
 from ..running.pulse import MODEL_LANE, PULSE_BYTES, Pulse, PulseLimits, PulseState, words_of
-from ..types import CommandCall, CommandOutcome, Demand, EmittedFrame, ModelInfo, ModelMessage, Pixels
+from ..types import (
+    CommandCall,
+    CommandOutcome,
+    Demand,
+    EmittedFrame,
+    ModelInfo,
+    ModelMessage,
+    Pixels,
+    track_names,
+)
 from . import records
 from .channel import Channel
 from .failures import of_exit, out_of_memory_kills, pack, unpack, unpack_failed
@@ -77,6 +87,7 @@ class ProcessHost:
         self._watchdog: Watchdog | None = None
         self._memory: FrameMemory | None = None
         self._input = _InputSender()
+        self._outbound: tuple[str, ...] = ()
         self._oom_kills = 0
         #: Why this side killed the process; None while it has not.
         self._verdict: ReactorError | None = None
@@ -139,7 +150,7 @@ class ProcessHost:
             self._send(demand)
 
     def push_input(self, track: str, pixels: Pixels) -> None:
-        self._input.push(pixels)
+        self._input.push(track, pixels)
 
     def counters(self) -> HostCounters:
         process = self._process
@@ -307,6 +318,7 @@ class ProcessHost:
             case records.Loaded(info):
                 if self._state is HostState.LOADING and not self._loaded.done():
                     self._state = HostState.IDLE
+                    self._outbound = track_names(info.tracks, "out")
                     self._loaded.set_result(info)
             case records.WantWeights(name):
                 task = self._loop.create_task(self._give_weights(name))
@@ -329,6 +341,8 @@ class ProcessHost:
         memory, channel = self._memory, self._channel
         if memory is None or channel is None or self._state is HostState.CLOSED:
             return
+        if frame.track not in self._outbound:
+            raise records.RecordError(f"a frame of a track that was not declared: {frame.track[:40]!r}")
         try:
             pixels = memory.view(frame.offset, frame.height, frame.width)
         except ValueError as error:
@@ -337,7 +351,15 @@ class ProcessHost:
         self._emit_s += frame.emit_s
         release = functools.partial(channel.send, records.Released(frame.ticket))
         self._events.frame(
-            EmittedFrame(frame.frame_id, pixels, frame.emitted_s, frame.busy_s, frame.command_id, release)
+            EmittedFrame(
+                frame.frame_id,
+                pixels,
+                frame.emitted_s,
+                frame.busy_s,
+                frame.command_id,
+                release,
+                frame.track,
+            )
         )
 
     def _on_ended(self, failure: records.Failure | None) -> None:
@@ -361,13 +383,13 @@ class _InputSender:
         self._books = FrameBooks(size_bytes=INPUT_MAX_BYTES, frames_max=INPUT_SLOTS)
         self._memory: FrameMemory | None = None
         self._channel: Channel | None = None
-        self._frame_id = 0
+        self._frame_ids: Counter[str] = Counter()
         self.dropped = 0
 
     def open(self, memory: FrameMemory, channel: Channel) -> None:
         self._memory, self._channel = memory, channel
 
-    def push(self, pixels: Pixels) -> None:
+    def push(self, track: str, pixels: Pixels) -> None:
         with self._lock:
             memory, channel = self._memory, self._channel
             if memory is None or channel is None:
@@ -377,10 +399,11 @@ class _InputSender:
                 self.dropped += 1
                 return
             memory.write(slot, pixels)
-            self._frame_id += 1
+            self._frame_ids[track] += 1
+            frame_id = self._frame_ids[track]
             height, width, _ = pixels.shape
             channel.send(
-                records.Input(slot.ticket, slot.offset, height, width, self._frame_id, time.monotonic())
+                records.Input(slot.ticket, slot.offset, height, width, track, frame_id, time.monotonic())
             )
 
     def done(self, ticket: int, *, unseen: bool) -> None:

@@ -92,6 +92,7 @@ class Input:
     offset: int
     height: int
     width: int
+    track: str
     frame_id: int
     arrived_s: float
 
@@ -133,6 +134,7 @@ class Frame:
     offset: int
     height: int
     width: int
+    track: str
     frame_id: int
     emitted_s: float
     busy_s: float
