@@ -301,13 +301,18 @@ def test_messages_are_json_named_and_bounded() -> None:
 def test_reported_numbers_are_finite() -> None:
     def play(ctx: SessionContext) -> None:
         ctx.report(step_s=0.5, blocks=3)
-        for wrong in (float("inf"), "fast"):
+        ctx.report(loss=np.float32(0.25), on=np.bool_(True), one=np.array([2.0]), warm=True)
+        for wrong in (float("inf"), "fast", np.float32("nan"), np.zeros(3), None):
             with pytest.raises(TypeError, match="finite"):
                 ctx.report(x=wrong)  # type: ignore[arg-type]
 
     with Stage(Played(play)) as stage:
         assert stage.end() is None
-        assert stage.numbers == [{"step_s": 0.5, "blocks": 3}]
+        assert stage.numbers == [
+            {"step_s": 0.5, "blocks": 3},
+            {"loss": 0.25, "on": 1.0, "one": 2.0, "warm": 1.0},
+        ]
+        assert {type(number) for numbers in stage.numbers for number in numbers.values()} == {int, float}
 
 
 def test_the_newest_inbound_frame_is_there_until_a_newer_comes() -> None:

@@ -177,6 +177,8 @@ REFUSED: dict[str, Any] = {
     "NaN": np.full((HEIGHT, WIDTH, 3), np.nan, np.float32),
     "infinity": np.full((HEIGHT, WIDTH, 3), -np.inf, np.float32),
     "floats up to 255": np.full((HEIGHT, WIDTH, 3), 200.0, np.float32),
+    "too low": np.zeros((3, WIDTH, 3), np.uint8),
+    "too narrow in floats": np.zeros((HEIGHT, 2), np.float32),
     "no height": np.zeros((0, WIDTH, 3), np.uint8),
     "no width in floats": np.zeros((HEIGHT, 0, 3), np.float32),
     "no frames": np.zeros((0, HEIGHT, WIDTH, 3), np.uint8),
@@ -262,9 +264,9 @@ def test_a_tensor_is_not_changed_and_may_want_gradients(torch: Any) -> None:
 
 
 def test_an_ambiguous_tensor_has_channels_first_and_an_ambiguous_array_channels_last(torch: Any) -> None:
-    values = np.arange(3 * 20 * 3, dtype=np.uint8).reshape(3, 20, 3)
-    np.testing.assert_array_equal(normalize(values)[0], values)
-    np.testing.assert_array_equal(normalize(torch.from_numpy(values))[0], values.transpose(1, 2, 0))
+    values = np.arange(4 * 20 * 4, dtype=np.uint32).astype(np.uint8).reshape(4, 20, 4)
+    np.testing.assert_array_equal(normalize(values)[0], values[..., :3])
+    np.testing.assert_array_equal(normalize(torch.from_numpy(values))[0], values[:3].transpose(1, 2, 0))
 
 
 @pytest.mark.parametrize("what", ["NaN", "infinity", "integers", "latent", "empty", "sparse", "meta", "huge"])

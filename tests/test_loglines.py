@@ -50,3 +50,26 @@ def test_what_has_no_end_yet_is_shown_when_the_stream_ends() -> None:
 
 def test_bytes_that_are_not_text_are_shown_as_such() -> None:
     assert LogLines().feed(b"\xff\xfe ok\r\n", 0.0) == ["\ufffd\ufffd ok"]
+
+
+def test_a_progress_bar_is_shown_while_it_is_drawn_and_when_it_is_done() -> None:
+    lines = LogLines()
+    shown = [
+        (second, line)
+        for second in range(21)
+        for line in lines.feed(f"\rLoading: {second * 5}%".encode(), float(second))
+    ]
+    assert shown == [(second, f"Loading: {second * 5}%") for second in (5, 10, 15, 20)]
+    assert lines.feed(b"\rLoading: done\n", 21.0) == ["Loading: done"]
+    assert lines.feed(b"next\n", 22.0) == ["next"]
+
+
+def test_a_line_that_is_drawn_over_is_what_stands_there_at_its_end() -> None:
+    assert LogLines().feed(b"\r  0%\r 50%\r100%\r\nplain\r\n", 0.0) == ["100%", "plain"]
+
+
+def test_a_bar_of_any_length_takes_no_more_memory_than_its_line() -> None:
+    lines = LogLines()
+    for step in range(5000):
+        assert lines.feed(f"\rstep {step}".encode(), 0.0) == []
+    assert lines.end() == ["step 4999"]

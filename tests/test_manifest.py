@@ -70,7 +70,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     for name in author_module._loaded:
         sys.modules.pop(name, None)
     author_module._loaded.clear()
-    author_module._folder = None
+    author_module._folders = ()
 
 
 def test_the_page_s_manifest_is_read(project: Write) -> None:
@@ -207,6 +207,27 @@ MISTAKES: dict[str, tuple[JsonObject, dict[str, str], str, str, str]] = {
         "create",
     ),
     "a module of Python": ({"class": "types:Waves"}, {}, "class", "Python itself", "rename"),
+    "a module that the runtime holds": (
+        {"class": "pydantic:M"},
+        {"pydantic": "class M: ..."},
+        "class",
+        "of the runtime",
+        "rename",
+    ),
+    "an import with a dot outside of a package": (
+        {"class": "m:M"},
+        {"m": "from .parts import x", "parts": "x = 1"},
+        "class",
+        "m.py, line 1 imports with a dot",
+        "__init__.py",
+    ),
+    "a file beside it that is named as one of Python's": (
+        {"class": "m:M"},
+        {"m": "from types import palette", "types": "palette = 1"},
+        "class",
+        "m.py, line 1 means types.py beside it",
+        "rename types.py",
+    ),
     "a mistyped class": ({"class": "waves:Wave"}, {}, "class", "no class 'Wave'", "did you mean 'Waves'?"),
     "not a model": ({"class": "waves:Other"}, {}, "class", "not a VideoModel", "class Other(VideoModel)"),
     "the base itself": ({"class": "waves:VideoModel"}, {}, "class", "not a VideoModel", "VideoModel"),
@@ -291,6 +312,27 @@ def test_a_mistake_names_the_file_the_key_and_the_fix(project: Write, what: str)
     assert problem in error.problem
     assert fix in error.fix
     assert str(error).count("Fix: ") == 1
+
+
+@pytest.mark.parametrize("class_path", ["waves:Waves", "{package}.waves:Waves"])
+def test_a_manifest_inside_its_own_package_may_import_with_a_dot(
+    project: Write, tmp_path: Path, class_path: str
+) -> None:
+    inside = tmp_path / "world" / "models"
+    inside.mkdir(parents=True)
+    for folder in (inside, inside.parent):
+        (folder / "__init__.py").write_text("")
+    (inside.parent / "shared.py").write_text("SIZE = 3")
+    (inside / "parts.py").write_text("from ..shared import SIZE")
+    (inside / "plain.py").write_text("COLOUR = 5")
+    (inside / "waves.py").write_text(f"from .parts import SIZE\nimport plain\n{MODEL}")
+    project({"class": class_path.format(package="world.models")})
+    (tmp_path / "manifest.json").rename(inside / "manifest.json")
+    assert type(start(inside)).__module__ == "world.models.waves"
+    # Another project takes its place as any other does.
+    project()
+    assert type(start(tmp_path)).__module__ == "waves"
+    assert "world" not in sys.modules
 
 
 def test_a_missing_manifest_says_how_to_get_one(tmp_path: Path) -> None:

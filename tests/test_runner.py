@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any, Literal
 
 import pytest
@@ -276,6 +276,49 @@ def test_a_plain_method_may_return_a_generator() -> None:
         stage.until(lambda: len(stage.frames) > 3)
         assert stage.ask("where").reply == {"thread": model.thread}
         assert stage.stop() is None
+
+
+async def _later() -> None: ...
+
+
+async def _frames() -> AsyncIterator[Any]:
+    yield picture(1)
+
+
+@pytest.mark.parametrize(
+    ("made", "words"),
+    [
+        (lambda: [picture(1), picture(2)], ("returned list", "`yield` each frame", "emit_frame")),
+        (lambda: picture(1), ("returned ndarray", "`yield` each frame")),
+        (_later, ("returned coroutine", "without async")),
+        (_frames, ("returned async_generator", "without async")),
+    ],
+)
+def test_a_session_that_returns_what_nobody_shows_fails_in_words(
+    made: Callable[[], Any], words: tuple[str, ...]
+) -> None:
+    class Returns(Commanded):
+        def start_session(self) -> Any:
+            return made()
+
+    with Stage(Returns()) as stage:
+        error = stage.end()
+        assert type(error) is ModelFailed
+        for word in words:
+            assert word in str(error)
+            assert word in stage.text
+        assert "Traceback" not in stage.text
+
+
+@pytest.mark.parametrize("value", [None, 0, True, "done"])
+def test_a_loop_may_return_what_it_likes_that_is_no_picture(value: object) -> None:
+    class Returns(Commanded):
+        def start_session(self) -> Any:
+            return value
+
+    with Stage(Returns()) as stage:
+        assert stage.end() is None
+        assert stage.text == ""
 
 
 def test_a_wrong_frame_is_thrown_into_the_generator_at_its_yield() -> None:

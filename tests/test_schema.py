@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import jsonschema
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -781,10 +782,47 @@ def test_a_reply_is_nothing_a_dict_or_a_model() -> None:
     )
 
 
+class Measured(BaseModel):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+    depth: Any
+
+
+def test_what_numpy_and_torch_compute_with_becomes_numbers_and_lists() -> None:
+    torch = pytest.importorskip("torch")
+    values = {
+        "real": np.float32(0.5),
+        "whole": np.int64(3),
+        "yes": np.bool_(True),
+        "grid": np.arange(4).reshape(2, 2),
+        "loss": torch.tensor(0.25, requires_grad=True),
+        "deep": [{"model": Lens(zoom=1)}],
+    }
+    expected = {
+        "real": 0.5,
+        "whole": 3,
+        "yes": True,
+        "grid": [[0, 1], [2, 3]],
+        "loss": 0.25,
+        "deep": [{"model": {"zoom": 1.0, "filters": []}}],
+    }
+    assert reply_of(values, type="status") == ("status", expected)
+    assert reply_of(Measured(depth=values)) == ("measured", {"depth": expected})
+    with pytest.raises(TypeError, match="too large"):
+        reply_of({"frame": np.zeros((480, 640, 3))})
+
+
 @pytest.mark.parametrize(
     "value",
-    [3, "text", [1], {"a": math.nan}, {"a": object()}, {"a": "x" * limits.MODEL_MESSAGE_MAX_BYTES}],
-    ids=["number", "text", "list", "NaN", "object", "large"],
+    [
+        3,
+        "text",
+        [1],
+        {"a": math.nan},
+        {"a": np.float32("nan")},
+        {"a": object()},
+        {"a": "x" * limits.MODEL_MESSAGE_MAX_BYTES},
+    ],
+    ids=["number", "text", "list", "NaN", "NaN of numpy", "object", "large"],
 )
 def test_anything_else_is_the_handler_s_mistake(value: object) -> None:
     with pytest.raises(TypeError, match="message"):

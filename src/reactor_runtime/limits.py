@@ -42,6 +42,8 @@ REPORTS_MAX: Final = 64
 
 # Frames --------------------------------------------------------------------------------------
 
+#: Smallest side of an emitted frame, in pixels: no video encoder takes less. Smaller: FrameRejected.
+FRAME_MIN_SIDE: Final = 4
 #: Largest side of an emitted frame, in pixels. Larger: FrameRejected.
 FRAME_MAX_SIDE: Final = 4096
 #: Frames the model may be ahead of what is shown, and the shared memory they may take. Full: emit waits.

@@ -1,8 +1,9 @@
 """Import the module that a manifest names, and put what goes wrong into words an author can act on.
 
 One manifest's folder at a time is on `sys.path`: modules that came from another one are forgotten, so that
-two projects with a `model.py` each can be loaded one after the other. Called on the thread that loads the
-model.
+two projects with a `model.py` each can be loaded one after the other. A manifest inside a package (a folder
+with `__init__.py`) names its modules as seen from there, and they are imported as parts of that package, so
+that `from .parts import x` works. Called on the thread that loads the model.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import NoReturn
 
 from ..errors import ManifestError, ModelDefinitionError
 
-_folder: Path | None = None
+_folders: tuple[Path, ...] = ()
 _loaded: set[str] = set()
 
 
@@ -27,15 +28,13 @@ def load(name: str, *, manifest: Path) -> ModuleType:
 
     Raises ManifestError with the cause chained, or the ModelDefinitionError of a class in it.
     """
-    if name.partition(".")[0] in sys.stdlib_module_names:
-        raise ManifestError(
-            f"{name!r} is the name of a module of Python itself",
-            file=str(manifest),
-            key="class",
-            fix="rename the file, for example to model.py",
-        )
     folder = manifest.parent
-    _take(folder)
+    package = _package_of(folder)
+    if package and name != package and not name.startswith(f"{package}."):
+        name = f"{package}.{name}"
+    _check_name(name, manifest)
+    # The package's own folder stays on the path too, for `import parts` beside `from .parts import x`.
+    _take(folder, *([_root_of(folder, package)] if package else []))
     before = set(sys.modules)
     try:
         return importlib.import_module(name)
@@ -44,7 +43,12 @@ def load(name: str, *, manifest: Path) -> ModuleType:
     except (Exception, SystemExit) as error:
         _explain(error, name, manifest)
     finally:
-        _loaded.update(name for name in set(sys.modules) - before if _is_in(folder, sys.modules[name]))
+        _loaded.update(
+            name
+            for name in set(sys.modules) - before
+            if _is_in(folder, sys.modules[name])
+            or (package and name.partition(".")[0] == package.partition(".")[0])
+        )
 
 
 def did_you_mean(name: str, names: Iterable[str]) -> str:
@@ -53,16 +57,53 @@ def did_you_mean(name: str, names: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else ""
 
 
-def _take(folder: Path) -> None:
-    global _folder
-    if folder != _folder:
+def _package_of(folder: Path) -> str:
+    """Return the dotted name of the package that this folder is, or "" for one that Python would not find."""
+    parts: list[str] = []
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        parts.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(parts) if parts and not _whose(parts[0], folder) else ""
+
+
+def _root_of(folder: Path, package: str) -> Path:
+    return folder.parents[package.count(".")]
+
+
+def _check_name(name: str, manifest: Path) -> None:
+    """Refuse a name under which Python would find something else than the author's file."""
+    top = name.partition(".")[0]
+    if whose := _whose(top, manifest.parent):
+        raise ManifestError(
+            f"{top!r} is the name of a module of {whose}",
+            file=str(manifest),
+            key="class",
+            fix="rename the file, for example to model.py",
+        )
+
+
+def _whose(top: str, folder: Path) -> str:
+    """Say who holds a module's name, if what lies in this folder under that name could never be imported."""
+    if top in sys.stdlib_module_names:
+        return "Python itself"
+    held = sys.modules.get(top)
+    lies_here = (folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file()
+    if held is None or top in _loaded or not lies_here or _is_in(folder, held):
+        return ""
+    return "the runtime, or of a library that it uses"
+
+
+def _take(*folders: Path) -> None:
+    global _folders
+    if folders != _folders:
         for name in _loaded:
             sys.modules.pop(name, None)
         _loaded.clear()
-        if _folder is not None and str(_folder) in sys.path:
-            sys.path.remove(str(_folder))
-        _folder = folder
-        sys.path.insert(0, str(folder))
+        for folder in _folders:
+            if str(folder) in sys.path:
+                sys.path.remove(str(folder))
+        _folders = folders
+        sys.path[:0] = map(str, folders)
     importlib.invalidate_caches()
 
 
@@ -91,6 +132,18 @@ def _in_words(error: BaseException, name: str, folder: Path) -> tuple[str, str]:
         return (
             f"{place} imports {error.name!r}, which is not installed",
             f"install it, as in `pip install {package}`, or put it into {folder}",
+        )
+    if isinstance(error, ImportError) and "no known parent package" in str(error):
+        return (
+            f"{place} imports with a dot, and {folder.name} is not a package that Python can find",
+            "leave the dot out"
+            if (folder / "__init__.py").exists()
+            else f"put an empty __init__.py into {folder}, or leave the dot out",
+        )
+    if isinstance(error, ImportError) and error.name and (folder / f"{error.name}.py").is_file():
+        return (
+            f"{place} means {error.name}.py beside it, and gets another module of that name ({error.path})",
+            f"rename {error.name}.py",
         )
     if isinstance(error, SyntaxError):
         return f"{Path(error.filename or name).name}, line {error.lineno}: {error.msg}", "correct that line"

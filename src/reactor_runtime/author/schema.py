@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import typing
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -84,13 +85,14 @@ def commands_of(model_class: type) -> dict[str, CommandDefinition]:
 def reply_of(value: object, *, type: str = "") -> tuple[str, JsonObject | None]:
     """Turn what a handler returned into the (type, data) of its reply; ("", None) acknowledges.
 
-    A dict replies under `type`, a pydantic model under its class name in snake case. Raises TypeError for
+    A dict replies under `type`, a pydantic model under its class name in snake case. What numpy and torch
+    compute with becomes numbers and lists. Raises TypeError for
     anything else: the mistake is the handler's, and not the client's.
     """
     if value is None:
         return "", None
     if isinstance(value, BaseModel):
-        type, data = snake_case(value.__class__.__name__), value.model_dump(mode="json")
+        type, data = snake_case(value.__class__.__name__), value.model_dump(mode="json", fallback=jsonable)
     elif isinstance(value, dict):
         data = value
     else:
@@ -98,13 +100,25 @@ def reply_of(value: object, *, type: str = "") -> tuple[str, JsonObject | None]:
             f"got {value.__class__.__name__} as a message; return None, a dict or a pydantic model"
         )
     try:
-        text = json.dumps(data, allow_nan=False)
+        text = json.dumps(data, allow_nan=False, default=jsonable)
     except (TypeError, ValueError, RecursionError) as error:
         raise TypeError(f"a message is JSON with finite numbers, and this is not: {error}") from None
     if len(text) > limits.MODEL_MESSAGE_MAX_BYTES:
         raise TypeError(f"a message has at most {limits.MODEL_MESSAGE_MAX_BYTES} bytes, got {len(text)}")
     plain: JsonObject = json.loads(text)
     return type, plain
+
+
+def jsonable(value: Any) -> Any:
+    """Return what JSON can say of a numpy scalar, an array, a tensor or a pydantic model. Raises TypeError."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json", fallback=jsonable)
+    shape = getattr(value, "shape", None)
+    if not isinstance(shape, tuple) or not callable(getattr(value, "tolist", None)):
+        raise TypeError(f"{value.__class__.__name__} is not a number, text, list or dict")
+    if math.prod(shape) > limits.MODEL_MESSAGE_MAX_BYTES:
+        raise TypeError(f"an array of shape {tuple(shape)} is too large for a message")
+    return value.tolist()
 
 
 # From a class to its commands ------------------------------------------------------------------------

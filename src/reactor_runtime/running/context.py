@@ -154,12 +154,12 @@ class SessionContext:
         self._outlet.message(ModelMessage(type or kind, data))
 
     def report(self, **numbers: float) -> None:
-        """Publish named numbers, as seconds per step, on /metrics and the page; the last value counts."""
+        """Publish named numbers, as seconds per step, on /metrics and the page; the last value counts.
+
+        numpy's and torch's numbers are taken too. Raises TypeError for what is not one finite number.
+        """
         self._pulse().beat()
-        for name, value in numbers.items():
-            if not isinstance(value, int | float) or not math.isfinite(value):
-                raise TypeError(f"report({name}=...) takes a finite int or float, got {value!r}")
-        self._outlet.metrics(dict(numbers))
+        self._outlet.metrics({name: _number(name, value) for name, value in numbers.items()})
 
     def input_frame(self) -> InputFrame | None:
         """Return the newest frame of the user's camera, the same again until there is a newer, or None."""
@@ -260,6 +260,20 @@ class SessionContext:
         pulse.enter(PulseState.BUSY)
         with pulse.waiting():
             return self._inbox.await_gate(track, interruptible=interruptible)
+
+
+def _number(name: str, value: Any) -> float:
+    """Return a finite number as Python's own; numpy's and torch's are taken, and arrays with one number in them."""
+    shape = getattr(value, "shape", ())
+    try:
+        value = value.item() if callable(getattr(value, "item", None)) else value
+        number = value if isinstance(value, int) and not isinstance(value, bool) else float(value)
+        if isinstance(value, str | bytes) or not math.isfinite(number):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError, RuntimeError):
+        what = f"an array of shape {tuple(shape)}" if shape else repr(value)[:80]
+        raise TypeError(f"report({name}=...) takes one finite number, got {what}") from None
+    return number
 
 
 _running: list[SessionContext] = []

@@ -183,10 +183,9 @@ def _is_pil(frame: object) -> TypeGuard[Any]:
 
 
 def _check_size(height: int, width: int, got: str) -> None:
-    if not (0 < height <= limits.FRAME_MAX_SIDE and 0 < width <= limits.FRAME_MAX_SIDE):
-        raise FrameRejected(
-            f"got {got}, a picture of {width}x{height} pixels; a side has 1 to {limits.FRAME_MAX_SIDE}"
-        )
+    low, high = limits.FRAME_MIN_SIDE, limits.FRAME_MAX_SIDE
+    if not (low <= height <= high and low <= width <= high):
+        raise FrameRejected(f"got {got}, a picture of {width}x{height} pixels; a side has {low} to {high}")
 
 
 def _layout(shape: Sequence[int], *, channels_last: bool, got: str) -> _Layout:

@@ -14,13 +14,13 @@ from __future__ import annotations
 import inspect
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import AsyncIterable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from ..author.model import VideoModel
 from ..causes import CauseLog
-from ..errors import FrameRejected, ModelFailed, SessionStopped
+from ..errors import FrameRejected, ModelDefinitionError, ModelFailed, SessionStopped
 from ..types import CommandCall, CommandOutcome, Cue, Demand, InputFrame, Track, track_names
 from . import context
 from .context import Outlet, SessionContext
@@ -177,6 +177,9 @@ class Runner:
             self._perform(session, inbox, handlers)
         except SessionStopped:
             pass
+        except ModelDefinitionError as error:
+            self._outlet.log(str(error))
+            failure = ModelFailed(str(error))
         except BaseException as error:  # sys.exit() and the like: the author's process is not theirs to end
             failure = self._failed(error, "start_session")
         session.end()
@@ -210,6 +213,8 @@ class Runner:
             inbox.run_between_yields()
             self._end_commands()
             self._drive(returned, session, inbox, handlers)
+        elif (problem := _not_a_session(returned)) is not None:
+            raise ModelDefinitionError(f"start_session returned {problem}")
 
     def _drive(
         self, frames: Iterator[Any], session: SessionContext, inbox: Inbox, handlers: Handlers
@@ -293,3 +298,22 @@ class Runner:
 
     def _pulse_of_this_thread(self) -> Pulse:
         return self._command_pulse if threading.current_thread() is self._command_thread else self._pulse
+
+
+def _not_a_session(returned: object) -> str | None:
+    """Say what a start_session that showed nothing returned instead of frames; None for a loop that is done."""
+    if inspect.isawaitable(returned) or isinstance(returned, AsyncIterable):
+        if inspect.iscoroutine(returned):
+            returned.close()
+        return (
+            f"{type(returned).__name__}, which is never awaited.\n"
+            "  Fix: write `def start_session(self)` without async; only commands may be async."
+        )
+    if hasattr(returned, "__array__") or (
+        isinstance(returned, Iterable) and not isinstance(returned, str | bytes)
+    ):
+        return (
+            f"{type(returned).__name__}, of which nothing is shown.\n"
+            "  Fix: `yield` each frame, or show them in a loop with get_ctx().emit_frame(...)."
+        )
+    return None

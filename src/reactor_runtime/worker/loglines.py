@@ -1,11 +1,19 @@
 """A model's output as lines for the operator's log: cut, limited per second, and counted. Pure.
 
 Noise must cost next to nothing: beyond the limit lines are counted by their newlines and not looked at.
+
+A progress bar draws over its line with carriage returns. What stands there now is the line, and while it is
+drawn it is shown now and then, because loading a model may be nothing but one long bar.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from .. import limits
+
+#: How often a line that is drawn over and over is shown.
+PROGRESS_S: Final = 5.0
 
 
 class LogLines:
@@ -18,6 +26,9 @@ class LogLines:
         self._lines_per_s = lines_per_s
         self._rest = b""
         self._cutting = False
+        self._drawn = b""
+        """What was shown last of a line that is drawn over."""
+        self._drawn_s: float | None = None
         self._window_s = float("-inf")
         self._lines = 0
         self._dropped_now = 0
@@ -34,10 +45,12 @@ class LogLines:
                 self._rest, self._cutting = b"", False
                 break
             if not self._cutting:
-                lines.append(self._line(self._rest + data[start : min(end, start + self._line_max)]))
-            self._rest, self._cutting = b"", False
+                line = _standing(self._rest + data[start:end])
+                if line != self._drawn or self._drawn_s is None:
+                    lines.append(self._line(line))
+            self._rest, self._cutting, self._drawn_s = b"", False, None
             start = end + 1
-        self._keep(data[start : start + self._line_max])
+        lines += self._draw(self._rest + data[start:], now_s)
         # A line without an end is shown once it is too long to wait for.
         if len(self._rest) >= self._line_max and self._lines < self._lines_per_s:
             lines.append(self._line(self._rest))
@@ -50,9 +63,20 @@ class LogLines:
         self._rest = b""
         return lines + self._report()
 
-    def _keep(self, data: bytes) -> None:
-        if not self._cutting:
-            self._rest = (self._rest + data)[: self._line_max]
+    def _draw(self, line: bytes, now_s: float) -> list[str]:
+        """Keep a line that has no end yet; return it if it is drawn over and was not shown for a while."""
+        if self._cutting:
+            return []
+        self._rest = _standing(line)[: self._line_max]
+        if b"\r" not in line:
+            return []
+        if self._drawn_s is None:
+            self._drawn, self._drawn_s = b"", now_s
+        due = now_s - self._drawn_s >= PROGRESS_S and self._lines < self._lines_per_s
+        if not due or self._rest in (b"", self._drawn):
+            return []
+        self._drawn, self._drawn_s = self._rest, now_s
+        return [self._line(self._rest)]
 
     def _line(self, line: bytes) -> str:
         self._lines += 1
@@ -71,3 +95,9 @@ class LogLines:
     def _report(self) -> list[str]:
         count, self._dropped_now = self._dropped_now, 0
         return [f"({count} more lines of the model's output were dropped)"] if count else []
+
+
+def _standing(line: bytes) -> bytes:
+    """Return what stands on a terminal's line after its carriage returns; those at the end change nothing."""
+    shown = line.rstrip(b"\r")
+    return line[shown.rfind(b"\r") + 1 :]
