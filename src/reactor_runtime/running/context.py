@@ -13,7 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, SupportsFloat
 
 from pydantic import BaseModel
 
@@ -153,7 +153,7 @@ class SessionContext:
             raise TypeError("send() takes a dict or a pydantic model, got None")
         self._outlet.message(ModelMessage(type or kind, data))
 
-    def report(self, **numbers: float) -> None:
+    def report(self, **numbers: SupportsFloat) -> None:
         """Publish named numbers, as seconds per step, on /metrics and the page; the last value counts.
 
         numpy's and torch's numbers are taken too. Raises TypeError for what is not one finite number.
