@@ -363,6 +363,7 @@ def test_recordings_of_earlier_servers_count_and_go(make_store: Any, tmp_path: P
     mine.mkdir()
     os.utime(old.folder, (0, 0))
     os.utime(mine, (0, 0))
+    first.close()
     second = make_store(record_max_mb=16)
     assert not old.folder.exists()
     assert newer.folder.exists()
@@ -403,6 +404,14 @@ def test_without_recording_there_is_no_folder(tmp_path: Path, monkeypatch: pytes
     store.expire()
     store.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_two_servers_never_share_a_folder_of_recordings(make_store: Any) -> None:
+    first = make_store()
+    with pytest.raises(SettingError, match="another server keeps its recordings"):
+        make_store()
+    first.close()
+    make_store()
 
 
 def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:

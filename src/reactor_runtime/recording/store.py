@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import logging
 import os
 import re
@@ -74,6 +75,7 @@ class Recordings:
         """Oldest first."""
         self._temporary = settings.record and not settings.record_dir
         self._folder = Path(settings.record_dir)
+        self._held: int | None = None
         if not settings.record:
             return
         try:
@@ -81,6 +83,12 @@ class Recordings:
                 self._folder = Path(tempfile.mkdtemp(prefix=f"{_TEMPORARY}{os.getpid()}-"))
             else:
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._held = _only_server_of(self._folder)
+                if self._held is None:
+                    raise SettingError(
+                        f"record_dir (--record-dir, REACTOR_RECORD_DIR): another server keeps its recordings in "
+                        f"{self._folder}.\n  Fix: give each server a folder of its own."
+                    )
             owners = _killed() if self._temporary else [self._folder]
             found = [leftover for owner in owners for leftover in _leftovers(owner)]
         except OSError as error:
@@ -218,9 +226,26 @@ class Recordings:
         )
 
     def close(self) -> None:
-        """Remove the temporary folder. May be called twice."""
+        """Remove the temporary folder, or let go of the operator's. May be called twice."""
         if self._temporary:
             shutil.rmtree(self._folder, ignore_errors=True)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None
+
+
+def _only_server_of(folder: Path) -> int | None:
+    """Lock a folder for as long as the descriptor is open; None: another server has it, and two would remove
+    one another's recordings. The kernel lets go when a server dies."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    except OSError as error:
+        log.warning("%s cannot be locked (%s): keep other servers out of it", folder, error.strerror)
+    return descriptor
 
 
 def _leftovers(owner: Path) -> Iterator[_Leftover]:
