@@ -460,19 +460,27 @@ async def test_events_arrive_while_they_happen(live: Live) -> None:
     assert (seq, event["event"], event["to"]) == (1, "start_session", "waiting")
 
 
-async def test_readers_of_events_are_bounded_and_their_places_come_back(
+async def test_a_new_reader_of_events_gets_a_place_and_the_oldest_gives_it(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "EVENT_STREAMS", 1)
     async with live.client.stream("GET", "/events") as first:
-        await anext(first.aiter_lines())
-        assert (await live.call("GET", "/events")).status_code == 503
-    live.service.journal.note("command", State.READY)
+        told = first.aiter_lines()
+        assert await anext(told) == ": open"
+        async with live.client.stream("GET", "/events") as second:
+            assert await anext(second.aiter_lines()) == ": open"
+            async with asyncio.timeout(5):
+                assert [line async for line in told] == [""]  # ended properly, so that it may ask again
+            live.service.journal.note("command", State.READY)
+            assert [seq for seq, _ in await read_events(live, 1, "/events")] == [1]
 
-    async def read_again() -> None:
-        while True:
-            async with live.client.stream("GET", "/events") as second:
-                if second.status_code == 200:
-                    return
 
-    await asyncio.wait_for(read_again(), 5)
+async def test_a_reader_of_events_has_to_ask_again_after_a_while(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "EVENT_STREAM_S", 0.05)
+    monkeypatch.setattr(limits, "EVENT_IDLE_S", 0.01)
+    async with asyncio.timeout(5), live.client.stream("GET", "/events") as stream:
+        lines = [line async for line in stream.aiter_lines() if line]
+    assert lines[0] == ": open"
+    assert set(lines[1:]) == {": still here"}

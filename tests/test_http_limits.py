@@ -10,10 +10,20 @@ import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
+import h11
 import httpx
 import psutil
 import pytest
-from support.memory_runtime import OFFER, SESSION, Live, MemoryService, all_routes, detail, serving
+from support.memory_runtime import (
+    OFFER,
+    SESSION,
+    TOKEN,
+    Live,
+    MemoryService,
+    all_routes,
+    detail,
+    serving,
+)
 
 from reactor_runtime import limits
 from reactor_runtime.config import Settings
@@ -87,12 +97,116 @@ async def test_a_body_is_counted_as_it_streams_whatever_its_headers_say(live: Li
     assert live.service.lifecycle.state is State.READY
 
 
-@pytest.mark.slow
+def tiny(pieces: int, *, head: bytes = CHUNKED) -> bytes:
+    """A body of so many one-byte chunks."""
+    return head.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"1\r\n \r\n" * pieces
+
+
+LAST = b"2\r\n{}\r\n0\r\n\r\n"
+
+
 async def test_a_body_in_tiny_chunks_is_just_a_body(live: Live) -> None:
-    padding = b"".join(b"1\r\n \r\n" for _ in range(20_000))
-    last = b"2\r\n{}\r\n0\r\n\r\n"
-    answer = await live.raw(CHUNKED.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + padding + last)
-    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert (await live.raw(tiny(2_000) + LAST)).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_body_in_too_many_tiny_chunks_is_refused(live: Live) -> None:
+    answer = await live.raw(tiny(limits.HTTP_BODY_PIECES + 1) + LAST)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert live.service.lifecycle.state is State.READY
+
+
+async def test_what_follows_a_refusal_is_not_parsed(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = 0
+    parse = h11.Connection.receive_data
+
+    def counting(self: h11.Connection, data: bytes) -> None:
+        nonlocal parsed
+        parsed += len(data)
+        parse(self, data)
+
+    async with serving(token=TOKEN) as guarded:
+        reader, writer = await asyncio.open_connection("127.0.0.1", guarded.server.port)
+        writer.write(CHUNKED + b"400\r\n" + bytes(1024) + b"\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        assert head.startswith(b"HTTP/1.1 401 ")
+        assert b"connection: close" in head
+        monkeypatch.setattr(h11.Connection, "receive_data", counting)
+        # A second request in what is left of the body is none, and the answer can be read to its end.
+        writer.write(b"0\r\n\r\nGET /session HTTP/1.1\r\nHost: localhost\r\n\r\n" + bytes(100_000))
+        body = await asyncio.wait_for(reader.read(), 5)
+        assert json.loads(body)["detail"]
+        assert parsed == 0
+        writer.close()
+
+
+async def test_two_lengths_of_one_body_are_refused(live: Live) -> None:
+    answer = await live.raw(CHUNKED.replace(b"\r\n\r\n", b"\r\nContent-Length: 2\r\n\r\n") + LAST)
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert live.service.lifecycle.state is State.READY
+
+
+async def test_the_bound_of_headers_holds_for_complete_ones_too(live: Live) -> None:
+    for size, status in ((limits.HTTP_HEADER_MAX_BYTES - 200, 200), (limits.HTTP_HEADER_MAX_BYTES, 400)):
+        head = f"GET /session HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nA: {'x' * size}\r\n\r\n"
+        assert (await live.raw(head.encode())).startswith(f"HTTP/1.1 {status} ".encode()), size
+
+
+async def test_a_large_upload_in_large_pieces_waits_for_nobody(live: Live) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(limits.UPLOAD_MAX_BYTES // 65_536):
+            yield bytes(65_536)
+
+    began_s = asyncio.get_running_loop().time()
+    # The route looks at the session first, which nobody began: only the way there is of interest.
+    answer = await live.call("PUT", "/sessions/a/uploads/b/c", content=pieces())
+    assert answer.status_code == 400
+    assert asyncio.get_running_loop().time() - began_s < 3
+
+
+async def test_a_client_that_leaves_in_its_body_is_no_error(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", live.server.port)
+    writer.write(CHUNKED + b"5\r\nhel")
+    await writer.drain()
+    await live.call("GET", "/session")
+    writer.transport.abort()
+    for _ in range(5):
+        await live.call("GET", "/session")
+    assert not caplog.records
+
+
+async def test_a_client_that_takes_nothing_of_a_long_answer_is_cut(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HTTP_WRITE_S", 0.05)
+    live.service.metrics = "x" * 30_000_000
+    reader, writer = await asyncio.open_connection("127.0.0.1", live.server.port, limit=1)
+    assert isinstance(writer.transport, asyncio.Transport)
+    writer.transport.pause_reading()
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    async with asyncio.timeout(5):
+        await live.call("GET", "/session")
+        while len(live.server.places.holders()) > 1:  # the other is that of live.client
+            await asyncio.sleep(0.01)
+    writer.transport.abort()
+    assert reader is not None
+
+
+async def test_a_client_that_takes_a_long_answer_slowly_gets_it_whole(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HTTP_WRITE_S", 0.05)
+    live.service.metrics = "x" * 8_000_000
+    reader, writer = await asyncio.open_connection("127.0.0.1", live.server.port, limit=65_536)
+    writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    got = 0
+    async with asyncio.timeout(20):
+        while piece := await reader.read(400_000):
+            got += len(piece)
+            await asyncio.sleep(0.002)
+    assert got > 8_000_000
+    writer.close()
 
 
 async def test_headers_that_do_not_end_in_time_cost_the_connection(
@@ -127,14 +241,38 @@ async def test_a_body_that_never_comes_is_408(live: Live, monkeypatch: pytest.Mo
 async def test_sockets_that_say_nothing_do_not_keep_a_client_out(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(limits, "HTTP_SOCKETS_PER_ADDRESS", 10)
     idle = [await asyncio.open_connection("127.0.0.1", live.server.port) for _ in range(50)]
     try:
         assert (await live.call("GET", "/session")).status_code == 200
-        monkeypatch.setattr(limits, "HTTP_SOCKETS", 10)
-        assert (await live.raw(b"")).startswith(b"HTTP/1.1 503 ")
+        assert len(live.server.places.holders()) == 10
+        # The oldest had to go, the newest is still served.
+        assert await asyncio.wait_for(idle[0][0].read(), 5) == b""
+        reader, writer = idle[-1]
+        writer.write(b"GET /session HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert (await asyncio.wait_for(reader.readline(), 5)).startswith(b"HTTP/1.1 200 ")
     finally:
         for _, writer in idle:
             writer.close()
+
+
+async def test_health_is_answered_when_every_place_is_busy(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HTTP_SOCKETS", 3)
+    busy = []
+    for _ in range(3):
+        reader, writer = await asyncio.open_connection("127.0.0.1", live.server.port)
+        writer.write(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await reader.readuntil(b": open")
+        busy.append(writer)
+    ask = b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert (await live.raw(ask % b"/health")).startswith(b"HTTP/1.1 200 ")
+    refused = await live.raw(ask % b"/session")
+    assert refused.startswith(b"HTTP/1.1 503 ")
+    assert b"too many open connections" in refused
+    for writer in busy:
+        writer.close()
 
 
 @pytest.mark.slow

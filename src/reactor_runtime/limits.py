@@ -73,10 +73,31 @@ HTTP_HEADER_MAX_BYTES: Final = 16 * KIB
 HTTP_HEADER_S: Final = 10.0
 #: How long a request body may take; with room for an upload over a slow line. Longer: 408.
 HTTP_BODY_S: Final = 60.0
-#: Open sockets, of whomever. More: 503.
+#: Body pieces smaller than this are counted: parsing one costs as much as parsing this many bytes.
+HTTP_PIECE_BYTES: Final = 1 * KIB
+#: Small pieces of one body. More: 400, and the connection is closed.
+HTTP_BODY_PIECES: Final = 4096
+#: Small pieces that are parsed for one address, at once and per second. More: they wait unread.
+HTTP_WORK_BURST: Final = 4096
+HTTP_WORK_PER_S: Final = 4096
+#: Open sockets, of whomever, and of one address (a proxy is one). More: the oldest that owes its request is
+#: closed, else 503. And the places beside them, in which only /health is answered.
 HTTP_SOCKETS: Final = 256
-#: Readers of /events at one time. More: 503. And the silence after which a comment keeps the line open.
+HTTP_SOCKETS_PER_ADDRESS: Final = 128
+HTTP_SOCKETS_RESERVED: Final = 8
+#: How long, and up to how many bytes, the rest of a body is read unparsed once it was answered; then the
+#: socket is closed.
+HTTP_LINGER_S: Final = 1.0
+HTTP_LINGER_BYTES: Final = 16 * MIB
+#: A client that takes less than these bytes in this time, while more than 64 KiB wait for it, is cut. And how
+#: long sent bytes may go unacknowledged.
+HTTP_WRITE_S: Final = 10.0
+HTTP_WRITE_MIN_BYTES: Final = 4 * KIB
+HTTP_UNACKED_S: Final = 30
+#: Readers of /events at one time. More: the oldest of the address with the most is ended. How long one may
+#: read before it has to ask again, and the silence after which a comment keeps the line open.
 EVENT_STREAMS: Final = 16
+EVENT_STREAM_S: Final = 600.0
 EVENT_IDLE_S: Final = 15.0
 #: Events that /events can still tell. More: oldest dropped.
 JOURNAL_EVENTS: Final = 1024

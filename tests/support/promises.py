@@ -65,6 +65,7 @@ PROMISES: Final[Mapping[int, Promise]] = {
         (
             "test_session.py::test_connections_that_never_come_about_are_freed_and_keep_nobody_out",
             f"{LIMITS}::test_sockets_that_say_nothing_do_not_keep_a_client_out",
+            "test_http_attacks.py::test_one_address_that_takes_every_socket_delays_a_good_client_two_seconds_at_most",
         ),
     ),
     7: Promise(

@@ -1,6 +1,6 @@
 """The HTTP application: routes over a `Service`, every error an answer, the guards around it.
 
-It keeps nothing of its own but the set of open event streams; made once per server, on its event loop.
+It keeps nothing of its own but the readers of the events; made once per server, on its event loop.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ..config import ListenSettings
 from ..session.service import Service
 from . import replies, routes_files, routes_operator, routes_page, routes_sessions
 from .guards import BodyLimit, HostGuard, TokenGuard, is_loopback
+from .readers import Readers
 
 #: GETs that need no token: the page must load to ask for one, and probes have none.
 OPEN_PATHS = frozenset({"/health", "/health/live"})
@@ -24,7 +25,7 @@ def create_app(service: Service, settings: ListenSettings) -> FastAPI:
         title="Framehelm", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.service = service
-    app.state.event_streams = set()
+    app.state.event_readers = Readers()
     files = routes_page.page_files(routes_page.PAGE)
     app.include_router(routes_sessions.router)
     app.include_router(routes_files.router)

@@ -9,6 +9,7 @@ odd spelling of a path cannot slip by. Nothing here reads a body.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import ipaddress
 import re
@@ -17,6 +18,7 @@ from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import limits
@@ -120,7 +122,9 @@ class BodyLimit:
         if announced.isdecimal() and int(announced[:20]) > limit:
             await refusal(413, f"a body may have {limit} bytes")(scope, receive, send)
             return
-        await self._app(scope, _counted(receive, limit), send)
+        # A client that leaves in the middle of its body is no error of ours, and there is nobody to tell.
+        with contextlib.suppress(ClientDisconnect):
+            await self._app(scope, _counted(receive, limit), send)
 
 
 def _counted(receive: Receive, limit: int) -> Receive:

@@ -28,7 +28,7 @@ from ..errors import (
 
 log = logging.getLogger(__name__)
 
-_LIMIT_STATUS: Final = {"UPLOADS_PER_SESSION": 429, "VIEWERS_MAX": 503, "EVENT_STREAMS": 503}
+_LIMIT_STATUS: Final = {"UPLOADS_PER_SESSION": 429, "VIEWERS_MAX": 503}
 
 
 class Malformed(Refused):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Final
 
@@ -10,8 +11,9 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from .. import limits
-from ..errors import LimitExceeded
 from ..session.journal import Entry, Journal
+from .places import share_of
+from .readers import Readers
 from .routes_sessions import Runtime
 
 router: Final = APIRouter()
@@ -51,28 +53,29 @@ async def events(
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:
     """What happened to the sessions, as server-sent events, from `since` or where a reader left off."""
-    streams: set[object] = request.app.state.event_streams
-    if len(streams) >= limits.EVENT_STREAMS:
-        raise LimitExceeded(f"{limits.EVENT_STREAMS} readers of the events already", limit="EVENT_STREAMS")
+    readers: Readers = request.app.state.event_readers
     if last_event_id is not None and last_event_id.isascii() and last_event_id.isdecimal():
         since = int(last_event_id[:18])
     return StreamingResponse(
-        _lines(service.journal, since, streams),
+        _lines(service.journal, since, readers, share_of(request.client.host if request.client else "")),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _lines(journal: Journal, since: int, streams: set[object]) -> AsyncIterator[str]:
-    stream = object()
-    streams.add(stream)
+async def _lines(journal: Journal, since: int, readers: Readers, address: str) -> AsyncIterator[str]:
+    reader = readers.enter(address, time.monotonic())
+    journal.nudge()  # one that had to make room ends now
     try:
         # A first byte at once: EventSource and proxies then know that the line stands.
         yield ": open\n\n"
-        async for entry in journal.follow(since, idle_s=limits.EVENT_IDLE_S):
+        follow = journal.follow(
+            since, idle_s=limits.EVENT_IDLE_S, wanted=lambda: reader.may_go_on(time.monotonic())
+        )
+        async for entry in follow:
             yield ": still here\n\n" if entry is None else _line(entry)
     finally:
-        streams.discard(stream)
+        readers.leave(reader)
 
 
 def _line(entry: Entry) -> str:

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import functools
 import socket
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final, cast
 
-import h11
 import uvicorn
 from fastapi import FastAPI
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .. import limits
 from ..config import ListenSettings
+from .connection import Line
+from .places import Places
 
 #: Answers under way may end within this time once the server stops.
 _GRACE_S: Final = 2
+#: Connections accepted before others have their turn of the event loop, and those that may wait for it.
+_ACCEPTS: Final = 32
+_BACKLOG: Final = 1024
 
 
 class HttpServer:
@@ -31,6 +34,7 @@ class HttpServer:
         self._app = app
         self._host = settings.host
         self._port = settings.port
+        self.places = Places()
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None
@@ -50,7 +54,8 @@ class HttpServer:
                 bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
             bound.bind(address)
             # Listening here and not in uvicorn: with SO_REUSEADDR two may bind, only one may listen.
-            bound.listen(limits.HTTP_SOCKETS)
+            bound.listen(_BACKLOG)
+            _notice_dead_peers(bound)
         except OSError:
             bound.close()
             raise
@@ -74,7 +79,7 @@ class HttpServer:
         assert self._socket is not None  # bind() sets it or raises
         config = uvicorn.Config(
             self._app,
-            http=_GuardedProtocol,
+            http=cast(Any, functools.partial(Line, places=self.places)),
             ws="none",
             lifespan="off",
             access_log=False,
@@ -82,7 +87,8 @@ class HttpServer:
             # Its warnings are about what clients did, one line each: a flood of those would be a log storm.
             log_level="error",
             server_header=False,
-            h11_max_incomplete_event_size=limits.HTTP_HEADER_MAX_BYTES,
+            # asyncio accepts that many in one go, and listens with it too, which is put right below.
+            backlog=_ACCEPTS,
             timeout_graceful_shutdown=_GRACE_S,
         )
         self._server = _Server(config)
@@ -92,6 +98,8 @@ class HttpServer:
         if not listening.done():
             listening.cancel()
             await self._task
+            return
+        self._socket.listen(_BACKLOG)
 
     async def close(self) -> None:
         """Take no more requests, let those under way end, then close. May be called twice.
@@ -135,50 +143,11 @@ class _Server(uvicorn.Server):
         self.listening.set()
 
 
-class _GuardedProtocol(H11Protocol):
-    """uvicorn's HTTP/1.1 with what it lacks: a deadline for headers, a bound of sockets, errors as JSON."""
-
-    _deadline: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if len(self.connections) > limits.HTTP_SOCKETS:
-            transport.write(_plain(503, "Service Unavailable", "too many open connections"))
-            transport.close()
-            return
-        self._watch()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._disarm()
-        super().connection_lost(exc)
-
-    def send_400_response(self, msg: str) -> None:
-        self.transport.write(_plain(400, "Bad Request", "not a valid HTTP request"))
-        self.transport.close()
-
-    def _watch(self) -> None:
-        """Give headers, and a body that nobody reads any more, a time to end in."""
-        owes_headers = self.conn.their_state is h11.IDLE
-        owes_body = self.conn.their_state is h11.SEND_BODY and self.conn.our_state is h11.DONE
-        if not (owes_headers or owes_body):
-            self._disarm()
-        elif self._deadline is None:
-            self._deadline = self.loop.call_later(limits.HTTP_HEADER_S, self.transport.abort)
-
-    def _disarm(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-
-def _plain(status: int, phrase: str, detail: str) -> bytes:
-    """An answer outside HTTP parsing, where there is no request to route."""
-    body = json.dumps({"detail": detail})
-    return (
-        f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
-    ).encode()
+def _notice_dead_peers(listening: socket.socket) -> None:
+    """Let the kernel end connections whose other side is gone without a word. Accepted sockets inherit it."""
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3)):
+        if hasattr(socket, name):  # each is missing on some system
+            listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, limits.HTTP_UNACKED_S * 1000)

@@ -1,0 +1,332 @@
+"""One HTTP/1.1 connection: uvicorn's, with the bounds that uvicorn and h11 leave to others.
+
+    bytes ──▶ Line.data_received ──▶ a slice at a time ──▶ _Parser (h11) ──▶ uvicorn ──▶ the application
+                    │ waits when its address has had its share of the event loop
+
+A body of one-byte chunks costs two hundred times what its bytes cost, so bytes are parsed in slices, small
+pieces are counted, and what they cost is shared out by address. Who has been answered is not listened to any
+more: what is left of the body is read unparsed for a moment, so that the answer arrives, then the line is cut.
+
+What is overridden of uvicorn is its protocol's callbacks and the transport it is given. pyproject.toml has the
+versions that this was tested with. Event loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any, cast
+
+import h11
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from .. import limits
+from .places import Place, Places, Standing, share_of
+from .replies import refusal
+
+#: What a reserved place may ask for.
+HEALTH_PATHS = frozenset({"/health", "/health/live"})
+#: Bytes that are parsed at one time.
+SLICE_BYTES = 4 * limits.KIB
+#: Small pieces parsed for one connection before others have their turn of the event loop.
+TURN_PIECES = 128
+#: What a request may always have parsed, whatever its address owes.
+FREE_PIECES = 64
+
+
+class Line(H11Protocol):
+    """A connection, from accept to its end."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+        *,
+        places: Places,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.conn = self._parser = _Parser()
+        self._places = places
+        self._wire: _Wire | None = None
+        self._unparsed = bytearray()
+        self._spent = 0
+        self._turn: asyncio.Handle | None = None
+        self._header_deadline: asyncio.TimerHandle | None = None
+        self.address = ""
+
+    # Places ------------------------------------------------------------------------------------------
+
+    @property
+    def standing(self) -> Standing:
+        if self.conn.our_state is h11.IDLE:
+            return Standing.NEW if self.cycle is None else Standing.IDLE
+        answering = self.cycle is not None and self.cycle.response_started
+        return Standing.ANSWERED if answering or not self._owes_body else Standing.ASKING
+
+    def evict(self) -> None:
+        self.transport.abort()
+
+    @property
+    def _owes_body(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY
+
+    @property
+    def unread(self) -> bool:
+        """Whether more may come of a request that nobody will read."""
+        return self._owes_body or self.conn.their_state is h11.ERROR or bool(self._unparsed)
+
+    # What the transport tells --------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        wire = self._wire = _Wire(transport, self)
+        super().connection_made(cast(asyncio.Transport, wire))
+        self.address = share_of(str((transport.get_extra_info("peername") or ("",))[0]))
+        match self._places.enter(self):
+            case Place.RESERVED:
+                self.app = cast(Any, _HealthOnly(self.config.loaded_app))
+            case Place.NONE:
+                transport.write(_plain(503, "Service Unavailable", "too many open connections"))
+                transport.close()
+                return
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        assert self._wire is not None  # connection_made comes first
+        if self._wire.leaving:
+            self._wire.ignore(len(data))
+            return
+        self._unparsed += data
+        if self._turn is None:
+            self._parse()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._places.leave(self)
+        self._disarm()
+        self._unparsed.clear()
+        if self._turn is not None:
+            self._turn.cancel()
+        if self._wire is not None:
+            self._wire.lost()
+        super().connection_lost(exc)
+
+    def shutdown(self) -> None:
+        """The server ends."""
+        if self._wire is not None and self._wire.leaving:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        if self._wire is not None:
+            self._wire.watch_writing()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._wire is not None:
+            self._wire.unwatch_writing()
+
+    # Parsing -----------------------------------------------------------------------------------------
+
+    def _parse(self) -> None:
+        """Parse what came, as far as its turn and its address's share go; the rest waits, and so does the client."""
+        assert self._wire is not None
+        self._turn = None
+        work = self._places.work(self.address, self.loop.time())
+        pieces = 0
+        while self._unparsed and not self._wire.is_closing():
+            # What an address owes does not hold up a small request on another of its sockets.
+            if self._spent >= FREE_PIECES and (wait_s := work.wait_s(self.loop.time())) > 0:
+                self._wire.hold()
+                self._turn = self.loop.call_later(wait_s, self._parse)
+                return
+            if pieces >= TURN_PIECES:
+                self._wire.hold()
+                self._turn = self.loop.call_soon(self._parse)
+                return
+            piece = bytes(self._unparsed[:SLICE_BYTES])
+            del self._unparsed[:SLICE_BYTES]
+            self._parser.small_pieces = 0
+            super().data_received(piece)
+            # A slice that is short costs what a whole one costs.
+            cost = self._parser.small_pieces + (len(piece) < SLICE_BYTES)
+            work.spend(cost, self.loop.time())
+            pieces += cost
+            self._spent += cost
+        self._wire.release()
+        self._watch()
+
+    def on_response_complete(self) -> None:
+        self._spent = 0
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
+            self.transport.write(_plain(400, "Bad Request", "not a valid HTTP request"))
+        self.transport.close()
+
+    def _watch(self) -> None:
+        """Give a request's head a time to end in."""
+        if self.conn.their_state is not h11.IDLE:
+            self._disarm()
+        elif self._header_deadline is None:
+            self._header_deadline = self.loop.call_later(limits.HTTP_HEADER_S, self.transport.abort)
+
+    def _disarm(self) -> None:
+        if self._header_deadline is not None:
+            self._header_deadline.cancel()
+            self._header_deadline = None
+
+
+class _Parser(h11.Connection):
+    """h11 with a bound of small pieces and of whole headers, and without its tolerance for two lengths."""
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, limits.HTTP_HEADER_MAX_BYTES)
+        self.small_pieces = 0
+        self._of_body = 0
+
+    def next_event(self) -> Any:
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._of_body = 0
+            names = [name for name, _ in event.headers]
+            # RFC 9112 section 6.3: "ought to be handled as an error", because two readers see two requests.
+            if b"content-length" in names and b"transfer-encoding" in names:
+                raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
+            size = len(event.target) + sum(len(name) + len(value) + 4 for name, value in event.headers)
+            if size > limits.HTTP_HEADER_MAX_BYTES:
+                raise h11.RemoteProtocolError("the headers are too large", error_status_hint=431)
+        elif isinstance(event, h11.Data) and len(event.data) < limits.HTTP_PIECE_BYTES:
+            self.small_pieces += 1
+            self._of_body += 1
+            if self._of_body > limits.HTTP_BODY_PIECES:
+                raise h11.RemoteProtocolError("the body comes in too many small pieces")
+        return event
+
+    def send(self, event: Any) -> Any:
+        """Announce the end of a connection whose request is not going to be read."""
+        if isinstance(event, h11.Response) and self.their_state is h11.SEND_BODY:
+            headers = [(name, value) for name, value in event.headers if name != b"connection"]
+            event = h11.Response(
+                status_code=event.status_code,
+                headers=[*headers, (b"connection", b"close")],
+                reason=event.reason,
+            )
+        return super().send(event)
+
+
+class _Wire:
+    """The transport as uvicorn sees it: it reads no faster than we parse, and is closed so that answers arrive.
+
+    A socket that is closed with bytes unread is reset, and a reset may overtake the answer (RFC 9112 section
+    9.6). So the write side is closed first, and reading goes on for a moment.
+    """
+
+    def __init__(self, transport: asyncio.Transport, line: Line) -> None:
+        self._transport = transport
+        self._line = line
+        self._held = False
+        self._wanted = True
+        self._ignored = 0
+        self._linger: asyncio.TimerHandle | None = None
+        self._writing: asyncio.TimerHandle | None = None
+        self._unsent = 0
+        self.leaving = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def pause_reading(self) -> None:
+        self._wanted = False
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        self._wanted = True
+        if not self._held:
+            self._transport.resume_reading()
+
+    def hold(self) -> None:
+        """Read no more until `release`, whatever uvicorn wants."""
+        self._held = True
+        self._transport.pause_reading()
+
+    def release(self) -> None:
+        self._held = False
+        if self._wanted and not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def is_closing(self) -> bool:
+        return self.leaving or self._transport.is_closing()
+
+    def close(self) -> None:
+        if self.is_closing():
+            return
+        if self._transport.get_write_buffer_size():
+            self.watch_writing()
+        if not self._line.unread or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self.leaving = True
+        self._transport.write_eof()
+        self._transport.resume_reading()
+        self._linger = self._line.loop.call_later(limits.HTTP_LINGER_S, self._transport.abort)
+
+    def ignore(self, size: int) -> None:
+        """Take bytes that nobody reads, up to a bound."""
+        self._ignored += size
+        if self._ignored > limits.HTTP_LINGER_BYTES:
+            self._transport.pause_reading()
+
+    def watch_writing(self) -> None:
+        """Cut a client that does not take what it asked for."""
+        if self._writing is None:
+            self._unsent = self._transport.get_write_buffer_size()
+            self._writing = self._line.loop.call_later(limits.HTTP_WRITE_S, self._look)
+
+    def _look(self) -> None:
+        self._writing = None
+        if self._unsent - self._transport.get_write_buffer_size() < limits.HTTP_WRITE_MIN_BYTES:
+            self._transport.abort()
+        else:
+            self.watch_writing()
+
+    def unwatch_writing(self) -> None:
+        if self._writing is not None and not self._transport.is_closing():
+            self._writing.cancel()
+            self._writing = None
+
+    def lost(self) -> None:
+        for timer in (self._linger, self._writing):
+            if timer is not None:
+                timer.cancel()
+
+
+class _HealthOnly:
+    """What a reserved place may ask for, so that probes are answered when nobody else is."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in HEALTH_PATHS:
+            await self._app(scope, receive, send)
+        else:
+            answer = refusal(
+                503, "too many open connections", headers={"Connection": "close", "Retry-After": "1"}
+            )
+            await answer(scope, receive, send)
+
+
+def _plain(status: int, phrase: str, detail: str) -> bytes:
+    """An answer outside HTTP parsing, where there is no request to route."""
+    body = json.dumps({"detail": detail})
+    return (
+        f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
+    ).encode()

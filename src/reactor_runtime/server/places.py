@@ -1,0 +1,153 @@
+"""Who may hold a socket of this server, and how much work its bytes may make. Pure: no sockets, no clock.
+
+Everything is shared out by address, so that one client, however many sockets it opens, keeps nobody else out:
+
+    its address holds less than its share, and a place is free   →  the place
+    no place: a socket somewhere owes its request                →  that one is closed: of the address that holds
+                                                                    the most, the one that waited longest
+    every socket is being answered                               →  a reserved place, for /health alone
+    those are taken as well                                      →  refused
+
+One per server, used on its event loop.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from enum import Enum
+from typing import Final, Protocol
+
+from .. import limits
+
+
+class Standing(Enum):
+    """What a socket is worth keeping for, least first."""
+
+    NEW = 0
+    """It owes its first request."""
+    IDLE = 1
+    """It was answered, and is kept for the next request."""
+    ASKING = 2
+    """It owes the rest of a body."""
+    ANSWERED = 3
+
+
+class Place(Enum):
+    ORDINARY = "ordinary"
+    RESERVED = "reserved"
+    NONE = "none"
+
+
+class Holder(Protocol):
+    """A connection, as places see it."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def standing(self) -> Standing: ...
+
+    def evict(self) -> None:
+        """Close at once. The places have already forgotten it."""
+
+
+class Work:
+    """What an address may still have parsed: one unit is about five microseconds of the event loop."""
+
+    def __init__(self, now_s: float) -> None:
+        self._left: float = limits.HTTP_WORK_BURST
+        self._then_s = now_s
+
+    def spend(self, units: float, now_s: float) -> None:
+        self._refill(now_s)
+        self._left -= units
+
+    def wait_s(self, now_s: float) -> float:
+        """Return how long until this address may go on; 0 if it may now."""
+        self._refill(now_s)
+        return 0.0 if self._left > 0 else max(0.001, -self._left / limits.HTTP_WORK_PER_S)
+
+    def whole(self, now_s: float) -> bool:
+        """Whether nothing is owed any more, so that forgetting it changes nothing."""
+        self._refill(now_s)
+        return self._left >= limits.HTTP_WORK_BURST
+
+    def _refill(self, now_s: float) -> None:
+        refilled = self._left + (now_s - self._then_s) * limits.HTTP_WORK_PER_S
+        self._left, self._then_s = min(limits.HTTP_WORK_BURST, refilled), now_s
+
+
+class Places:
+    """Hands out places. A holder that was let in leaves exactly once, unless it is evicted first."""
+
+    def __init__(self) -> None:
+        # Insertion order is age.
+        self._held: dict[str, dict[Holder, None]] = {}
+        self._reserved: dict[Holder, None] = {}
+        self._work: dict[str, Work] = {}
+        self.evicted = 0
+        self.refused = 0
+
+    def enter(self, holder: Holder) -> Place:
+        held = self._held.get(holder.address, {})
+        full = sum(map(len, self._held.values())) >= limits.HTTP_SOCKETS
+        if len(held) >= limits.HTTP_SOCKETS_PER_ADDRESS:
+            admitted = self._make_room([held])
+        else:
+            admitted = not full or self._make_room(sorted(self._held.values(), key=len, reverse=True))
+        if admitted:
+            self._held.setdefault(holder.address, {})[holder] = None
+            return Place.ORDINARY
+        if len(self._reserved) < limits.HTTP_SOCKETS_RESERVED or self._make_room([self._reserved]):
+            self._reserved[holder] = None
+            return Place.RESERVED
+        self.refused += 1
+        return Place.NONE
+
+    def leave(self, holder: Holder) -> None:
+        self._reserved.pop(holder, None)
+        held = self._held.get(holder.address, {})
+        held.pop(holder, None)
+        if not held:
+            self._held.pop(holder.address, None)
+
+    def holders(self) -> list[Holder]:
+        """Return who holds an ordinary place."""
+        return [holder for held in self._held.values() for holder in held]
+
+    def work(self, address: str, now_s: float) -> Work:
+        """Return the account of an address. Kept while something is owed, so that a new socket is no new one."""
+        known = self._work.get(address)
+        if known is None:
+            if len(self._work) >= limits.HTTP_SOCKETS:
+                self._work = {one: work for one, work in self._work.items() if not work.whole(now_s)}
+            known = self._work[address] = Work(now_s)
+        return known
+
+    def _make_room(self, candidates: list[dict[Holder, None]]) -> bool:
+        for standing in (Standing.NEW, Standing.IDLE, Standing.ASKING):
+            for held in candidates:
+                oldest = next((holder for holder in held if holder.standing is standing), None)
+                if oldest is not None:
+                    self.leave(oldest)
+                    self.evicted += 1
+                    oldest.evict()
+                    return True
+        return False
+
+
+#: The part of an IPv6 address that one customer is given (RFC 6177 names /64 as the least).
+_IPV6_SHARE: Final = 64
+
+
+def share_of(host: str) -> str:
+    """Return what stands for everybody who could send from this address: itself, or its IPv6 /64 network."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, _IPV6_SHARE), strict=False))
