@@ -11,7 +11,7 @@ TEST_COMMANDS := chromium=chromium firefox-esr=firefox-esr ffprobe=ffmpeg
 # The project that `reactor init` copies: its own top-level modules, so it is type-checked apart.
 TEMPLATE := src/reactor_runtime/cli/template
 
-.PHONY: help setup demo test check nightly bench clean
+.PHONY: help setup demo test check nightly coverage bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -39,11 +39,15 @@ check: setup ## Lint and type-check
 nightly: system setup ## Run the long form of every promise, hours on two cores; writes docs/promises.md
 	PATH="$(abspath $(BIN)):$$PATH" REACTOR_NIGHTLY=1 $(BIN)/python -m pytest --timeout=3600 --promises docs/promises.md $(ARGS)
 
+coverage: setup ## Measure what the fast tests reach; fails below the figure in pyproject.toml
+	$(BIN)/coverage run -m pytest -q -m "not slow and not browser and not alone" $(ARGS)
+	$(BIN)/coverage report --skip-covered --sort=cover
+
 bench: system setup ## Measure latency, rates and costs; JSON in benchmarks/results/
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove .venv and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: system
 system:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib.util
 import itertools
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -18,19 +20,34 @@ from reactor_runtime.running.frames import FrameNormalizer
 from reactor_runtime.session.metrics import Snapshot, Totals, render
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").glob("*.md"),
+        *(ROOT / "examples").glob("*.md"),
+        *(ROOT / "examples").glob("*/*.md"),
+    ]
+)
 #: `<!-- test: NAME -->` above a fenced block: the block is the file NAME.
 BLOCK = re.compile(r"<!-- test: (?P<name>\S+) -->\n```\w+\n(?P<text>.*?)```\n", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)(?P<target>[^)#\s]+)")
 
 
-def settings_table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("settings_table", ROOT / "tools" / "settings_table.py")
+def tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def tracked() -> list[str]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, timeout=30)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    return listed.stdout.split("\0")[:-1]
 
 
 def test_the_model_in_the_readme_runs_as_printed(tmp_path: Path) -> None:
@@ -69,10 +86,55 @@ def test_the_readme_lists_every_command() -> None:
 
 
 def test_the_settings_table_matches_the_settings() -> None:
-    module = settings_table()
+    module = tool("settings_table")
     text = module.PAGE.read_text(encoding="utf-8")
     assert text.count(module.BEGIN) == text.count(module.END) == 1
     assert module.page(text) == text, "run tools/settings_table.py"
+
+
+def test_the_reference_page_is_what_the_docstrings_say() -> None:
+    module = tool("reference")
+    text = module.page()
+    assert text == module.PAGE.read_text(encoding="utf-8"), "run python tools/reference.py"
+    for name in ("emit_frame", "emit_block", "should_stop", "input_frame", "wait", "report", "send"):
+        assert f"#### `{name}`" in text
+    assert "For the runner" not in text
+
+
+def test_what_a_hosted_ci_and_a_contributor_run_is_what_ci_runs() -> None:
+    workflow = (ROOT / ".github" / "workflows" / "ci.yml").read_text()
+    assert "- run: .ci/run\n" in workflow
+    targets = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    told = (ROOT / "CONTRIBUTING.md").read_text() + workflow
+    named = set(re.findall(r"(?:run: |^|`)make ([a-z]+)", told, re.MULTILINE))
+    assert named >= {"setup", "check", "test", "nightly", "coverage", "bench"}
+    assert named <= targets
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text()
+    for path in re.findall(r"tests/\w+\.py", hooks):
+        assert (ROOT / path).is_file()
+
+
+def test_every_example_is_in_the_list_of_examples() -> None:
+    listed = (ROOT / "examples" / "README.md").read_text()
+    folders = {path.parent.name for path in (ROOT / "examples").glob("*/README.md")}
+    assert folders == set(re.findall(r"\]\((\w+)/README\.md\)", listed))
+
+
+def test_nothing_names_a_package_registrys_host() -> None:
+    hosts = [
+        "pypi" + ".org",
+        "files.python" + "hosted.org",
+        "registry.npm" + "js.org",
+        "registry.yarn" + "pkg.com",
+    ]
+    found = [
+        path.relative_to(ROOT)
+        for path in (ROOT / name for name in tracked())
+        if path.suffix not in {".npz", ".jpg", ".png"}
+        and path.is_file()
+        and any(host in path.read_text(encoding="utf-8", errors="ignore") for host in hosts)
+    ]
+    assert found == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -164,9 +164,13 @@ class InputFrame:
     """The newest frame of an input track: (height, width, 3) uint8 RGB, and when it arrived."""
 
     pixels: Pixels
+    """(height, width, 3) uint8 RGB."""
     frame_id: int
+    """Counts up from 1 within a session; frames that the model was too slow for are left out."""
     arrived_s: float
+    """When it arrived, in seconds of this machine's `time.monotonic()`."""
     track: str = WEBCAM
+    """Which input track it came on."""
 
 
 Codec: TypeAlias = Literal["h264", "vp8"]

@@ -33,6 +33,7 @@ from ..running.runner import Runner
 from ..types import CommandCall, CommandOutcome, Demand, InputFrame, JsonObject, ModelMessage
 from ..weights import resolve
 from . import records
+from .breakpoints import PassedBy
 from .failures import pack, unpack
 
 #: prctl(2) PR_SET_PDEATHSIG, from <linux/prctl.h>.
@@ -166,6 +167,7 @@ def main(argv: list[str]) -> None:
 
     sock = socket.socket(fileno=control_fd)
     outlet = ServerOutlet(sock)
+    sys.breakpointhook = PassedBy(outlet.log)
     reader = ServerReader(sock, outlet, input_memory)
     load = reader.first()
     threading.Thread(target=reader.run, name="reactor-io", daemon=True).start()
