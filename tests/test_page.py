@@ -5,7 +5,10 @@ What needs a running model is tested with the running runtime; here modules get 
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import mimetypes
 from collections.abc import Iterator
 from enum import Enum
 from functools import partial
@@ -14,12 +17,15 @@ from pathlib import Path
 from threading import Thread
 from typing import Annotated, Any, Literal
 
+import numpy as np
+import PIL.Image
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 from pydantic import BaseModel, Field, create_model
 from support.chromium import ARGUMENTS, CHROMIUM
 
 import reactor_runtime
+from reactor_runtime import decode_base64_image
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -725,7 +731,7 @@ def test_frames_are_read_and_junk_is_dropped(
 # Pictures -----------------------------------------------------------------------------------------------
 
 
-def test_a_large_picture_is_scaled_to_fit_a_message_and_a_small_one_is_left_alone(page: Page) -> None:
+def test_a_large_picture_is_scaled_to_fit_a_message_and_a_small_drawing_keeps_every_pixel(page: Page) -> None:
     found = run(
         page,
         "images",
@@ -745,13 +751,58 @@ def test_a_large_picture_is_scaled_to_fit_a_message_and_a_small_one_is_left_alon
         return {
           large: large.size, size: fitted.blob.size, type: fitted.blob.type,
           ratio: fitted.width / fitted.height,
-          untouched: same.blob === small, base64: (await m.toBase64(small)).slice(0, 4),
+          same: await Promise.all([small, same.blob].map(async blob => {
+            const canvas = new OffscreenCanvas(64, 48), context = canvas.getContext('2d');
+            context.drawImage(await createImageBitmap(blob), 0, 0);
+            return context.getImageData(0, 0, 64, 48).data.join();
+          })),
+          base64: (await m.toBase64(same.blob)).slice(0, 4),
         };
         """,
     )
     assert found["large"] > 100_000 >= found["size"]
     assert found["ratio"] == pytest.approx(1.5, abs=0.02)
-    assert (found["type"], found["untouched"], found["base64"]) == ("image/jpeg", True, "iVBO")
+    assert (found["type"], found["base64"]) == ("image/jpeg", "iVBO")
+    assert found["same"][0] == found["same"][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "trailer"),
+    [
+        ("photo.jpg", "AVIF", b""),
+        ("loop.webp", "WEBP", b""),
+        ("loop.png", "PNG", b""),
+        ("photo.jpg", "JPEG", b"SEFH" + bytes(900)),
+        ("loop.gif", "GIF", b""),
+    ],
+)
+def test_whatever_the_browser_shows_is_sent_as_the_server_reads_it(
+    page: Page, name: str, kind: str, trailer: bytes
+) -> None:
+    pictures = [PIL.Image.new("RGB", (48, 32), colour) for colour in ((200, 40, 40), (40, 40, 200))]
+    options: dict[str, Any] = {"save_all": True, "append_images": pictures[1:]} if "loop" in name else {}
+    buffer = io.BytesIO()
+    pictures[0].save(buffer, kind, **options)
+    data = buffer.getvalue() + trailer
+    text = run(
+        page,
+        "images",
+        """
+        const bytes = Uint8Array.from(atob(x.data), c => c.charCodeAt(0));
+        const file = new File([bytes], x.name, {type: x.type});
+        return m.toBase64((await m.fitPicture(file, {maxBytes: 100_000})).blob);
+        """,
+        {
+            "data": base64.b64encode(data).decode(),
+            "name": name,
+            "type": mimetypes.guess_type(name)[0] or "image/webp",
+        },
+    )
+    picture = decode_base64_image(text)
+    assert picture.size == (48, 32)
+    red, green, blue = np.asarray(picture)[16, 24].tolist()
+    assert red > 170
+    assert max(green, blue) < 70
 
 
 def test_a_file_that_is_no_picture_is_refused_in_words(page: Page) -> None:

@@ -1,9 +1,9 @@
 """Pictures inside commands: base64 text or an upload → a PIL picture, with limits before decoding.
 
-`Image` is a parameter type: the handler gets an RGB `PIL.Image.Image`. Size, format, number of frames and the
-end of the file are read from the bytes here, before Pillow sees them; then Pillow decodes with the one plugin
-of that format. EXIF orientation is applied and all metadata dropped. Runs in the model process, on the thread
-of the handler.
+`Image` is a parameter type: the handler gets an RGB `PIL.Image.Image`. Size, format and the end of the picture
+are read from the bytes here, before Pillow sees them; what phones and editors write behind that end is cut
+off. Then Pillow decodes the first frame with the one plugin of that format. EXIF orientation is applied and all
+metadata dropped. Runs in the model process, on the thread of the handler.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import unquote
 
 import PIL.Image
 from PIL import ImageOps, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
@@ -36,6 +37,9 @@ _PLUGINS: dict[str, Callable[[io.BytesIO], PIL.Image.Image]] = {
 }
 _BASE64_MAX = limits.UPLOAD_MAX_BYTES * 4 // 3 + 4
 _NOT_AN_IMAGE = f"not a {', '.join(limits.IMAGE_FORMATS[:-1])} or {limits.IMAGE_FORMATS[-1]} picture"
+_DATA_URL = re.compile(r"\A\s*data:[^,]{0,128};\s*base64\s*,", re.IGNORECASE)
+#: RFC 4648 section 5; also without its padding, as `toString("base64url")` and JWT libraries write it.
+_URL_SAFE = str.maketrans("-_", "+/")
 _TRUNCATED = "the picture is truncated"
 #: Chunks or segments that are walked to find the end; honest files have a few thousand at most.
 _PARTS_MAX = 20_000
@@ -63,11 +67,13 @@ def decode(data: bytes) -> PIL.Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a client's odd file is no news for the operator
             picture = _PLUGINS[kind](io.BytesIO(data[:end]))
-            if picture.size != (width, height) or getattr(picture, "n_frames", 1) != 1:
+            if picture.size != (width, height):
                 raise ValueError("the file contradicts its own header")
             picture.load()
             return _plain_rgb(picture)
     except Exception as error:  # a decoder of untrusted bytes raises what it likes
+        if "truncated" in str(error):
+            raise ValueError(_TRUNCATED) from None
         raise ValueError(f"the {kind} data cannot be decoded ({type(error).__name__})") from None
 
 
@@ -88,9 +94,12 @@ def _plain_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
 def _from_base64(text: str) -> bytes:
     if len(text) > _BASE64_MAX + 200:
         raise ValueError(f"more than {limits.UPLOAD_MAX_BYTES} bytes")
-    body = re.sub(r"\Adata:[^,]{0,128};base64,", "", text)
+    body = _DATA_URL.sub("", text)
+    if len(body) < len(text) and "%" in body:
+        body = unquote(body)
+    body = re.sub(r"\s+", "", body).translate(_URL_SAFE).rstrip("=")
     try:
-        return base64.b64decode(re.sub(r"\s+", "", body), validate=True)
+        return base64.b64decode(body + "=" * (-len(body) % 4), validate=True)
     except (binascii.Error, ValueError):
         raise ValueError("not base64 text") from None
 
@@ -109,7 +118,23 @@ def _measure(data: bytes) -> tuple[str, int, int, int]:
             return "WEBP", *_measure_webp(data)
     except (struct.error, IndexError):
         raise ValueError(_TRUNCATED) from None
-    raise ValueError(_NOT_AN_IMAGE)
+    raise ValueError(_NOT_AN_IMAGE + _looks_like(data))
+
+
+def _looks_like(data: bytes) -> str:
+    """Name what people often take for one of ours; a name that ends in .jpg says little."""
+    if data[4:8] == b"ftyp":
+        return f"; it looks like {'AVIF' if data[8:11] == b'avi' else 'HEIC or a film'}"
+    for start, name in (
+        (b"GIF8", "GIF"),
+        (b"BM", "BMP"),
+        (b"II*\0", "TIFF"),
+        (b"MM\0*", "TIFF"),
+        (b"<", "SVG or HTML"),
+    ):
+        if data.startswith(start):
+            return f"; it looks like {name}"
+    return ""
 
 
 def _measure_png(data: bytes) -> tuple[int, int, int]:
@@ -123,10 +148,7 @@ def _measure_png(data: bytes) -> tuple[int, int, int]:
         (length,) = struct.unpack_from(">I", data, at)
         kind = data[at + 4 : at + 8]
         at += 12 + length
-        if kind == b"acTL":
-            raise ValueError("the picture is animated")
-        if kind == b"IEND":
-            _refuse_trailing(data, at)
+        if kind == b"IEND" and at <= len(data):
             return width, height, at
     raise ValueError(_TRUNCATED)
 
@@ -136,7 +158,10 @@ _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def _measure_jpeg(data: bytes) -> tuple[int, int, int]:
-    """Walk the segments (ITU-T T.81 annex B): the frame header has the size, EOI is the end."""
+    """Walk the segments (ITU-T T.81 annex B): the frame header has the size, EOI is the end.
+
+    What follows EOI is a gain map, a thumbnail, a film, a phone's own trailer.
+    """
     at = 2
     size: tuple[int, int] | None = None
     for _ in range(_PARTS_MAX):
@@ -145,7 +170,9 @@ def _measure_jpeg(data: bytes) -> tuple[int, int, int]:
             break
         marker, at = data[found.end() - 1], found.end()
         if marker == 0xD9:
-            return *_size_at_end(size, data, at), at
+            if size is None:
+                raise ValueError(_NOT_AN_IMAGE)
+            return *size, at
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", data, at + 3)
             if size not in (None, (width, height)):
@@ -156,25 +183,13 @@ def _measure_jpeg(data: bytes) -> tuple[int, int, int]:
     raise ValueError(_TRUNCATED)
 
 
-def _size_at_end(size: tuple[int, int] | None, data: bytes, end: int) -> tuple[int, int]:
-    if size is None:
-        raise ValueError(_NOT_AN_IMAGE)
-    # Phones append a gain map or a thumbnail as a second JPEG. It is cut off, and anything else refused.
-    if data[end : end + 3] != b"\xff\xd8\xff":
-        _refuse_trailing(data, end)
-    return size
-
-
 def _measure_webp(data: bytes) -> tuple[int, int, int]:
     """Read the first chunk (RFC 9649): Pillow allocates two canvases as soon as it opens the file."""
     end = 8 + struct.unpack_from("<I", data, 4)[0]
     if end > len(data):
         raise ValueError(_TRUNCATED)
-    _refuse_trailing(data, end + end % 2)
     kind = data[12:16]
     if kind == b"VP8X":
-        if data[20] & 0x02:
-            raise ValueError("the picture is animated")
         return 1 + int.from_bytes(data[24:27], "little"), 1 + int.from_bytes(data[27:30], "little"), end
     if kind == b"VP8L":
         (bits,) = struct.unpack_from("<I", data, 21)
@@ -183,13 +198,6 @@ def _measure_webp(data: bytes) -> tuple[int, int, int]:
         width, height = struct.unpack_from("<HH", data, 26)
         return width & 0x3FFF, height & 0x3FFF, end
     raise ValueError(_NOT_AN_IMAGE)
-
-
-def _refuse_trailing(data: bytes, end: int) -> None:
-    if end > len(data):
-        raise ValueError(_TRUNCATED)
-    if data[end:].strip(b"\0"):
-        raise ValueError("something follows the picture in the file; save it again as a plain picture")
 
 
 # The parameter type ----------------------------------------------------------------------------------

@@ -1,13 +1,14 @@
 /**
  * Pictures for commands: any file the browser can read → one that fits a message, scaled down only as far as
  * needed.
+ *
+ * Every picture is encoded again, so that what the preview shows is what the server can read: a file's name may
+ * lie about its format, and much follows a phone's picture, such as the place where it was taken.
  */
 
 const MAX_SIDE = 1536;
 const MIN_SIDE = 64;
-const QUALITIES = [0.92, 0.85, 0.75, 0.6];
-/** What the server decodes; everything else the browser can read is encoded again. */
-const ACCEPTED = new Set(["image/png", "image/jpeg", "image/webp"]);
+const QUALITIES = [0.95, 0.85, 0.75, 0.6];
 
 /**
  * Return `{blob, width, height}` with `blob.size` at most `maxBytes` and sides at most `maxSide`.
@@ -17,22 +18,19 @@ export async function fitPicture(file, { maxBytes, maxSide = MAX_SIDE }) {
   const bitmap = await decode(file);
   try {
     const { width, height } = bitmap;
-    if (ACCEPTED.has(file.type) && file.size <= maxBytes && Math.max(width, height) <= maxSide) {
-      return { blob: file, width, height };
-    }
-    for (
-      let side = Math.min(maxSide, Math.max(width, height));
-      side >= MIN_SIDE;
-      side = Math.floor(side * 0.8)
-    ) {
+    // A drawing keeps every pixel if it fits whole.
+    let encodings = QUALITIES.map((quality) => ["image/jpeg", quality]);
+    if (file.type === "image/png") encodings = [["image/png"], ...encodings];
+    const whole = Math.min(maxSide, Math.max(width, height));
+    for (let side = whole; side === whole || side >= MIN_SIDE; side = Math.floor(side * 0.8)) {
       const scale = side / Math.max(width, height);
       const canvas = draw(
         bitmap,
         Math.max(1, Math.round(width * scale)),
         Math.max(1, Math.round(height * scale)),
       );
-      for (const quality of QUALITIES) {
-        const blob = await new Promise((done) => canvas.toBlob(done, "image/jpeg", quality));
+      for (const encoding of encodings) {
+        const blob = await new Promise((done) => canvas.toBlob(done, ...encoding));
         if (blob && blob.size <= maxBytes) return { blob, width: canvas.width, height: canvas.height };
       }
     }
