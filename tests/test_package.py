@@ -166,10 +166,10 @@ def test_the_wheel_works_in_a_clean_environment(
 ) -> None:
     """Its own dependencies and no others: both commands, `init`, the model that it makes, the page."""
     environment = tmp_path / "environment"
-    call(python_of(version), "-m", "venv", environment, within_s=60)
+    call(python_of(version), "-m", "venv", "--without-pip", environment, within_s=60)
     bin_ = environment / "bin"
-    pip = (bin_ / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet")
-    call(*pip, "--prefer-binary", built[0], within_s=300)
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", bin_ / "python")
+    call(*pip, "install", "--quiet", "--no-compile", "--only-binary=:all:", built[0], within_s=300)
     for name in ("framehelm", "reactor"):
         assert call(bin_ / name, "--version") == f"framehelm {__version__}\n"
     call(bin_ / "framehelm", "init", "my-model", cwd=tmp_path)
