@@ -10,8 +10,11 @@ export PYTHON
 TEST_COMMANDS := chromium=chromium firefox-esr=firefox-esr ffprobe=ffmpeg
 # The project that `reactor init` copies: its own top-level modules, so it is type-checked apart.
 TEMPLATE := src/reactor_runtime/cli/template
+# What checks the control page. Node and npm come with the Python packages: Debian's are too old.
+PAGE_TOOLS := tools/page
+NPM = cd $(PAGE_TOOLS) && PATH="$(abspath $(BIN)):$$PATH" npm
 
-.PHONY: help setup demo test check nightly coverage bench clean
+.PHONY: help setup demo test check check-page nightly coverage bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -23,7 +26,6 @@ demo: $(VENV)/.installed-demo ## Drive on a road that a network dreams up; open 
 
 test: system setup ## Lint, type-check and run every test, real browser included
 	@$(MAKE) --no-print-directory check
-	@# Node and npm come with the Python packages: Debian's are too old for the front ends' build tools.
 	PATH="$(abspath $(BIN)):$$PATH" PYTHON=$(BIN)/python tools/run-tests $(ARGS)
 
 check: setup ## Lint and type-check
@@ -35,6 +37,10 @@ check: setup ## Lint and type-check
 	  MYPYPATH=src:examples/$$example $(BIN)/mypy --explicit-package-bases examples/$$example || exit 1; done
 	$(BIN)/mypy $(TEMPLATE)/model.py
 	MYPYPATH=$(TEMPLATE) $(BIN)/mypy $(TEMPLATE)/tests/test_model.py
+	@$(MAKE) --no-print-directory check-page
+
+check-page: $(PAGE_TOOLS)/node_modules/.installed ## Lint and type-check the control page
+	$(NPM) run --silent check
 
 nightly: system setup ## Run the long form of every promise, hours on two cores; writes docs/promises.md
 	PATH="$(abspath $(BIN)):$$PATH" REACTOR_NIGHTLY=1 $(BIN)/python -m pytest --timeout=3600 --promises docs/promises.md $(ARGS)
@@ -47,7 +53,7 @@ bench: system setup ## Measure latency, rates and costs; JSON in benchmarks/resu
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove .venv and caches
-	rm -rf $(VENV) .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(PAGE_TOOLS)/node_modules .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 .PHONY: system
 system:
@@ -58,6 +64,10 @@ $(BIN)/python:
 	  { echo 'Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	@tools/need venv=python3-venv
 	$(PYTHON) -m venv $(VENV)
+
+$(PAGE_TOOLS)/node_modules/.installed: $(PAGE_TOOLS)/package-lock.json | setup
+	$(NPM) ci --silent
+	@touch $@
 
 # Stamps: pip runs again when pyproject.toml has changed since.
 $(VENV)/.installed-demo: pyproject.toml | $(BIN)/python

@@ -11,6 +11,8 @@ from urllib.parse import quote
 from playwright.async_api import Browser, Page
 
 HERE = Path(__file__).parent
+#: Gives the page `window.reactorPage`, by which probes hold on to its parts.
+HOOKS = HERE.parent / "tools" / "page" / "hooks.js"
 
 
 def _module(text: str) -> str:
@@ -40,6 +42,7 @@ async def viewer(browser: Browser, url: str, *, probing: bool = True) -> AsyncIt
     """Open the page and wait until it is live."""
     context = await browser.new_context(bypass_csp=True, viewport={"width": 1280, "height": 800})
     page = await context.new_page()
+    await page.add_init_script(path=HOOKS)
     try:
         await page.goto(url)
         await page.wait_for_function("window.reactorPage?.state === 'live'", timeout=60_000)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import Page
-from support.chromium import chromium
+from support.chromium import HOOKS, chromium
 from support.client_model import HEIGHT, WIDTH, write_client_model
 from support.films import probe
 from support.sdk import Client, connected, warm_up
@@ -180,6 +180,7 @@ async bytes => {
 
 
 async def open_page(page: Page, server: ReactorRun) -> None:
+    await page.add_init_script(path=HOOKS)
     await page.goto(server.url)
     await page.wait_for_function("() => window.reactorPage?.state === 'live'", timeout=30_000)
 

@@ -23,7 +23,7 @@ from PIL import Image
 from rich.progress import Progress
 from safetensors import safe_open
 from support.audience import watching
-from support.chromium import chromium
+from support.chromium import HOOKS, chromium
 from support.server import running
 from training import train
 from training.drawing import Canvas
@@ -293,6 +293,7 @@ async def test_one_opens_the_address_and_drives_with_the_keyboard() -> None:
     with running(DRIVE) as run:
         async with chromium() as browser:
             page = await browser.new_page()
+            await page.add_init_script(path=HOOKS)
             await page.goto(run.url)
             await page.wait_for_function(
                 "() => window.reactorPage?.stats.displayedFrames > 10", timeout=60_000

@@ -75,7 +75,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 def page(server: ReactorRun) -> Iterator[Firefox]:
     with firefox() as browser:
         browser.go(server.url)
-        browser.until("return window.reactorPage?.state === 'live'")
+        browser.until("return document.body?.dataset.state === 'live'")
         yield browser
 
 

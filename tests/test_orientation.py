@@ -128,7 +128,7 @@ def test_chromium_sends_films_and_cameras_the_way_up_that_they_say(
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         page = browser.new_page(bypass_csp=True)
         page.goto(server.url)
-        page.wait_for_function("window.reactorPage?.state === 'live'", timeout=30_000)
+        page.wait_for_function("document.body?.dataset.state === 'live'", timeout=30_000)
         for degrees, mirrored in TURNS:
             film = write_turned(tmp_path / f"{degrees}{mirrored}.mp4", degrees, mirrored, frames=50)
             page.set_input_files("#video-file-input", film)
@@ -149,7 +149,7 @@ def test_firefox_sends_a_film_as_it_shows_it(server: ReactorRun, tmp_path: Path)
     """Firefox shows all turns, but of a mirrored film the stored picture."""
     with firefox() as page:
         page.go(server.url)
-        page.until("return window.reactorPage?.state === 'live'")
+        page.until("return document.body?.dataset.state === 'live'")
         for degrees, mirrored in TURNS[:4]:
             film = write_turned(tmp_path / f"{degrees}.mp4", degrees, mirrored, frames=50)
             page.type("#video-file-input", str(film))

@@ -530,10 +530,10 @@ def test_keys_are_held_combine_and_fall_back(page: Page) -> None:
     ]
     seen = run(
         page,
-        "keys, schema",
+        "held, keys, schema",
         """
         const held = new m.HeldKeys(m.padsOf(m.readSchema(x.openapi).commands[0]));
-        return x.steps.map(([verb, key]) => [verb, key, held[verb](key), held.choices()]);
+        return x.steps.map(([verb, key]) => [verb, key, held[verb]({key, code: ''}), held.choices()]);
         """,
         {"openapi": document(MATRIX), "steps": [step[:2] for step in steps]},
     )
@@ -543,10 +543,11 @@ def test_keys_are_held_combine_and_fall_back(page: Page) -> None:
 def test_without_a_neutral_choice_each_press_counts_and_letting_go_does_not(page: Page) -> None:
     seen = run(
         page,
-        "keys, schema",
+        "held, keys, schema",
         """
         const held = new m.HeldKeys(m.padsOf(m.readSchema(x).commands[0]));
-        return [held.press('a'), held.release('a'), held.press('a'), held.choices(), held.releaseAll()];
+        const a = {key: 'a', code: 'KeyA'};
+        return [held.press(a), held.release(a), held.press(a), held.choices(), held.releaseAll()];
         """,
         choice("WASD", ""),
     )
@@ -581,6 +582,144 @@ def test_keys_drive_the_model_but_are_never_taken_from_a_text_field(page: Page) 
     assert page.evaluate("sent.map(([, args]) => args.keyboard_key)") == ["W", "Q"]
     expect(page.locator("dl")).to_contain_text("Do f")
     expect(page.locator("dl")).not_to_contain_text("Do w")
+
+
+LAYOUTS = [
+    ("QWERTY", [("w", "KeyW"), ("a", "KeyA"), ("d", "KeyD"), ("l", "KeyL")]),
+    ("AZERTY", [("z", "KeyW"), ("q", "KeyA"), ("d", "KeyD"), ("l", "KeyL")]),
+    ("Russian", [("ц", "KeyW"), ("ф", "KeyA"), ("в", "KeyD"), ("д", "KeyL")]),
+    ("Greek", [("ς", "KeyW"), ("α", "KeyA"), ("δ", "KeyD"), ("λ", "KeyL")]),
+    ("Hebrew", [("'", "KeyW"), ("ש", "KeyA"), ("ג", "KeyD"), ("ך", "KeyL")]),
+    ("Korean", [("ㅈ", "KeyW"), ("ㅁ", "KeyA"), ("ㅇ", "KeyD"), ("ㅣ", "KeyL")]),
+    ("an input method", [("Process", "KeyW"), ("Process", "KeyA"), ("Process", "KeyD"), ("Process", "KeyL")]),
+    ("Dvorak", [(",", "KeyW"), ("a", "KeyA"), ("e", "KeyD"), ("n", "KeyL")]),
+    ("Shift or Caps Lock", [("W", "KeyW"), ("A", "KeyA"), ("D", "KeyD"), ("L", "KeyL")]),
+    ("a screen keyboard", [("w", ""), ("a", ""), ("d", ""), ("l", "")]),
+]
+
+
+@pytest.mark.parametrize(("name", "strokes"), LAYOUTS, ids=[name for name, _ in LAYOUTS])
+def test_directions_lie_at_the_same_place_of_every_keyboard(
+    page: Page, name: str, strokes: list[tuple[str, str]]
+) -> None:
+    run(
+        page,
+        "commands, schema, shortcuts",
+        PANEL + "new m.Shortcuts({}, document.createElement('dl')).setModelKeys(panel.keypads);",
+        document(MATRIX, name="control"),
+    )
+    for key, code in strokes:
+        page.evaluate(
+            """([key, code]) => {
+              for (const type of ['keydown', 'keyup'])
+                document.body.dispatchEvent(new KeyboardEvent(type, {key, code, bubbles: true}));
+            }""",
+            [key, code],
+        )
+    said = page.evaluate("sent.map(([, args]) => args.keyboard_key + args.mouse_key)")
+    assert said == ["WU", "QU", "AU", "QU", "DU", "QU", "QL", "QU"]
+
+
+@pytest.mark.parametrize(
+    ("letters", "key", "code", "letter"),
+    [
+        ("XYZN", "z", "KeyY", "Z"),  # a German keyboard prints Z there, and Z is meant
+        ("XYZN", "н", "KeyY", "Y"),  # a Russian one prints no Latin letter
+        ("XYN", "z", "KeyY", None),  # printed, and no letter of this pad
+        ("123", "&", "Digit1", "1"),  # a French one needs Shift for digits
+        ("123", "2", "Numpad2", "2"),
+        ("WASD", "w", "KeyZ", "W"),  # printed W on a French one, where nothing else lies
+    ],
+)
+def test_other_letters_are_those_that_are_printed(
+    page: Page, letters: str, key: str, code: str, letter: str | None
+) -> None:
+    found = run(
+        page,
+        "keys, schema",
+        "return m.letterOf(m.padsOf(m.readSchema(x.openapi).commands[0])[0], x.stroke) ?? null;",
+        {"openapi": choice(letters, ""), "stroke": {"key": key, "code": code}},
+    )
+    assert found == letter
+
+
+def test_the_keys_on_the_screen_show_what_is_printed_on_the_keyboard(page: Page) -> None:
+    french = """
+    const printed = new Map([['KeyW', 'z'], ['KeyA', 'q'], ['KeyS', 's'], ['KeyD', 'd'], ['KeyQ', 'a']]);
+    Object.defineProperty(navigator, 'keyboard', {value: {getLayoutMap: async () => printed}});
+    """
+    run(page, "commands, schema", french + PANEL, document(MATRIX, name="control"))
+    expect(page.get_by_test_id("key-control.keyboard_key-W").locator("kbd")).to_have_text("Z")
+    expect(page.get_by_test_id("key-control.mouse_key-J").locator("kbd")).to_have_text("J")
+
+
+ALSO = {
+    "type": "object",
+    "properties": {
+        **MATRIX["properties"],  # type: ignore[dict-item]
+        "also_held": {"type": "array", "items": {"enum": list("WASDIJKL")}, "maxItems": 2, "default": []},
+    },
+    "required": ["mouse_key", "keyboard_key"],
+}
+
+
+def test_keys_held_besides_fill_the_list_that_the_schema_has_for_them(page: Page) -> None:
+    run(
+        page,
+        "commands, schema, shortcuts",
+        PANEL + "new m.Shortcuts({}, document.createElement('dl')).setModelKeys(panel.keypads);",
+        document(ALSO, name="control"),
+    )
+    assert page.get_by_test_id("field-control.also_held").count() == 0
+    for verb, key in [("down", "w"), ("down", "a"), ("down", "s"), ("down", "l"), ("up", "a"), ("up", "w")]:
+        getattr(page.keyboard, verb)(key)
+    said = page.evaluate("sent.map(([, args]) => [args.keyboard_key, args.mouse_key, args.also_held])")
+    assert said == [
+        ["W", "U", []],
+        ["A", "U", ["W"]],
+        ["S", "U", ["A", "W"]],
+        ["S", "L", ["A", "W"]],
+        ["S", "L", ["W"]],
+        ["S", "L", []],
+    ]
+    expect(page.get_by_test_id("key-control.keyboard_key-S")).to_have_attribute("aria-pressed", "true")
+    page.evaluate("dispatchEvent(new Event('blur'))")
+    assert page.evaluate("sent.at(-1)[1]") == {"mouse_key": "U", "keyboard_key": "Q", "also_held": []}
+
+
+def test_a_list_of_other_letters_is_no_list_of_keys(page: Page) -> None:
+    other = {"type": "array", "items": {"enum": ["W", "X"]}}
+    schema = {"type": "object", "properties": {**MATRIX["properties"], "extra": other}}  # type: ignore[dict-item]
+    also = "const c = m.readSchema(x).commands[0]; return m.alsoOf(c, m.padsOf(c));"
+    assert run(page, "keys, schema", also, document(schema)) is None
+
+
+def test_a_key_that_is_held_while_cmd_goes_down_does_not_stick(page: Page) -> None:
+    run(
+        page,
+        "commands, schema, shortcuts",
+        PANEL + "new m.Shortcuts({}, document.createElement('dl')).setModelKeys(panel.keypads);",
+        document(MATRIX, name="control"),
+    )
+    page.keyboard.down("w")
+    page.keyboard.down("Meta")  # from here on macOS tells nothing of W
+    assert page.evaluate("sent.map(([, args]) => args.keyboard_key)") == ["W", "Q"]
+    expect(page.get_by_test_id("key-control.keyboard_key-W")).to_have_attribute("aria-pressed", "false")
+
+
+def test_the_page_s_own_keys_work_without_latin_letters(page: Page) -> None:
+    run(
+        page,
+        "shortcuts",
+        """
+        window.own = [];
+        const keys = {f: {label: 'Full', run: () => own.push('f')}, '?': {label: 'Help', run: () => own.push('?')}};
+        new m.Shortcuts(keys, document.createElement('dl'));
+        for (const [key, code] of [['а', 'KeyF'], ['f', 'KeyF'], ['?', 'Digit7'], ['u', 'KeyF']])
+          document.body.dispatchEvent(new KeyboardEvent('keydown', {key, code, bubbles: true}));
+        """,
+    )
+    assert page.evaluate("own") == ["f", "f", "?"]
 
 
 def test_a_key_on_the_screen_is_held_with_the_pointer(page: Page) -> None:
@@ -728,6 +867,33 @@ def test_frames_are_read_and_junk_is_dropped(
     assert found == (decoded and {"scope": decoded[0], "type": decoded[1], "data": decoded[2]})
 
 
+# Words --------------------------------------------------------------------------------------------------
+
+
+def test_after_a_blackout_the_page_says_what_happened_since_when_and_what_to_do(page: Page) -> None:
+    said = run(
+        page,
+        "words",
+        """
+        const loss = {why: 'the network connection was interrupted', atMs: new Date(2026, 1, 3, 14, 3, 12).getTime()};
+        const now = {why: 'the server does not answer', nextS: 8};
+        return [
+          m.comingBack(loss, loss.atMs + 1_000, {why: loss.why, nextS: 2}),
+          m.comingBack(loss, loss.atMs + 45_000, now),
+          m.endedMeanwhile(loss, loss.atMs + 64_000),
+        ];
+        """,
+    )
+    at = "The network connection was interrupted at 14:03:12"
+    assert said == [
+        f"{at}, 1 s ago. Next try in 2 s.",
+        f"{at}, 45 s ago. Now the server does not answer. Check your network; this page goes on trying by "
+        "itself. Next try in 8 s.",
+        f"{at}, and this page was away for 64 s. Meanwhile the session ended: it is kept only for a short while "
+        "when nobody is connected. Start begins a new one.",
+    ]
+
+
 # Pictures -----------------------------------------------------------------------------------------------
 
 
@@ -832,7 +998,8 @@ def test_the_page_starts_under_a_strict_policy_and_says_that_no_server_answers(
     expect(page.get_by_test_id("cover-title")).to_have_text("The server is not reachable")
     expect(page.get_by_test_id("cover-detail")).to_contain_text("Trying again in")
     expect(page.get_by_test_id("cover-start")).to_be_visible()
-    assert page.evaluate("reactorPage.state") == "gone"
+    assert page.evaluate("document.body.dataset.state") == "gone"
+    assert page.evaluate("Object.keys(window).filter(name => /reactor/i.test(name))") == []
     assert errors == []
 
 

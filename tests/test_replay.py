@@ -16,7 +16,7 @@ import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Page, sync_playwright
-from support.chromium import ARGUMENTS, CHROMIUM
+from support.chromium import ARGUMENTS, CHROMIUM, HOOKS
 from support.headless_models import LOOP, WAITER, steps
 from support.host_events import write_model
 from support.sdk import connected, warm_up
@@ -162,6 +162,7 @@ def test_a_session_in_chromium_replays_with_every_digest_equal(tmp_path: Path) -
     with running(TESTCARD, "--log-session", str(logs)) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         page = browser.new_page(bypass_csp=True)
+        page.add_init_script(path=HOOKS)
         page.goto(server.url)
         page.wait_for_function("window.reactorPage?.state === 'live' && reactorPage.frames.length > 5")
         for name, arguments in (
@@ -216,6 +217,7 @@ def test_the_page_saves_a_log_of_any_session_it_began_and_the_log_replays(tmp_pa
     with running(TESTCARD) as server, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         page = browser.new_context().new_page()
+        page.add_init_script(path=HOOKS)
         page.goto(server.url)
         page.wait_for_function(live)
         said(page, "from the page")
@@ -234,6 +236,7 @@ def test_the_page_saves_a_log_of_any_session_it_began_and_the_log_replays(tmp_pa
         assert begun["session_log"]["path"].startswith(f"sessions/{begun['session_id']}/log/")
         assert "session_log" not in server.get("/session").json()
         page.reload()
+        page.get_by_test_id("cover-start").click()  # says "Join": this visitor's own session is over
         page.wait_for_function(live)
         assert page.evaluate("() => reactorPage.sessionId") == begun["session_id"]
         assert not page.get_by_test_id("session-log").is_visible()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from support.chromium import chromium
+from support.chromium import HOOKS, chromium
 from support.server import ReactorRun, running
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -44,6 +44,7 @@ async def test_the_page_fits_its_screen_and_its_console_stays_clean(
             bypass_csp=True, viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
         )
         page = await context.new_page()
+        await page.add_init_script(path=HOOKS)
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         await page.goto(server.url)

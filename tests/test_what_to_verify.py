@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Browser, Page
-from support.chromium import chromium
+from support.chromium import HOOKS, chromium
 from support.server import ReactorRun, running, write_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -78,6 +78,7 @@ async def visit(browser: Browser, url: str) -> AsyncIterator[Page]:
     """Open the product's own page as a new visitor, and wait until it shows frames."""
     context = await browser.new_context(bypass_csp=True)
     page = await context.new_page()
+    await page.add_init_script(path=HOOKS)
     try:
         await page.goto(url)
         await page.wait_for_function("window.reactorPage?.state === 'live'", timeout=20_000)

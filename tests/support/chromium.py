@@ -17,6 +17,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright
@@ -25,6 +26,8 @@ from reactor_runtime.webrtc.peer import TrackMapping
 
 from .stamps import READ_STAMP_JS
 
+#: Gives a page `window.reactorPage`, by which tests hold on to its parts.
+HOOKS = Path(__file__).parents[2] / "tools" / "page" / "hooks.js"
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 ARGUMENTS = (
     "--no-sandbox",

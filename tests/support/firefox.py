@@ -2,7 +2,7 @@
 
     with firefox() as browser:
         browser.go(server.url)
-        browser.until("return window.reactorPage?.state === 'live'")
+        browser.until("return document.body?.dataset.state === 'live'")
         browser.press("w")
 
 Playwright drives only its own build of Firefox. The camera is a fake one, which nobody is asked for. Synchronous:

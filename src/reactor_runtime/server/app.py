@@ -1,9 +1,11 @@
 """The HTTP application: routes over a `Service`, every error an answer, the guards around it.
 
-It keeps nothing of its own but the readers of the events; made once per server, on its event loop.
+It keeps nothing of its own but the readers of the events and its name; made once per server, on its event loop.
 """
 
 from __future__ import annotations
+
+import secrets
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -26,6 +28,7 @@ def create_app(service: Service, settings: ListenSettings) -> FastAPI:
     )
     app.state.service = service
     app.state.event_readers = Readers()
+    app.state.instance = secrets.token_hex(8)
     files = routes_page.page_files(routes_page.PAGE)
     app.include_router(routes_sessions.router)
     app.include_router(routes_files.router)

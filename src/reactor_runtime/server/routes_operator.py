@@ -26,10 +26,19 @@ async def schema(service: Runtime) -> JSONResponse:
 
 
 @router.get("/health")
-async def health(service: Runtime) -> JSONResponse:
-    """Whether sessions can be served: 200, or 503 while the model loads and after it is gone for good."""
+async def health(request: Request, service: Runtime) -> JSONResponse:
+    """Whether sessions can be served: 200, or 503 while the model loads and after it is gone for good.
+
+    `instance` is another word after each start, by which a page knows a server that was started again from
+    a network that was away.
+    """
     now = service.health()
-    body = {"status": "healthy" if now.healthy else "unhealthy", "state": now.state, "detail": now.detail}
+    body = {
+        "status": "healthy" if now.healthy else "unhealthy",
+        "state": now.state,
+        "detail": now.detail,
+        "instance": request.app.state.instance,
+    }
     return JSONResponse(body, 200 if now.healthy else 503, headers={"Cache-Control": "no-store"})
 
 

@@ -3,6 +3,11 @@
  * which tests replace.
  */
 export class LatestWins {
+  /**
+   * @param {(value: any) => void} send
+   * @param {{intervalMs?: number, now?: () => number, schedule?: (run: () => void, delayMs: number) => any,
+   *   cancel?: (timer: any) => void}} [clock]
+   */
   constructor(
     send,
     { intervalMs = 50, now = () => performance.now(), schedule = setTimeout, cancel = clearTimeout } = {},
@@ -10,14 +15,21 @@ export class LatestWins {
     this.send = send;
     this.intervalMs = intervalMs;
     this.now = now;
+    /** @type {typeof schedule} */
     this.schedule = (callback, delayMs) => schedule(callback, delayMs);
+    /** @type {typeof cancel} */
     this.cancelTimer = (timer) => cancel(timer);
     this.lastMs = -Infinity;
+    /** @type {any} What the clock gave for the timer that runs. */
     this.timer = null;
+    /** @type {{value: any} | undefined} */
     this.waiting = undefined;
   }
 
-  /** Send `value` now, or as soon as the interval allows unless a newer one replaces it. */
+  /**
+   * Send `value` now, or as soon as the interval allows unless a newer one replaces it.
+   * @param {unknown} [value]
+   */
   push(value) {
     this.waiting = { value };
     if (this.timer !== null) return;

@@ -18,22 +18,39 @@ import { FieldProblem } from "./problem.js";
 const LIVE_KINDS = new Set(["slider", "choice", "toggle"]);
 const LIVE_INTERVAL_MS = 50;
 
+/**
+ * @typedef {import("./schema.js").Command} Command
+ * @typedef {import("./schema.js").Field} Field
+ * @typedef {import("./controls.js").Control} Control
+ * @typedef {{request_id: string, accepted: boolean, message?: string, code?: string, field?: string}} Receipt
+ * @typedef {{send: (name: string, args: Record<string, unknown>, uploads: import("./sender.js").Placed[],
+ *   onId: (requestId: string) => void) => Promise<string>, announce: (text: string) => void}} Told
+ */
+
 export class Commands {
-  /** `send(name, args, uploads)` resolves to a request id, or rejects with words. */
+  /**
+   * `send` resolves to a request id, or rejects with words.
+   * @param {HTMLElement} root
+   * @param {Told} told
+   */
   constructor(root, { send, announce }) {
     this.root = root;
     this.send = send;
     this.announce = announce;
+    /** @type {Map<string, Card>} */
     this.cards = new Map();
+    /** @type {Map<string, Card>} Whose commands are not answered or seen yet, by request id. */
     this.requests = new Map();
+    /** @type {Keypad[]} */
     this.keypads = [];
   }
 
+  /** @param {Command[]} commands */
   render(commands) {
     this.cards.clear();
     const cards = commands.map((command) => new Card(command, this));
     for (const card of cards) this.cards.set(card.command.name, card);
-    this.keypads = cards.map((card) => card.keypad).filter(Boolean);
+    this.keypads = cards.flatMap((card) => card.keypad ?? []);
     const plain = cards.filter((card) => card.command.fields.length === 0);
     const actions =
       plain.length > 0 &&
@@ -51,27 +68,33 @@ export class Commands {
     this.root.setAttribute("aria-busy", "false");
   }
 
+  /** @param {boolean} connected */
   setConnected(connected) {
     this.root.classList.toggle("offline", !connected);
     for (const card of this.cards.values()) card.setConnected(connected);
     if (!connected) this.requests.clear();
   }
 
-  /** A picture from the clipboard: to the card with the focus, else to the first that takes one. */
+  /**
+   * A picture from the clipboard: to the card with the focus, else to the first that takes one.
+   * @param {File} blob
+   */
   paste(blob) {
     const taking = [...this.cards.values()].flatMap((card) =>
       card.controls.filter((control) => control.accepts),
     );
     const control = taking.find(({ element }) => element.contains(document.activeElement)) ?? taking[0];
-    control?.accepts(blob);
+    control?.accepts?.(blob);
     return control !== undefined;
   }
 
+  /** @param {Receipt} receipt */
   receipt(receipt) {
     this.requests.get(receipt.request_id)?.receipt(receipt);
     if (!receipt.accepted) this.requests.delete(receipt.request_id);
   }
 
+  /** @param {import("./latency.js").Delay} delay */
   shown({ requestId, delayMs, exact }) {
     this.requests.get(requestId)?.shown(requestId, delayMs, exact);
     this.requests.delete(requestId);
@@ -79,13 +102,22 @@ export class Commands {
 }
 
 class Card {
+  /**
+   * @param {Command} command
+   * @param {Commands} panel
+   */
   constructor(command, panel) {
     this.command = command;
     this.panel = panel;
-    this.latest = null;
+    this.latest = "";
+    /** @type {Control[]} */
     this.controls = [];
+    /** @type {HTMLButtonElement | null} */
+    this.button = null;
     const pads = padsOf(command);
-    const fields = command.fields.filter((field) => !pads.some((pad) => pad.field === field.name));
+    this.keypad = pads.length > 0 ? new Keypad(command, pads, () => this.submit()) : null;
+    const { fields: held = [] } = this.keypad ?? {};
+    const fields = command.fields.filter((field) => !held.includes(field.name));
     this.live =
       pads.length === 0 && fields.length === 1 && LIVE_KINDS.has(fields[0].kind) && !fields[0].nullable;
     this.throttle = this.live ? new LatestWins(() => this.submit(), { intervalMs: LIVE_INTERVAL_MS }) : null;
@@ -118,6 +150,10 @@ class Card {
     );
   }
 
+  /**
+   * @param {Field[]} fields
+   * @param {import("./keys.js").Pad[]} pads
+   */
   form(fields, pads) {
     const { command } = this;
     const pictures = Math.max(1, fields.filter((field) => field.kind === "image").length);
@@ -126,15 +162,14 @@ class Card {
       command: command.name,
       pictures,
       onInput: () => this.changed(),
-      onEnter: single ? "plain" : "modified",
+      onEnter: /** @type {"plain" | "modified"} */ (single ? "plain" : "modified"),
       plain: single,
     };
     this.controls = fields.map((field) => makeControl(field, options));
-    this.keypad = pads.length > 0 ? new Keypad(command, pads, () => this.submit()) : null;
     const composer = single && ["text", "multiline"].includes(fields[0].kind) && !fields[0].nullable;
     this.button = this.live || this.keypad ? null : this.sendButton(composer);
     const [first] = this.controls;
-    if (composer) first.body.append(this.button);
+    if (composer && this.button) first.body.append(this.button);
     const form = el(
       "form",
       {
@@ -170,6 +205,7 @@ class Card {
     return form;
   }
 
+  /** @param {boolean} composer */
   sendButton(composer) {
     const data = { testid: `send-${this.command.name}` };
     if (composer)
@@ -188,10 +224,11 @@ class Card {
   }
 
   changed() {
-    if (this.live) this.throttle.push();
+    if (this.live) this.throttle?.push();
     else if (this.status.dataset.state === "refused") this.say("", "");
   }
 
+  /** @param {boolean} connected */
   setConnected(connected) {
     if (this.button) this.button.disabled = !connected;
     this.throttle?.cancel();
@@ -211,19 +248,26 @@ class Card {
       if (this.latest === requestId && !this.live && this.status.dataset.state !== "accepted")
         this.say("sending", "Sent");
     } catch (error) {
-      this.refused(error.message, error instanceof FieldProblem ? error.path : "");
+      this.refused(/** @type {Error} */ (error).message, error instanceof FieldProblem ? error.path : "");
     }
   }
 
   /** Arguments by name; uploads are taken out, each with the place it was in. */
   collect() {
+    /** @type {Record<string, unknown>} */
     const args = { ...this.keypad?.held.choices() };
     for (const control of this.controls) {
       control.clear();
       const value = control.read();
       if (value !== undefined) args[control.field.name] = value;
     }
+    /** @type {import("./sender.js").Placed[]} */
     const uploads = [];
+    /**
+     * @param {Record<string, any>} holder
+     * @param {string} key
+     * @param {string} path
+     */
     const seek = (holder, key, path) => {
       const value = holder[key];
       if (value instanceof Upload) uploads.push({ upload: value, holder, key, path });
@@ -234,6 +278,7 @@ class Card {
     return { args, uploads };
   }
 
+  /** @param {Receipt} receipt */
   receipt({ request_id: requestId, accepted, message, code, field }) {
     if (!accepted) {
       this.refused(message || code || "The model refused this.", field ?? "");
@@ -242,6 +287,11 @@ class Card {
     }
   }
 
+  /**
+   * @param {string} requestId
+   * @param {number} delayMs
+   * @param {boolean} exact
+   */
   shown(requestId, delayMs, exact) {
     if (requestId === this.latest)
       this.say(
@@ -250,12 +300,20 @@ class Card {
       );
   }
 
+  /**
+   * @param {string} message
+   * @param {string} path
+   */
   refused(message, path) {
     const taken = path && passOn(this.controls, message, path);
     this.say("refused", taken ? "Not accepted" : message);
     if (taken || this.live) this.panel.announce(`${this.command.label}: ${message}`);
   }
 
+  /**
+   * @param {string} state
+   * @param {string} text
+   */
   say(state, text) {
     this.status.dataset.state = state;
     const mark = { accepted: "check", shown: "eye", refused: "alert" }[state];

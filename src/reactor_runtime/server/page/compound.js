@@ -3,15 +3,36 @@
 import { el, icon } from "./dom.js";
 import { words } from "./schema.js";
 
+/**
+ * @typedef {import("./controls.js").Field} Field
+ * @typedef {import("./controls.js").Options} Options
+ * @typedef {import("./controls.js").Inner} Inner
+ * @typedef {import("./controls.js").Control} Control
+ */
+
+/**
+ * @param {Field} field
+ * @param {Options} options
+ * @returns {Inner}
+ */
 export function listControl(field, options) {
   const rows = el("div", { class: "rows" });
-  const fixed = field.item === null;
+  const { item, items = [] } = field;
+  const fixed = !item;
+  /** @type {Control[]} */
   let controls = [];
+  /** @param {number} index */
   const label = (index) => `${words(field.name)} ${index + 1}`;
-  const add = (item, value) => {
+  /** @param {number} count */
+  const isFull = (count) => fixed || (typeof field.maxItems === "number" && count >= field.maxItems);
+  /**
+   * @param {Field} part
+   * @param {any} [value]
+   */
+  const add = (part, value) => {
     const index = controls.length;
     const control = options.makeControl(
-      { ...item, label: label(index), path: `${field.path}.${index}`, description: "" },
+      { ...part, label: label(index), path: `${field.path}.${index}`, description: "" },
       { ...options, plain: true },
     );
     if (value !== undefined) control.write(value);
@@ -30,19 +51,21 @@ export function listControl(field, options) {
         );
     control.row = el("div", { class: "row" }, control.element, control.beside, remove);
     rows.append(control.row);
-    more.hidden = fixed || (field.maxItems !== null && controls.length >= field.maxItems);
+    more.hidden = isFull(controls.length);
   };
+  /** @param {Control} control */
   const take = (control) => {
     const values = controls.filter((other) => other !== control).map((other) => attempt(other));
     write(values);
     more.focus();
     options.onInput();
   };
+  /** @param {any[]} values */
   const write = (values) => {
     controls = [];
     rows.replaceChildren();
-    more.hidden = fixed || (field.maxItems !== null && values.length >= field.maxItems);
-    values.forEach((value, index) => add(fixed ? field.items[index] : field.item, value));
+    more.hidden = isFull(values.length);
+    values.forEach((value, index) => add(item ?? items[index], value));
   };
   const more = el(
     "button",
@@ -53,8 +76,9 @@ export function listControl(field, options) {
       data: { testid: `add-${options.command}.${field.path}` },
       on: {
         click: () => {
-          add(field.item);
-          controls.at(-1).element.querySelector("input, textarea, select")?.focus();
+          if (item) add(item);
+          const first = controls.at(-1)?.element.querySelector("input, textarea, select");
+          if (first instanceof HTMLElement) first.focus();
           options.onInput();
         },
       },
@@ -64,9 +88,9 @@ export function listControl(field, options) {
   );
   if (fixed)
     write(
-      field.items.map((item, index) => (Array.isArray(field.default) ? field.default[index] : item.default)),
+      items.map((part, index) => (Array.isArray(field.default) ? field.default[index] : part.default)),
     );
-  else write(Array.isArray(field.default) ? field.default : Array(field.minItems).fill(undefined));
+  else write(Array.isArray(field.default) ? field.default : Array(field.minItems ?? 0).fill(undefined));
   return {
     element: el("div", { class: "list" }, rows, more),
     grouped: true,
@@ -79,8 +103,14 @@ export function listControl(field, options) {
   };
 }
 
+/**
+ * @param {Field} field
+ * @param {Options} options
+ * @returns {Inner}
+ */
 export function groupControl(field, options) {
-  const controls = field.fields.map((part) => options.makeControl(part, { ...options, plain: false }));
+  const controls = (field.fields ?? []).map((part) => options.makeControl(part, { ...options, plain: false }));
+  /** @param {Record<string, any>} value */
   const write = (value) =>
     controls.forEach((control) => control.field.name in value && control.write(value[control.field.name]));
   if (typeof field.default === "object" && field.default !== null) write(field.default);
@@ -102,7 +132,12 @@ export function groupControl(field, options) {
   };
 }
 
-/** Hand a refusal to the control that `path` names or lies in. True when one took it. */
+/**
+ * Hand a refusal to the control that `path` names or lies in. True when one took it.
+ * @param {Control[]} controls
+ * @param {string} message
+ * @param {string} path
+ */
 export function passOn(controls, message, path) {
   const owner = controls.find(({ field }) => path === field.path || path.startsWith(`${field.path}.`));
   if (!owner) return false;
@@ -110,7 +145,10 @@ export function passOn(controls, message, path) {
   return true;
 }
 
-/** What a control holds, or undefined where it is not valid yet. */
+/**
+ * What a control holds, or undefined where it is not valid yet.
+ * @param {Control} control
+ */
 function attempt(control) {
   try {
     return control.read();

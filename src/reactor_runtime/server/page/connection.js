@@ -16,19 +16,36 @@ const RECOVER_MS = 3_000;
 const CONNECT_MS = 15_000;
 const REQUEST_MS = 10_000;
 
+/**
+ * @typedef {import("./server.js").Descriptor} Descriptor
+ * @typedef {{resolve: (data: any) => void, reject: (error: Error) => void,
+ *   timer: ReturnType<typeof setTimeout>}} Asked
+ */
+
 export class Connection {
+  /**
+   * @param {import("./server.js").Server} server
+   * @param {Descriptor} session
+   * @param {{stream: (stream: MediaStream) => void, lost: (why: string) => void,
+   *   message: (message: import("./wire.js").Said | null) => void}} callbacks
+   */
   constructor(server, session, callbacks) {
     this.server = server;
     this.session = session;
     this.callbacks = callbacks;
-    this.peer = null;
+    this.peer = /** @type {RTCPeerConnection | null} */ (null);
+    this.data = /** @type {RTCDataChannel | null} */ (null);
+    this.control = /** @type {RTCDataChannel | null} */ (null);
     this.stream = new MediaStream();
+    /** @type {Map<string, RTCRtpSender>} Where our video leaves, by the track's name. */
     this.senders = new Map();
+    /** @type {Map<string, Asked>} */
     this.requests = new Map();
     this.requestCount = 0;
     this.abort = new AbortController();
     this.closed = false;
     this.opened = false;
+    /** @type {Set<ReturnType<typeof setTimeout>>} */
     this.timers = new Set();
   }
 
@@ -43,25 +60,33 @@ export class Connection {
       this.server.register(sessionId),
     ]);
     if (this.closed) throw new Error("closed");
-    this.peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
-    const tracks = this.addTracks();
-    this.data = this.channel("data", (text) => this.callbacks.message(decodeData(text)));
-    this.control = this.channel("control", (text) => this.settle(decodeControl(text)));
-    const ready = this.ready();
+    const peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.peer = peer;
+    const tracks = this.addTracks(peer);
+    const data = this.channel(peer, "data", (text) => this.callbacks.message(decodeData(text)));
+    const control = this.channel(peer, "control", (text) => this.settle(decodeControl(text)));
+    this.data = data;
+    this.control = control;
+    const ready = this.ready(peer, data, control);
     ready.catch(() => {}); // awaited below, but it may fail while signalling is still under way
-    const trickle = this.trickle(sessionId, connectionId);
+    const trickle = this.trickle(peer, sessionId, connectionId);
 
-    await this.peer.setLocalDescription(await this.peer.createOffer());
+    const offer = await peer.createOffer();
+    await peer.setLocalDescription(offer);
     const mapping = tracks.map(({ transceiver, track }) => ({ mid: transceiver.mid, ...track }));
-    await this.server.offer(sessionId, connectionId, { sdp: this.peer.localDescription.sdp, mapping, again });
+    const sdp = peer.localDescription?.sdp ?? offer.sdp ?? "";
+    await this.server.offer(sessionId, connectionId, { sdp, mapping, again });
     trickle.start();
-    const sdp = await this.server.answer(sessionId, connectionId, { signal: this.abort.signal });
-    await this.peer.setRemoteDescription({ type: "answer", sdp });
+    const answer = await this.server.answer(sessionId, connectionId, { signal: this.abort.signal });
+    await peer.setRemoteDescription({ type: "answer", sdp: answer });
     await ready;
     this.timers.add(setInterval(() => this.ping(), PING_MS));
   }
 
-  /** Put text on the data channel; false when it cannot be sent now. */
+  /**
+   * Put text on the data channel; false when it cannot be sent now.
+   * @param {string} text
+   */
   send(text) {
     if (this.data?.readyState !== "open") return false;
     this.data.send(text);
@@ -72,7 +97,12 @@ export class Connection {
     this.send(encodeRuntime("ping"));
   }
 
-  /** Ask on the control channel and wait for the answer; rejects with the server's words. */
+  /**
+   * Ask on the control channel and wait for the answer; rejects with the server's words.
+   * @param {string} method
+   * @param {Record<string, unknown>} data
+   * @returns {Promise<Record<string, any>>}
+   */
   request(method, data) {
     this.requestCount += 1;
     const requestId = `ctrl_${this.requestCount}`;
@@ -90,6 +120,10 @@ export class Connection {
     });
   }
 
+  /**
+   * @param {string} event
+   * @param {string} name
+   */
   notify(event, name) {
     if (this.control?.readyState === "open") this.control.send(encodeNotification(event, { name }));
   }
@@ -108,25 +142,37 @@ export class Connection {
     this.peer?.close();
   }
 
-  addTracks() {
+  /** @param {RTCPeerConnection} peer */
+  addTracks(peer) {
     const tracks = this.session.capabilities?.tracks ?? [];
     return tracks.map(({ name, kind, direction }) => {
-      const transceiver = this.peer.addTransceiver(kind, { direction });
+      const transceiver = peer.addTransceiver(kind, { direction });
       if (direction === "sendonly") this.senders.set(name, transceiver.sender);
       else showAtOnce(transceiver.receiver);
       return { transceiver, track: { name, kind, direction } };
     });
   }
 
-  channel(label, receive) {
-    const channel = this.peer.createDataChannel(label, { ordered: true });
+  /**
+   * @param {RTCPeerConnection} peer
+   * @param {string} label
+   * @param {(text: unknown) => void} receive
+   */
+  channel(peer, label, receive) {
+    const channel = peer.createDataChannel(label, { ordered: true });
     channel.onmessage = ({ data }) => receive(data);
     channel.onclose = () => this.lose("the server closed the connection");
     return channel;
   }
 
-  /** Wait until the peer is connected and both channels are open. */
-  ready() {
+  /**
+   * Wait until the peer is connected and both channels are open.
+   * @param {RTCPeerConnection} peer
+   * @param {RTCDataChannel} data
+   * @param {RTCDataChannel} control
+   * @returns {Promise<void>}
+   */
+  ready(peer, data, control) {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () =>
@@ -139,7 +185,7 @@ export class Connection {
       );
       this.timers.add(timer);
       const check = () => {
-        if (this.opened || this.data.readyState !== "open" || this.control.readyState !== "open") return;
+        if (this.opened || data.readyState !== "open" || control.readyState !== "open") return;
         this.opened = true;
         clearTimeout(timer);
         for (const { name, direction } of this.session.capabilities?.tracks ?? []) {
@@ -147,14 +193,14 @@ export class Connection {
         }
         resolve();
       };
-      this.data.onopen = check;
-      this.control.onopen = check;
-      this.peer.ontrack = ({ track }) => {
+      data.onopen = check;
+      control.onopen = check;
+      peer.ontrack = ({ track }) => {
         this.stream.addTrack(track);
         this.callbacks.stream(this.stream);
       };
-      this.peer.onconnectionstatechange = () => {
-        const state = this.peer.connectionState;
+      peer.onconnectionstatechange = () => {
+        const state = peer.connectionState;
         if (state === "failed") {
           if (!this.opened)
             reject(new Error("The video connection could not be made. A firewall may block it."));
@@ -163,7 +209,7 @@ export class Connection {
           this.timers.add(
             setTimeout(
               () =>
-                this.peer.connectionState === "disconnected" &&
+                peer.connectionState === "disconnected" &&
                 this.lose("the network connection was interrupted"),
               RECOVER_MS,
             ),
@@ -173,11 +219,18 @@ export class Connection {
     });
   }
 
-  /** Collect candidates and post them in batches once the offer is there; the last batch is marked. */
-  trickle(sessionId, connectionId) {
+  /**
+   * Collect candidates and post them in batches once the offer is there; the last batch is marked.
+   * @param {RTCPeerConnection} peer
+   * @param {string} sessionId
+   * @param {number} connectionId
+   */
+  trickle(peer, sessionId, connectionId) {
+    /** @type {object[]} */
     let batch = [];
     let final = false;
     let started = false;
+    /** @type {ReturnType<typeof setTimeout> | null} */
     let timer = null;
     const post = () => {
       timer = null;
@@ -191,7 +244,7 @@ export class Connection {
     const plan = () => {
       if (started && timer === null) timer = setTimeout(post, CANDIDATE_BATCH_MS);
     };
-    this.peer.onicecandidate = ({ candidate }) => {
+    peer.onicecandidate = ({ candidate }) => {
       if (candidate?.candidate) {
         batch.push({
           candidate: candidate.candidate,
@@ -211,15 +264,17 @@ export class Connection {
     };
   }
 
+  /** @param {{requestId: string, data?: any, error: {message: string} | null} | null} response */
   settle(response) {
     const waiting = response && this.requests.get(response.requestId);
-    if (!waiting) return;
+    if (!response || !waiting) return;
     this.requests.delete(response.requestId);
     clearTimeout(waiting.timer);
     if (response.error) waiting.reject(new Error(response.error.message));
     else waiting.resolve(response.data);
   }
 
+  /** @param {string} why */
   lose(why) {
     if (this.closed || !this.opened) return;
     this.close();
@@ -227,7 +282,10 @@ export class Connection {
   }
 }
 
-/** Ask the browser to show each frame as soon as it is decoded, instead of smoothing the network's jitter. */
+/**
+ * Ask the browser to show each frame as soon as it is decoded, instead of smoothing the network's jitter.
+ * @param {any} receiver an RTCRtpReceiver, with what only some browsers have
+ */
 function showAtOnce(receiver) {
   if ("jitterBufferTarget" in receiver) receiver.jitterBufferTarget = 0;
   else if ("playoutDelayHint" in receiver) receiver.playoutDelayHint = 0;

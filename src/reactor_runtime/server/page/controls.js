@@ -20,8 +20,45 @@ import {
 import { pictureControl } from "./picture.js";
 
 /**
- * Make the control of `field`; `options`: {command, onInput, onEnter, pictures, plain}. `plain` hides the
- * label.
+ * @typedef {import("./schema.js").Field} Field
+ *
+ * @typedef {object} Wishes what a card wants of its controls
+ * @property {string} command
+ * @property {() => void} onInput
+ * @property {"plain" | "modified"} [onEnter] which Enter sends a long text
+ * @property {number} [pictures] how many pictures share one message
+ * @property {boolean} [plain] hides the label
+ *
+ * @typedef {Wishes & {id: string, makeControl: typeof makeControl}} Options
+ *
+ * @typedef {object} Inner
+ * @property {HTMLElement} element
+ * @property {HTMLElement[]} [targets]
+ * @property {HTMLElement} [aside]
+ * @property {boolean} [grouped]
+ * @property {() => any} read
+ * @property {(value: any) => void} write
+ * @property {(message: string, path: string) => boolean} [refuse]
+ * @property {(blob: File) => void} [accepts]
+ *
+ * @typedef {object} Control
+ * @property {Field} field
+ * @property {HTMLElement} element
+ * @property {HTMLElement[]} beside
+ * @property {HTMLElement} body
+ * @property {HTMLElement | null} hint
+ * @property {() => any} read
+ * @property {(value: any) => void} write
+ * @property {(message: string, path?: string) => void} refuse
+ * @property {() => void} clear
+ * @property {((blob: File) => void) | undefined} accepts
+ * @property {HTMLElement} [row] the row of a list that it stands in
+ */
+
+/**
+ * @param {Field} field
+ * @param {Wishes} options
+ * @returns {Control}
  */
 export function makeControl(field, options) {
   const id = uniqueId("f");
@@ -31,6 +68,7 @@ export function makeControl(field, options) {
   return frame(field, inner, { ...options, id });
 }
 
+/** @type {Record<string, (field: Field, options: Options) => Inner>} */
 const MAKERS = {
   text: textControl,
   multiline: textControl,
@@ -47,7 +85,13 @@ const MAKERS = {
   json: jsonControl,
 };
 
-/** Label, hint, the "set" switch of optional fields, and the place for what is wrong. */
+/**
+ * Label, hint, the "set" switch of optional fields, and the place for what is wrong.
+ * @param {Field} field
+ * @param {Inner} inner
+ * @param {Wishes & {id: string}} options
+ * @returns {Control}
+ */
 function frame(field, inner, { id, command, onInput, plain }) {
   const grouped = inner.grouped === true;
   const testid = `field-${command}.${field.path}`;
@@ -74,7 +118,7 @@ function frame(field, inner, { id, command, onInput, plain }) {
     ? el("legend", { class: plain ? "visually-hidden" : "label" }, field.label)
     : el("label", { class: plain ? "visually-hidden" : "label", htmlFor: id }, field.label);
   const note = optional ? el("span", { class: "tag" }, "optional") : null;
-  const beside = [inner.aside, note, set].filter(Boolean);
+  const beside = [inner.aside, note, set].filter((part) => part instanceof HTMLElement);
   const heading = !grouped && !plain ? label : null;
   const head =
     (heading || (beside.length > 0 && !plain)) &&
@@ -136,7 +180,8 @@ function frame(field, inner, { id, command, onInput, plain }) {
       for (const target of inner.targets ?? []) target.setAttribute("aria-invalid", "true");
       // Lead whoever pressed the button to the mistake, but take the cursor from nobody else.
       if (
-        document.activeElement?.type === "submit" &&
+        document.activeElement instanceof HTMLButtonElement &&
+        document.activeElement.type === "submit" &&
         element.closest("form")?.contains(document.activeElement)
       ) {
         inner.targets?.[0]?.focus();
@@ -147,7 +192,10 @@ function frame(field, inner, { id, command, onInput, plain }) {
   };
 }
 
-/** Description, range and default, in one line. */
+/**
+ * Description, range and default, in one line.
+ * @param {Field} field
+ */
 function hintText(field) {
   const parts = [];
   if (field.description) parts.push(field.description.replace(/\.$/, ""));
@@ -161,7 +209,7 @@ function hintText(field) {
     );
   }
   if (field.kind === "slider") parts.push(`${field.min} to ${field.max}`);
-  if (field.minLength > 1) parts.push(`at least ${field.minLength} characters`);
+  if (field.minLength && field.minLength > 1) parts.push(`at least ${field.minLength} characters`);
   if (field.maxLength) parts.push(`up to ${field.maxLength} characters`);
   if (field.kind === "list" && field.item && (field.minItems || field.maxItems)) {
     parts.push(

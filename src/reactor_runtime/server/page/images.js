@@ -13,12 +13,16 @@ const QUALITIES = [0.95, 0.85, 0.75, 0.6];
 /**
  * Return `{blob, width, height}` with `blob.size` at most `maxBytes` and sides at most `maxSide`.
  * Throws an Error with words when the file is not a picture.
+ * @param {File | Blob} file
+ * @param {{maxBytes: number, maxSide?: number}} limits
+ * @returns {Promise<{blob: Blob, width: number, height: number}>}
  */
 export async function fitPicture(file, { maxBytes, maxSide = MAX_SIDE }) {
   const bitmap = await decode(file);
   try {
     const { width, height } = bitmap;
     // A drawing keeps every pixel if it fits whole.
+    /** @type {[type: string, quality?: number][]} */
     let encodings = QUALITIES.map((quality) => ["image/jpeg", quality]);
     if (file.type === "image/png") encodings = [["image/png"], ...encodings];
     const whole = Math.min(maxSide, Math.max(width, height));
@@ -30,6 +34,7 @@ export async function fitPicture(file, { maxBytes, maxSide = MAX_SIDE }) {
         Math.max(1, Math.round(height * scale)),
       );
       for (const encoding of encodings) {
+        /** @type {Blob | null} */
         const blob = await new Promise((done) => canvas.toBlob(done, ...encoding));
         if (blob && blob.size <= maxBytes) return { blob, width: canvas.width, height: canvas.height };
       }
@@ -40,40 +45,53 @@ export async function fitPicture(file, { maxBytes, maxSide = MAX_SIDE }) {
   throw new Error("This picture could not be made small enough.");
 }
 
-/** The base64 text of a blob, without the `data:` prefix. */
+/**
+ * The base64 text of a blob, without the `data:` prefix.
+ * @param {Blob} blob
+ */
 export async function toBase64(blob) {
+  /** @type {string} */
   const address = await new Promise((done, fail) => {
     const reader = new FileReader();
-    reader.onload = () => done(reader.result);
+    reader.onload = () => done(/** @type {string} */ (reader.result));
     reader.onerror = () => fail(new Error("The file could not be read."));
     reader.readAsDataURL(blob);
   });
   return address.slice(address.indexOf(",") + 1);
 }
 
-/** "84 kB", "1.2 MB". */
+/**
+ * "84 kB", "1.2 MB".
+ * @param {number} bytes
+ */
 export function sizeText(bytes) {
   return bytes < 1_000_000
     ? `${Math.max(1, Math.round(bytes / 1000))} kB`
     : `${(bytes / 1_000_000).toFixed(1)} MB`;
 }
 
+/** @param {File | Blob} file */
 async function decode(file) {
   try {
     return await createImageBitmap(file, { imageOrientation: "from-image" });
   } catch {
     throw new Error(
-      `${file.name ? `“${file.name}”` : "This"} is not a picture that this browser can read. Try PNG, JPEG or WebP.`,
+      `${"name" in file && file.name ? `“${file.name}”` : "This"} is not a picture that this browser can read. Try PNG, JPEG or WebP.`,
     );
   }
 }
 
-/** JPEG has no transparency: what is clear becomes white. */
+/**
+ * JPEG has no transparency: what is clear becomes white.
+ * @param {ImageBitmap} bitmap
+ * @param {number} width
+ * @param {number} height
+ */
 function draw(bitmap, width, height) {
   const canvas = document.createElement("canvas");
   canvas.width = width;
   canvas.height = height;
-  const context = canvas.getContext("2d");
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   context.fillStyle = "#fff";
   context.fillRect(0, 0, width, height);
   context.imageSmoothingQuality = "high";

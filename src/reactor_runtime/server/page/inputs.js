@@ -8,15 +8,28 @@ import { el, icon } from "./dom.js";
 import { FieldProblem } from "./problem.js";
 import { tidy } from "./schema.js";
 
+/**
+ * @typedef {import("./controls.js").Field} Field
+ * @typedef {import("./controls.js").Options} Options
+ * @typedef {import("./controls.js").Inner} Inner
+ */
+
+/**
+ * @param {Field} field
+ * @param {Options} options
+ * @returns {Inner}
+ */
 export function textControl(field, { id, onInput, onEnter }) {
   const long = field.kind === "multiline";
   const limits = { maxLength: field.maxLength ?? undefined };
+  /** @type {HTMLInputElement | HTMLTextAreaElement} */
   const input = long
     ? el("textarea", { id, rows: 3, spellcheck: true, ...limits })
     : el("input", { id, type: field.kind === "color" ? "color" : "text", autocomplete: "off", ...limits });
   if (typeof field.default === "string") input.value = field.default;
   input.addEventListener("input", onInput);
-  input.addEventListener("keydown", (event) => {
+  input.addEventListener("keydown", (given) => {
+    const event = /** @type {KeyboardEvent} */ (given);
     if (event.key !== "Enter" || event.isComposing) return;
     if (long && (event.shiftKey || (onEnter === "modified" && !event.ctrlKey && !event.metaKey))) return;
     event.preventDefault();
@@ -40,7 +53,11 @@ export function textControl(field, { id, onInput, onEnter }) {
   };
 }
 
-/** Text → number within the field's range, or words. */
+/**
+ * Text → number within the field's range, or words.
+ * @param {Field} field
+ * @param {HTMLInputElement} input
+ */
 function readNumber(field, input) {
   const text = input.value.trim();
   if (text === "" && !input.validity.badInput) {
@@ -52,13 +69,18 @@ function readNumber(field, input) {
     throw new FieldProblem(field.path, "This is not a number.");
   if (field.integer && !Number.isInteger(value))
     throw new FieldProblem(field.path, "A whole number, please.");
-  if (field.min !== null && value < field.min)
+  if (typeof field.min === "number" && value < field.min)
     throw new FieldProblem(field.path, `At least ${field.min}, please.`);
-  if (field.max !== null && value > field.max)
+  if (typeof field.max === "number" && value > field.max)
     throw new FieldProblem(field.path, `At most ${field.max}, please.`);
   return value;
 }
 
+/**
+ * @param {Field} field
+ * @param {Options} options
+ * @param {Record<string, any>} [extra]
+ */
 function numberInput(field, { id, onInput }, extra = {}) {
   const input = el("input", {
     id,
@@ -71,20 +93,31 @@ function numberInput(field, { id, onInput }, extra = {}) {
     autocomplete: "off",
     ...extra,
   });
-  if (typeof field.default === "number") input.value = field.default;
+  if (typeof field.default === "number") input.value = String(field.default);
   input.addEventListener("input", onInput);
   return input;
 }
 
+/**
+ * @param {Field} field
+ * @param {Options} options
+ * @returns {Inner}
+ */
 export function numberControl(field, options) {
   const input = numberInput(field, options);
   const step = field.step ?? 1;
+  /** @param {number} sign */
   const by = (sign) => () => {
     const from = Number(input.value) || 0;
     const next = tidy(from + sign * step);
-    input.value = Math.min(field.max ?? Infinity, Math.max(field.min ?? -Infinity, next));
+    input.value = String(Math.min(field.max ?? Infinity, Math.max(field.min ?? -Infinity, next)));
     input.dispatchEvent(new Event("input", { bubbles: true }));
   };
+  /**
+   * @param {string} name
+   * @param {string} label
+   * @param {number} sign
+   */
   const button = (name, label, sign) =>
     el(
       "button",
@@ -108,18 +141,25 @@ export function numberControl(field, options) {
     targets: [input],
     read: () => readNumber(field, input),
     write: (value) => {
-      input.value = value;
+      input.value = String(value);
     },
   };
 }
 
+/**
+ * @param {Field} field
+ * @param {Options} options
+ * @returns {Inner}
+ */
 export function sliderControl(field, options) {
-  const start = typeof field.default === "number" ? field.default : tidy(field.min);
+  const { min, max } = field;
+  if (typeof min !== "number" || typeof max !== "number") throw new Error("a slider has two ends");
+  const start = typeof field.default === "number" ? field.default : tidy(min);
   const range = el("input", {
     id: options.id,
     type: "range",
-    min: field.min,
-    max: field.max,
+    min,
+    max,
     step: field.step,
     value: start,
     data: { testid: `slider-${options.command}.${field.path}` },
@@ -129,13 +169,13 @@ export function sliderControl(field, options) {
     { ...options, id: `${options.id}-exact` },
     { class: "exact", "aria-label": `${field.label}, exact value` },
   );
-  exact.value = start;
+  exact.value = String(start);
   const fill = () => {
-    const share = (Number(range.value) - field.min) / (field.max - field.min);
+    const share = (Number(range.value) - min) / (max - min);
     range.style.setProperty("--fill", `${Math.min(1, Math.max(0, share)) * 100}%`);
   };
   range.addEventListener("input", () => {
-    exact.value = tidy(Number(range.value));
+    exact.value = String(tidy(Number(range.value)));
     fill();
     options.onInput();
   });
@@ -150,13 +190,18 @@ export function sliderControl(field, options) {
     targets: [exact, range],
     read: () => readNumber(field, exact),
     write: (value) => {
-      exact.value = value;
-      range.value = value;
+      exact.value = String(value);
+      range.value = String(value);
       fill();
     },
   };
 }
 
+/**
+ * @param {Field} field
+ * @param {Options} options
+ * @returns {Inner}
+ */
 export function toggleControl(field, { id, onInput }) {
   const input = el("input", {
     id,
@@ -177,9 +222,15 @@ export function toggleControl(field, { id, onInput }) {
   };
 }
 
+/**
+ * @param {Field} field
+ * @param {Options} options
+ * @returns {Inner}
+ */
 export function pillsControl(field, { id, onInput, command }) {
-  const start = field.choices.findIndex((choice) => choice.value === field.default);
-  const inputs = field.choices.map((choice, index) =>
+  const choices = field.choices ?? [];
+  const start = choices.findIndex((choice) => choice.value === field.default);
+  const inputs = choices.map((choice, index) =>
     el("input", {
       type: "radio",
       name: id,
@@ -193,7 +244,7 @@ export function pillsControl(field, { id, onInput, command }) {
     "div",
     { class: "pills" },
     inputs.map((input, index) =>
-      el("label", { class: "pill" }, input, el("span", {}, field.choices[index].label)),
+      el("label", { class: "pill" }, input, el("span", {}, choices[index].label)),
     ),
   );
   return {
@@ -202,41 +253,52 @@ export function pillsControl(field, { id, onInput, command }) {
     targets: inputs,
     read: () => {
       const index = inputs.findIndex((input) => input.checked);
-      if (index >= 0) return field.choices[index].value;
+      if (index >= 0) return choices[index].value;
       if (!field.required) return undefined;
       throw new FieldProblem(field.path, "Choose one first.");
     },
     write: (value) => {
       inputs.forEach((input, index) => {
-        input.checked = field.choices[index].value === value;
+        input.checked = choices[index].value === value;
       });
     },
   };
 }
 
+/**
+ * @param {Field} field
+ * @param {Options} options
+ * @returns {Inner}
+ */
 export function menuControl(field, { id, onInput }) {
-  const start = field.choices.findIndex((choice) => choice.value === field.default);
+  const choices = field.choices ?? [];
+  const start = choices.findIndex((choice) => choice.value === field.default);
   const select = el(
     "select",
     { id, on: { change: onInput } },
     start < 0 ? el("option", { value: "", disabled: field.required }, "Choose…") : null,
-    field.choices.map((choice, index) => el("option", { value: String(index) }, choice.label)),
+    choices.map((choice, index) => el("option", { value: String(index) }, choice.label)),
   );
   select.value = start < 0 ? "" : String(start);
   return {
     element: el("div", { class: "select" }, select, icon("chevron")),
     targets: [select],
     read: () => {
-      if (select.value !== "") return field.choices[Number(select.value)].value;
+      if (select.value !== "") return choices[Number(select.value)].value;
       if (!field.required) return undefined;
       throw new FieldProblem(field.path, "Choose one first.");
     },
     write: (value) => {
-      select.value = String(field.choices.findIndex((choice) => choice.value === value));
+      select.value = String(choices.findIndex((choice) => choice.value === value));
     },
   };
 }
 
+/**
+ * @param {Field} field
+ * @param {Options} options
+ * @returns {Inner}
+ */
 export function jsonControl(field, { id, onInput }) {
   const input = el("textarea", { id, rows: 3, class: "code", spellcheck: false, placeholder: "JSON" });
   if (field.hasDefault && field.default !== null) input.value = JSON.stringify(field.default, null, 1);

@@ -4,14 +4,26 @@
  */
 
 import { el } from "./dom.js";
-import { HeldKeys } from "./keys.js";
+import { HeldKeys } from "./held.js";
+import { alsoOf, isLatin } from "./keys.js";
+
+/**
+ * @typedef {import("./keys.js").Pad} Pad
+ * @typedef {import("./keys.js").Stroke} Stroke
+ */
 
 export class Keypad {
+  /**
+   * @param {import("./schema.js").Command} command
+   * @param {Pad[]} pads
+   * @param {() => void} onChange
+   */
   constructor(command, pads, onChange) {
     this.pads = pads;
-    this.held = new HeldKeys(pads);
+    this.held = new HeldKeys(pads, alsoOf(command, pads));
     this.onChange = onChange;
     this.enabled = false;
+    /** @type {Map<string, HTMLButtonElement>} */
     this.buttons = new Map();
     this.element = el(
       "div",
@@ -19,8 +31,15 @@ export class Keypad {
       pads.map((pad) => this.pad(pad, command.name)),
     );
     this.render();
+    this.relabel();
   }
 
+  /** The parameters that the keys fill. */
+  get fields() {
+    return [...this.pads.map((pad) => pad.field), ...(this.held.also ? [this.held.also.field] : [])];
+  }
+
+  /** @param {boolean} enabled */
   setEnabled(enabled) {
     this.enabled = enabled;
     this.held.releaseAll();
@@ -28,21 +47,26 @@ export class Keypad {
     this.render();
   }
 
-  /** A key of the keyboard went down. True when it is ours. */
-  press(key) {
-    if (!this.enabled || !this.held.has(key)) return false;
-    this.update(this.held.press(key));
+  /**
+   * A key of the keyboard went down. True when it is ours.
+   * @param {Stroke} stroke
+   */
+  press(stroke) {
+    if (!this.enabled || !this.held.has(stroke)) return false;
+    this.update(this.held.press(stroke));
     return true;
   }
 
-  release(key) {
-    if (this.held.has(key)) this.update(this.held.release(key));
+  /** @param {Stroke} stroke */
+  release(stroke) {
+    this.update(this.held.release(stroke));
   }
 
   releaseAll() {
     this.update(this.held.releaseAll());
   }
 
+  /** @param {boolean} changed */
   update(changed) {
     this.render();
     if (changed && this.enabled) this.onChange();
@@ -52,12 +76,30 @@ export class Keypad {
     for (const pad of this.pads) {
       for (const letter of pad.letters) {
         const button = this.buttons.get(`${pad.field} ${letter}`);
-        button.setAttribute("aria-pressed", String(this.held.holds(pad.field, letter)));
+        button?.setAttribute("aria-pressed", String(this.held.holds(pad.field, letter)));
       }
     }
   }
 
-  /** Rows and columns are the keyboard's, cropped to the keys there are. */
+  /** Where the browser knows what is printed on the keys, those bound to a place show that. */
+  async relabel() {
+    const keyboard = /** @type {any} */ (navigator).keyboard;
+    /** @type {Map<string, string> | undefined} */
+    const printed = await keyboard?.getLayoutMap?.().catch(() => undefined);
+    for (const pad of this.pads.filter(({ positional }) => positional)) {
+      for (const letter of pad.letters) {
+        const label = printed?.get(`Key${letter.toUpperCase()}`) ?? "";
+        const cap = this.buttons.get(`${pad.field} ${letter}`)?.querySelector("kbd");
+        if (cap && isLatin(label)) cap.textContent = label.toUpperCase();
+      }
+    }
+  }
+
+  /**
+   * Rows and columns are the keyboard's, cropped to the keys there are.
+   * @param {Pad} pad
+   * @param {string} command
+   */
   pad(pad, command) {
     const top = Math.min(...pad.keys.map((key) => key.row));
     const left = Math.min(...pad.keys.map((key) => key.column));
@@ -84,24 +126,30 @@ export class Keypad {
     return el("div", { class: "pad" }, el("p", { class: "label" }, pad.field.replace(/_/g, " ")), grid);
   }
 
+  /**
+   * @param {HTMLButtonElement} button
+   * @param {string} letter
+   */
   hold(button, letter) {
+    // Not a key of the keyboard: the same letter may be held there too.
+    const stroke = { key: letter, code: `screen ${letter}` };
     button.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       button.setPointerCapture(event.pointerId);
-      this.press(letter);
+      this.press(stroke);
     });
     for (const type of ["pointerup", "pointercancel", "lostpointercapture"])
-      button.addEventListener(type, () => this.release(letter));
+      button.addEventListener(type, () => this.release(stroke));
     button.addEventListener("contextmenu", (event) => event.preventDefault());
     // A held Enter or Space on a focused key works as the key itself.
     button.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== " ") return;
       event.preventDefault();
-      if (!event.repeat) this.press(letter);
+      if (!event.repeat) this.press(stroke);
     });
     button.addEventListener("keyup", (event) => {
-      if (event.key === "Enter" || event.key === " ") this.release(letter);
+      if (event.key === "Enter" || event.key === " ") this.release(stroke);
     });
-    button.addEventListener("blur", () => this.release(letter));
+    button.addEventListener("blur", () => this.release(stroke));
   }
 }

@@ -1,9 +1,21 @@
 /**
  * Key bindings for commands whose parameters are single-letter choices, such as W A S D. Pure.
  *
- * Holding semantics: a key down chooses its letter, letting go falls back to the letter still held, else to
- * the neutral choice. Several parameters combine, because each has its own stack of held keys. Where there is
- * no neutral choice, as in "push left", a key down is said once and letting go is not.
+ * Directions lie under the hand: they are bound to the places that they have on a QWERTY keyboard, whatever
+ * is printed there. Other letters are bound to what is printed, and to their place on a keyboard that does
+ * not print Latin letters.
+ *
+ * What is held is in `held.js`.
+ */
+
+/**
+ * @typedef {{key: string, code: string}} Stroke what a KeyboardEvent says; code "" where there is no keyboard
+ * @typedef {{letter: string, row: number, column: number}} Key
+ * @typedef {{field: string, letters: string[], meaning: Record<string, string>, neutral: string | null,
+ *   positional: boolean, keys: Key[]}} Pad
+ * @typedef {{field: string, letters: string[], max: number}} Also the list that takes what is held besides
+ * @typedef {import("./schema.js").Field} Field
+ * @typedef {import("./schema.js").Command} Command
  */
 
 const NEUTRAL_WORD = /^(none|no|neutral|nothing|idle|stop|still|off|no[- ]?op|no[- ]?action|release[ds]?)$/i;
@@ -15,8 +27,11 @@ const ROWS = ["1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm"];
 /**
  * What a description says the letters mean: "W=forward, Q=none" or "W up, A left" → {W: "forward", Q:
  * "none"}.
+ * @param {string} description
+ * @param {string[]} letters
  */
 export function meanings(description, letters) {
+  /** @type {Record<string, string>} */
   const found = {};
   for (const letter of letters) {
     const match = new RegExp(
@@ -29,7 +44,7 @@ export function meanings(description, letters) {
   const listed = letters.map((letter) =>
     new RegExp(`(?:^|[,;:(])\\s*${letter} ([^,;.)\\n]+)`).exec(description)?.[1].trim(),
   );
-  return listed.every(Boolean)
+  return listed.every((word) => word !== undefined)
     ? Object.fromEntries(letters.map((letter, index) => [letter, listed[index]]))
     : {};
 }
@@ -37,115 +52,118 @@ export function meanings(description, letters) {
 /**
  * The pad of one field, or null when its choices are not all single letters or digits. `neutral` is what
  * letting go returns to; null when there is no such choice, and then letting go says nothing.
+ * @param {Field} field
+ * @returns {Pad | null}
  */
 export function padOf(field, about = "") {
-  if (field.kind !== "choice" || field.choices.length < 2) return null;
+  if (field.kind !== "choice" || !field.choices || field.choices.length < 2) return null;
   const letters = field.choices.map((choice) => choice.value);
   if (!letters.every((value) => typeof value === "string" && /^[a-z0-9]$/i.test(value))) return null;
   if (new Set(letters.map((letter) => letter.toLowerCase())).size !== letters.length) return null;
   const own = meanings(field.description, letters);
   const meaning = Object.keys(own).length > 0 ? own : meanings(about, letters);
+  const neutral = neutralOf(field, letters, meaning);
   return {
     field: field.name,
     letters,
     meaning,
-    neutral: neutralOf(field, letters, meaning),
-    keys: letters.map((letter) => ({ letter, ...place(letter) })),
+    neutral,
+    positional: areDirections(letters.filter((letter) => letter !== neutral)),
+    keys: letters.map((letter) => ({ letter, ...seat(letter) })),
   };
 }
 
 /**
  * Named by the description, else the default, else the last choice unless it is a direction like those before
  * it.
+ * @param {Field} field
+ * @param {string[]} letters
+ * @param {Record<string, string>} meaning
  */
 function neutralOf(field, letters, meaning) {
   const named = letters.find((letter) => NEUTRAL_WORD.test(meaning[letter] ?? ""));
   if (named) return named;
   if (letters.includes(field.default)) return field.default;
-  const spelled = letters.join("").toLowerCase();
-  const direction = DIRECTIONS.some(
-    (set) => set.includes(spelled.at(-1)) && [...spelled].every((letter) => set.includes(letter)),
-  );
-  return direction || meaning[letters.at(-1)] ? null : letters.at(-1);
+  const last = letters[letters.length - 1];
+  return areDirections(letters) || meaning[last] ? null : last;
 }
 
-/** The pads of a command; empty when it has none. */
+/** @param {string[]} letters */
+function areDirections(letters) {
+  return letters.length > 1 && DIRECTIONS.some((set) => letters.every((letter) => set.includes(letter.toLowerCase())));
+}
+
+/**
+ * The pads of a command; empty when it has none.
+ * @param {Command} command
+ * @returns {Pad[]}
+ */
 export function padsOf(command) {
-  return command.fields.map((field) => padOf(field, command.description)).filter(Boolean);
+  return command.fields.flatMap((field) => padOf(field, command.description) ?? []);
 }
 
-function place(letter) {
+/**
+ * The list of a command that takes the keys held besides those chosen: one whose items are letters of the
+ * pads, so that W with A goes forward and to the left. Null when there is none.
+ * @param {Command} command
+ * @param {Pad[]} pads
+ * @returns {Also | null}
+ */
+export function alsoOf(command, pads) {
+  const known = new Set(pads.flatMap((pad) => pad.letters));
+  for (const { kind, name, item, maxItems } of command.fields) {
+    if (kind !== "list" || item?.kind !== "choice") continue;
+    const letters = (item.choices ?? []).map((choice) => choice.value);
+    if (letters.length > 0 && letters.every((letter) => typeof letter === "string" && known.has(letter)))
+      return { field: name, letters: /** @type {string[]} */ (letters), max: maxItems ?? letters.length };
+  }
+  return null;
+}
+
+/**
+ * The letter of a pad that a key stands for, or undefined.
+ * @param {Pad} pad
+ * @param {Stroke} stroke
+ */
+export function letterOf(pad, { key, code }) {
+  const printed = find(pad, key);
+  const place = find(pad, placeOf(code));
+  if (pad.positional) return place ?? printed;
+  return printed ?? (isLatin(key) ? undefined : place);
+}
+
+/**
+ * What QWERTY has at this place of the keyboard: "KeyW" → "w", "Digit1" → "1"; "" for other places.
+ * @param {string} code
+ */
+export function placeOf(code) {
+  return /^(?:Key|Digit)([A-Z0-9])$/.exec(code)?.[1].toLowerCase() ?? "";
+}
+
+/**
+ * Whether a key prints one of the letters and digits that commands are made of.
+ * @param {string} key
+ */
+export const isLatin = (key) => /^[a-z0-9]$/i.test(key);
+
+/**
+ * @param {Pad} pad
+ * @param {string} name
+ */
+function find(pad, name) {
+  return pad.letters.find((letter) => letter.toLowerCase() === name.toLowerCase());
+}
+
+/** @param {string} letter */
+function seat(letter) {
   const row = ROWS.findIndex((keys) => keys.includes(letter.toLowerCase()));
   return { row, column: ROWS[row].indexOf(letter.toLowerCase()) };
 }
 
-/** Which letters of one command's pads are held down. */
-export class HeldKeys {
-  constructor(pads) {
-    this.pads = pads;
-    this.held = new Map(pads.map((pad) => [pad.field, []]));
-    this.last = new Map(pads.map((pad) => [pad.field, pad.neutral ?? pad.letters.at(-1)]));
-  }
-
-  /** Whether some pad has this key. */
-  has(key) {
-    return this.pads.some((pad) => letterOf(pad, key) !== undefined);
-  }
-
-  /** Whether this letter of a pad is held down. */
-  holds(field, letter) {
-    return this.held.get(field).at(-1) === letter;
-  }
-
-  /** Hold a key. True when the command is to be sent. */
-  press(key) {
-    return this.change(key, (stack, letter) => (stack.includes(letter) ? stack : [...stack, letter]));
-  }
-
-  /** Let a key go. True when the command is to be sent. */
-  release(key) {
-    return this.change(key, (stack, letter) => stack.filter((other) => other !== letter));
-  }
-
-  /** Let everything go. True when the command is to be sent. */
-  releaseAll() {
-    const before = JSON.stringify(this.choices());
-    for (const pad of this.pads) this.hold(pad, []);
-    return JSON.stringify(this.choices()) !== before;
-  }
-
-  /** The choice of every pad now: {field: letter}. */
-  choices() {
-    return Object.fromEntries(this.last);
-  }
-
-  change(key, next) {
-    let changed = false;
-    for (const pad of this.pads) {
-      const letter = letterOf(pad, key);
-      if (letter === undefined) continue;
-      const before = this.held.get(pad.field);
-      const after = next(before, letter);
-      if (after.length === before.length) continue;
-      const choice = this.last.get(pad.field);
-      this.hold(pad, after);
-      // Without a neutral choice each press counts, also of the same key again.
-      changed ||= pad.neutral === null ? after.length > before.length : this.last.get(pad.field) !== choice;
-    }
-    return changed;
-  }
-
-  hold(pad, stack) {
-    this.held.set(pad.field, stack);
-    this.last.set(pad.field, stack.at(-1) ?? pad.neutral ?? this.last.get(pad.field));
-  }
-}
-
-function letterOf(pad, key) {
-  return pad.letters.find((letter) => letter.toLowerCase() === key.toLowerCase());
-}
-
-/** Whether a key belongs to the element under the cursor and must not be taken from it. */
+/**
+ * Whether a key belongs to the element under the cursor and must not be taken from it.
+ * @param {unknown} target
+ */
 export function isTyping(target) {
   if (!(target instanceof Element)) return false;
   if (target.closest("textarea, select, [contenteditable=''], [contenteditable='true'], dialog")) return true;

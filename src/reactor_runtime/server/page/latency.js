@@ -5,18 +5,30 @@
  * names the RTP timestamp of every frame it displays. Either may come first, so both wait for the other here.
  */
 
+/**
+ * @typedef {{rtp: number | null, displayMs: number, receivedMs: number | null, presented: number | null}} Frame
+ * @typedef {{requestId: string, command: string, delayMs: number, exact: boolean}} Delay
+ */
+
 const HALF_RTP_RANGE = 2 ** 31;
 const FRAMES_KEPT = 600;
 const DELAYS_KEPT = 120;
 /** A command whose frame was never displayed within this time is given up. */
 const GIVE_UP_MS = 20_000;
 
-/** Whether RTP timestamp `a` is `b` or later, with wrap-around at 2^32 (RFC 1982 arithmetic). */
+/**
+ * Whether RTP timestamp `a` is `b` or later, with wrap-around at 2^32 (RFC 1982 arithmetic).
+ * @param {number} a
+ * @param {number} b
+ */
 export function rtpAtLeast(a, b) {
   return (a - b) >>> 0 < HALF_RTP_RANGE;
 }
 
-/** The middle of `values`, or null when there are none. */
+/**
+ * The middle of `values`, or null when there are none.
+ * @param {number[]} values
+ */
 export function median(values) {
   if (values.length === 0) return null;
   const sorted = [...values].sort((a, b) => a - b);
@@ -30,10 +42,12 @@ export function median(values) {
  */
 export class DisplayedFrames {
   constructor() {
+    /** @type {Frame[]} */
     this.frames = [];
     this.total = 0;
   }
 
+  /** @param {Frame} frame */
   add(frame) {
     this.total += 1;
     this.frames.push(frame);
@@ -45,20 +59,30 @@ export class DisplayedFrames {
     this.frames.length = 0;
   }
 
-  /** The first displayed frame at or after `rtp` that was displayed no earlier than `sinceMs`. */
+  /**
+   * The first displayed frame at or after `rtp` that was displayed no earlier than `sinceMs`.
+   * @param {number} rtp
+   * @param {number} sinceMs
+   */
   firstAtLeast(rtp, sinceMs) {
     return this.frames.find(
       (frame) => frame.displayMs >= sinceMs && frame.rtp !== null && rtpAtLeast(frame.rtp, rtp),
     );
   }
 
-  /** Frames displayed per second over the `windowMs` before `nowMs`. */
+  /**
+   * Frames displayed per second over the `windowMs` before `nowMs`.
+   * @param {number} nowMs
+   */
   rate(nowMs, windowMs = 1000) {
     const count = this.frames.filter((frame) => frame.displayMs > nowMs - windowMs).length;
     return (count * 1000) / windowMs;
   }
 
-  /** The longest pause between two displayed frames within the last `windowMs`. */
+  /**
+   * The longest pause between two displayed frames within the last `windowMs`.
+   * @param {number} nowMs
+   */
   longestGapMs(nowMs, windowMs = 10_000) {
     const recent = this.frames.filter((frame) => frame.displayMs > nowMs - windowMs);
     let longest = 0;
@@ -75,29 +99,47 @@ export class DisplayedFrames {
  * in for it.
  */
 export class DelayTracker {
+  /**
+   * @param {DisplayedFrames} frames
+   * @param {(delay: Delay) => void} onDelay
+   */
   constructor(frames, onDelay) {
     this.frames = frames;
     this.onDelay = onDelay;
+    /** @type {Map<string, {command: string, sentMs: number, rtp: number | null}>} */
     this.pending = new Map();
+    /** @type {number[]} */
     this.delays = [];
   }
 
+  /**
+   * @param {string} requestId
+   * @param {string} command
+   * @param {number} nowMs
+   */
   sent(requestId, command, nowMs) {
     this.forget(nowMs);
     this.pending.set(requestId, { command, sentMs: nowMs, rtp: null });
   }
 
-  /** The command was refused, so nothing will show it. */
+  /**
+   * The command was refused, so nothing will show it.
+   * @param {string} requestId
+   */
   drop(requestId) {
     this.pending.delete(requestId);
   }
 
-  /** `commandShown` arrived. */
+  /**
+   * `commandShown` arrived.
+   * @param {string} requestId
+   * @param {number | null} rtp
+   * @param {number} nowMs
+   */
   shown(requestId, rtp, nowMs) {
     const entry = this.pending.get(requestId);
     if (!entry) return;
-    const comparable = typeof rtp === "number" && this.frames.frames.at(-1)?.rtp != null;
-    if (!comparable) {
+    if (typeof rtp !== "number" || typeof this.frames.frames.at(-1)?.rtp !== "number") {
       this.finish(requestId, nowMs, false);
       return;
     }
@@ -106,7 +148,10 @@ export class DelayTracker {
     if (frame) this.finish(requestId, frame.displayMs, true);
   }
 
-  /** A frame was displayed (already added to the frames). */
+  /**
+   * A frame was displayed (already added to the frames).
+   * @param {Frame} frame
+   */
   frame(frame) {
     if (frame.rtp === null) return;
     for (const [requestId, entry] of this.pending) {
@@ -120,8 +165,15 @@ export class DelayTracker {
     this.pending.clear();
   }
 
+  /**
+   * @param {string} requestId
+   * @param {number} displayMs
+   * @param {boolean} exact
+   */
   finish(requestId, displayMs, exact) {
-    const { command, sentMs } = this.pending.get(requestId);
+    const entry = this.pending.get(requestId);
+    if (!entry) return;
+    const { command, sentMs } = entry;
     this.pending.delete(requestId);
     const delayMs = Math.max(0, displayMs - sentMs);
     this.delays.push(delayMs);
@@ -129,6 +181,7 @@ export class DelayTracker {
     this.onDelay({ requestId, command, delayMs, exact });
   }
 
+  /** @param {number} nowMs */
   forget(nowMs) {
     for (const [requestId, entry] of this.pending) {
       if (nowMs - entry.sentMs > GIVE_UP_MS) this.pending.delete(requestId);

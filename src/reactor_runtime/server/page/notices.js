@@ -11,13 +11,19 @@ const LOG_MAX = 60;
 const TEXT_MAX = 600;
 
 export class Notices {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
   }
 
-  /** Show `text`; `kind` is "info" or "problem". Problems stay until they are closed. */
+  /**
+   * Show `text`. Problems stay until they are closed.
+   * @param {string} text
+   * @param {"info" | "problem"} [kind]
+   */
   show(text, kind = "info") {
-    if ([...this.root.children].some((notice) => notice.dataset.text === text)) return;
+    const shown = /** @type {HTMLElement[]} */ ([...this.root.children]);
+    if (shown.some((notice) => notice.dataset.text === text)) return;
     const notice = el("div", {
       class: "notice",
       role: kind === "problem" ? "alert" : "status",
@@ -30,7 +36,7 @@ export class Notices {
     );
     notice.append(icon(kind === "problem" ? "alert" : "info"), el("p", {}, text.slice(0, TEXT_MAX)), close);
     this.root.append(notice);
-    while (this.root.childElementCount > NOTICES_MAX) this.root.firstElementChild.remove();
+    while (this.root.childElementCount > NOTICES_MAX) this.root.firstElementChild?.remove();
     if (kind !== "problem") setTimeout(() => notice.remove(), SHOWN_MS);
   }
 
@@ -41,11 +47,19 @@ export class Notices {
 }
 
 export class Log {
+  /**
+   * @param {HTMLElement} root
+   * @param {HTMLElement} section
+   */
   constructor(root, section) {
     this.root = root;
     this.section = section;
   }
 
+  /**
+   * @param {string} type
+   * @param {object} data
+   */
   add(type, data) {
     const time = new Date().toLocaleTimeString([], { hour12: false });
     const text = Object.keys(data).length > 0 ? JSON.stringify(data) : "";
@@ -57,7 +71,7 @@ export class Log {
         text ? el("code", {}, text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text) : null,
       ),
     );
-    while (this.root.childElementCount > LOG_MAX) this.root.lastElementChild.remove();
+    while (this.root.childElementCount > LOG_MAX) this.root.lastElementChild?.remove();
     this.section.hidden = false;
   }
 }

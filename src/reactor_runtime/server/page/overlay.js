@@ -8,16 +8,32 @@ import { median } from "./latency.js";
 
 const EVERY_MS = 1000;
 const SPARK_BARS = 40;
+/** @type {Record<string, string>} */
 const UNITS = { ms: "ms", s: "s", fps: "fps", kbps: "kbit/s", percent: "%", bytes: "B" };
 
+/**
+ * @typedef {{width: number, height: number, codec: string, bitrateKbps: number | null,
+ *   roundTripMs: number | null, jitterBufferMs: number | null, decodeMs: number | null,
+ *   framesDecoded: number, framesDropped: number, freezes: number, frozenMs: number,
+ *   packetsLost: number}} Measured what the browser knows of the connection
+ */
+
 export class Overlay {
+  /**
+   * @param {HTMLElement} root
+   * @param {{frames: import("./latency.js").DisplayedFrames, delays: number[]}} seen
+   */
   constructor(root, { frames, delays }) {
     this.root = root;
     this.frames = frames;
     this.delays = delays;
+    /** @type {import("./connection.js").Connection | null} */
     this.connection = null;
+    /** @type {Record<string, any> | null} */
     this.before = null;
+    /** @type {Partial<Measured>} */
     this.values = {};
+    /** @type {Record<string, number>} */
     this.server = {};
     this.spark = el("canvas", {
       class: "spark",
@@ -26,6 +42,7 @@ export class Overlay {
       role: "img",
       "aria-label": "Recent delays from command to picture",
     });
+    /** @type {Map<string, HTMLElement>} */
     this.rows = new Map();
     this.list = el("dl", { class: "numbers" });
     this.serverList = el("dl", { class: "numbers" });
@@ -34,7 +51,10 @@ export class Overlay {
     setInterval(() => this.refresh(), EVERY_MS);
   }
 
-  /** Measure this connection from now on; null for none. */
+  /**
+   * Measure this connection from now on; null for none.
+   * @param {import("./connection.js").Connection | null} connection
+   */
   watch(connection) {
     this.connection = connection;
     this.before = null;
@@ -46,7 +66,10 @@ export class Overlay {
     }
   }
 
-  /** Named numbers of the runtime. */
+  /**
+   * Named numbers of the runtime.
+   * @param {Record<string, any>} values
+   */
   setServer(values) {
     this.server = Object.fromEntries(
       Object.entries(values).filter(([, value]) => typeof value === "number" && Number.isFinite(value)),
@@ -62,8 +85,13 @@ export class Overlay {
     if (!this.root.hidden) this.render();
   }
 
+  /**
+   * @param {RTCStatsReport} report
+   * @returns {Measured}
+   */
   read(report) {
-    const all = [...report.values()];
+    /** @type {Record<string, any>[]} */
+    const all = [.../** @type {any} */ (report).values()];
     const video = all.find((stat) => stat.type === "inbound-rtp" && stat.kind === "video") ?? {};
     const pair =
       all.find((stat) => stat.type === "candidate-pair" && stat.nominated && stat.state === "succeeded") ??
@@ -71,12 +99,17 @@ export class Overlay {
     const before = this.before ?? {};
     this.before = video;
     const seconds = (video.timestamp - before.timestamp) / 1000;
+    /** @param {string} name */
     const grown = (name) => (video[name] ?? 0) - (before[name] ?? 0);
+    /**
+     * @param {string} sum
+     * @param {string} count
+     */
     const mean = (sum, count) => (grown(count) > 0 ? (1000 * grown(sum)) / grown(count) : null);
     return {
       width: video.frameWidth ?? 0,
       height: video.frameHeight ?? 0,
-      codec: report.get(video.codecId)?.mimeType?.split("/")[1] ?? "",
+      codec: /** @type {any} */ (report).get(video.codecId)?.mimeType?.split("/")[1] ?? "",
       bitrateKbps: seconds > 0 ? (grown("bytesReceived") * 8) / seconds / 1000 : null,
       roundTripMs: pair.currentRoundTripTime !== undefined ? pair.currentRoundTripTime * 1000 : null,
       jitterBufferMs: mean("jitterBufferDelay", "jitterBufferEmittedCount"),
@@ -105,6 +138,10 @@ export class Overlay {
 
   render() {
     const now = this.stats();
+    /**
+     * @param {number | null | undefined} value
+     * @param {string} unit
+     */
     const number = (value, unit, digits = 0) =>
       value === null || value === undefined ? "–" : `${value.toFixed(digits)}${unit && ` ${unit}`}`;
     const rate =
@@ -120,7 +157,7 @@ export class Overlay {
       this.list,
       "roundtrip",
       "Round trip",
-      number(now.roundTripMs, "ms", now.roundTripMs < 10 ? 1 : 0),
+      number(now.roundTripMs, "ms", (now.roundTripMs ?? 0) < 10 ? 1 : 0),
     );
     this.row(this.list, "jitter", "Jitter buffer", number(now.jitterBufferMs, "ms", 1));
     this.row(
@@ -136,7 +173,7 @@ export class Overlay {
     if (!this.spark.hidden) this.drawSpark();
     this.heading.hidden = Object.keys(this.server).length === 0;
     for (const [name, value] of Object.entries(this.server)) {
-      const [, stem, unit] = /^(.*?)(?:_(ms|s|fps|kbps|percent|bytes))?$/.exec(name);
+      const [, stem, unit] = /^(.*?)(?:_(ms|s|fps|kbps|percent|bytes))?$/.exec(name) ?? ["", name, ""];
       this.row(
         this.serverList,
         `server-${name}`,
@@ -146,6 +183,12 @@ export class Overlay {
     }
   }
 
+  /**
+   * @param {HTMLElement} list
+   * @param {string} key
+   * @param {string} label
+   * @param {string} text
+   */
   row(list, key, label, text) {
     let value = this.rows.get(key);
     if (!value) {
@@ -158,6 +201,7 @@ export class Overlay {
 
   drawSpark() {
     const context = this.spark.getContext("2d");
+    if (!context) return;
     const { width, height } = this.spark;
     const recent = this.delays.slice(-SPARK_BARS);
     const top = Math.max(60, ...recent);

@@ -12,13 +12,22 @@ const UPLOAD_MAX_SIDE = 4096;
 
 /** A file that goes to the server before the command that names it. */
 export class Upload {
+  /**
+   * @param {Blob} blob
+   * @param {string} name
+   */
   constructor(blob, name) {
     this.blob = blob;
     this.name = name;
   }
 }
 
-/** `pictures` is how many pictures share one message. */
+/**
+ * `pictures` is how many pictures share one message.
+ * @param {import("./schema.js").Field} field
+ * @param {import("./controls.js").Options} options
+ * @returns {import("./controls.js").Inner}
+ */
 export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
   const picture = field.kind === "image";
   const upload = field.encoding !== "base64";
@@ -50,9 +59,14 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
     el("div", { class: "drop-words" }, picture ? icon("image") : icon("file"), caption),
     remove,
   );
+  /** @type {{blob: Blob, name: string, text: string} | null} */
   let held = null;
   let problem = "";
 
+  /**
+   * @param {string} text
+   * @param {string} [address]
+   */
   const show = (text, address = "") => {
     if (preview.src.startsWith("blob:")) URL.revokeObjectURL(preview.src);
     preview.hidden = !address;
@@ -68,6 +82,7 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
     file.value = "";
     show(picture ? "Drop, paste or choose a picture" : "Drop or choose a file");
   };
+  /** @param {File | null | undefined} blob */
   const take = async (blob) => {
     if (!blob) return;
     problem = "";
@@ -89,18 +104,19 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
       } else if (blob.size > maxBytes) {
         throw new Error(`This file is too large: ${sizeText(blob.size)}; up to ${sizeText(maxBytes)} fits.`);
       } else {
-        held = { blob, name: blob.name || "file", text: "" };
-        show(`${held.name}, ${sizeText(blob.size)}`);
+        const name = blob.name || "file";
+        held = { blob, name, text: "" };
+        show(`${name}, ${sizeText(blob.size)}`);
       }
     } catch (error) {
       clear();
-      problem = error.message;
-      caption.textContent = error.message;
+      problem = /** @type {Error} */ (error).message;
+      caption.textContent = problem;
     }
     element.dispatchEvent(new Event("input", { bubbles: true }));
     onInput();
   };
-  file.addEventListener("change", () => take(file.files[0]));
+  file.addEventListener("change", () => take(file.files?.[0]));
   remove.addEventListener("click", () => {
     clear();
     file.focus();
@@ -116,7 +132,7 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
     element.addEventListener(type, () => element.classList.remove("over"));
   element.addEventListener("drop", (event) => {
     event.preventDefault();
-    take(event.dataTransfer.files[0]);
+    take(event.dataTransfer?.files[0]);
   });
   return {
     element,

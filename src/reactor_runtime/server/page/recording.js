@@ -14,16 +14,35 @@ const PROMISE_MS = 10_000;
  * `send` puts text on the data channel and says whether it could; `onFilm(blob)` gets each film; `onChange(state)`
  * is told {busy, recording} whenever one of them changed; `onProblem(text)` what went wrong.
  */
+/**
+ * @typedef {{session_id: string, end_marker: number, playlist_url: string}} Clip
+ * @typedef {{resolve: (clip: Clip) => void, reject: (error: Error) => void,
+ *   timer: ReturnType<typeof setTimeout>}} Asked
+ */
+
 export class Recording {
+  /**
+   * @param {import("./server.js").Server} server
+   * @param {{send: (text: string) => boolean, onFilm: (film: Blob) => void,
+   *   onChange: (now: {busy: boolean, recording: boolean}) => void, onProblem: (text: string) => void}} told
+   */
   constructor(server, { send, onFilm, onChange, onProblem }) {
-    Object.assign(this, { server, send, onFilm, onChange, onProblem });
+    this.server = server;
+    this.send = send;
+    this.onFilm = onFilm;
+    this.onChange = onChange;
+    this.onProblem = onProblem;
+    /** @type {Asked[]} */
     this.promises = [];
     this.fetching = 0;
-    /** While recording: the clip that covers all until then, and when that was. */
+    /** @type {{clip: Clip, ms: number} | null} While recording: the clip up to then, and when that was. */
     this.since = null;
   }
 
-  /** Get a film of the last seconds. */
+  /**
+   * Get a film of the last seconds.
+   * @param {number} seconds
+   */
   async clip(seconds) {
     await this.film(async () => {
       const clip = await this.ask("requestClip", { duration_seconds: seconds });
@@ -42,7 +61,7 @@ export class Recording {
       this.since = { clip, ms: performance.now() };
       this.changed();
     } catch (error) {
-      this.onProblem(error.message);
+      this.onProblem(/** @type {Error} */ (error).message);
     }
   }
 
@@ -60,7 +79,11 @@ export class Recording {
     await this.film(async () => `clips?${query}`);
   }
 
-  /** The runtime answered. It does so in the order in which it was asked. */
+  /**
+   * The runtime answered. It does so in the order in which it was asked.
+   * @param {Clip | null} clip
+   * @param {string} [failure]
+   */
   answered(clip, failure = "") {
     const asked = this.promises.shift();
     if (!asked) return;
@@ -75,6 +98,11 @@ export class Recording {
     this.finish();
   }
 
+  /**
+   * @param {string} type
+   * @param {Record<string, unknown>} data
+   * @returns {Promise<Clip>}
+   */
   ask(type, data) {
     return new Promise((resolve, reject) => {
       if (!this.send(encodeRuntime(type, data))) {
@@ -91,13 +119,14 @@ export class Recording {
     while (this.promises.length > 0) this.answered(null, "the server did not answer");
   }
 
+  /** @param {() => Promise<string>} place */
   async film(place) {
     this.fetching += 1;
     this.changed();
     try {
       this.onFilm(await this.server.film(await place()));
     } catch (error) {
-      this.onProblem(error.message);
+      this.onProblem(/** @type {Error} */ (error).message);
     } finally {
       this.fetching -= 1;
       this.changed();
@@ -109,7 +138,10 @@ export class Recording {
   }
 }
 
-/** Return the addresses a playlist names, the init segment first. */
+/**
+ * Return the addresses a playlist names, the init segment first.
+ * @param {string} playlist
+ */
 export function parts(playlist) {
   const lines = playlist.split("\n").map((line) => line.trim());
   const map = lines.map((line) => /^#EXT-X-MAP:URI="([^"]+)"/.exec(line)).find(Boolean);

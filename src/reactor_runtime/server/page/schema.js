@@ -10,6 +10,45 @@
  * What has no control of its own (maps, unions, recursion) is `json`: a text box for JSON.
  */
 
+/**
+ * @typedef {{value: any, label: string}} Choice
+ * @typedef {object} Field
+ * @property {string} name
+ * @property {string} path
+ * @property {string} label
+ * @property {string} description
+ * @property {string} kind
+ * @property {boolean} required
+ * @property {boolean} nullable
+ * @property {boolean} hasDefault
+ * @property {any} default
+ * @property {boolean} [integer]
+ * @property {number | null} [min]
+ * @property {number | null} [max]
+ * @property {number | null} [step]
+ * @property {number | null} [minLength]
+ * @property {number | null} [maxLength]
+ * @property {string | null} [pattern]
+ * @property {Choice[]} [choices]
+ * @property {"pills" | "menu"} [style]
+ * @property {"base64" | "upload" | "either"} [encoding]
+ * @property {Field | null} [item]
+ * @property {Field[]} [items]
+ * @property {number} [minItems]
+ * @property {number | null} [maxItems]
+ * @property {Field[]} [fields]
+ *
+ * @typedef {Partial<Field>} Shape what makes a field's control
+ * @typedef {{name: string, label: string, description: string, fields: Field[]}} Command
+ * @typedef {{name: string, kind: "video" | "audio", direction: "in" | "out"}} Track
+ * @typedef {{title: string, version: string, description: string, tracks: Track[], commands: Command[]}} Model
+ *
+ * @typedef {import("./references.js").Json} Json
+ * @typedef {import("./references.js").Context} Context
+ */
+
+import { resolve, withoutNull } from "./references.js";
+
 const DEPTH_MAX = 6;
 const PILLS_MAX = 6;
 const PILL_TEXT_MAX = 44;
@@ -21,7 +60,10 @@ const IMAGE_NAME = /(^|_)(image|img|picture|photo|base64)(_|$)/i;
 const TEXT_NAME = /(^|_)(prompt|text|caption|story|script|lyrics|instructions?)(_|$)/i;
 const UPLOAD = "reactor-upload-reference";
 
-/** "set_prompt" → "Set prompt". */
+/**
+ * "set_prompt" → "Set prompt".
+ * @param {string} name
+ */
 export function words(name) {
   const text = name
     .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
@@ -34,11 +76,16 @@ export function words(name) {
 /**
  * Title, version, tracks and commands of the document; empty ones for `{}`, which is what comes before the
  * load.
+ * @param {Json | null} given
+ * @returns {Model}
  */
-export function readSchema(document) {
-  const info = document?.info ?? {};
+export function readSchema(given) {
+  const document = given ?? {};
+  const info = document.info ?? {};
   const commands = [];
-  for (const [path, item] of Object.entries(document?.paths ?? {})) {
+  /** @type {[string, Json | null][]} */
+  const paths = Object.entries(document.paths ?? {});
+  for (const [path, item] of paths) {
     if (!path.startsWith("/events/") || !item?.post) continue;
     commands.push(readCommand(path.slice("/events/".length), item.post, document));
   }
@@ -46,11 +93,17 @@ export function readSchema(document) {
     title: typeof info.title === "string" ? info.title : "",
     version: typeof info.version === "string" ? info.version : "",
     description: typeof info.description === "string" ? info.description : "",
-    tracks: Array.isArray(document?.["x-reactor"]?.tracks) ? document["x-reactor"].tracks : [],
+    tracks: Array.isArray(document["x-reactor"]?.tracks) ? document["x-reactor"].tracks : [],
     commands,
   };
 }
 
+/**
+ * @param {string} pathName
+ * @param {Json} operation
+ * @param {Json} document
+ * @returns {Command}
+ */
 function readCommand(pathName, operation, document) {
   const name = operation.operationId ?? pathName;
   const schema = resolve(operation.requestBody?.content?.["application/json"]?.schema ?? {}, {
@@ -66,6 +119,12 @@ function readCommand(pathName, operation, document) {
   };
 }
 
+/**
+ * @param {Json} schema
+ * @param {Context} context
+ * @param {string} path
+ * @param {number} depth
+ */
 function readFields(schema, context, path, depth) {
   const required = new Set(schema.required ?? []);
   return Object.entries(schema.properties ?? {}).map(([name, part]) =>
@@ -78,9 +137,16 @@ function readFields(schema, context, path, depth) {
   );
 }
 
-/** One parameter. `$ref`s are looked up in the command's own `$defs` first, then in the document. */
+/**
+ * One parameter. `$ref`s are looked up in the command's own `$defs` first, then in the document.
+ * @param {Json} part
+ * @param {Context} context
+ * @param {{name: string, path: string, required: boolean, depth: number}} where
+ * @returns {Field}
+ */
 function readField(part, context, { name, path, required, depth }) {
   const { schema, nullable } = withoutNull(resolve(part, context), context);
+  /** @type {Omit<Field, "kind">} */
   const field = {
     name,
     path,
@@ -95,14 +161,23 @@ function readField(part, context, { name, path, required, depth }) {
     default: "default" in part ? part.default : schema.default,
   };
   if (depth > DEPTH_MAX) return { ...field, kind: "json" };
-  return { ...field, ...shape(schema, context, { name, path, depth, required }) };
+  return { ...field, ...shape(schema, context, { name, path, depth }) };
 }
 
-/** Object schemas carry their class name as title, which says less than the parameter's name. */
+/**
+ * Object schemas carry their class name as title, which says less than the parameter's name.
+ * @param {Json} schema
+ */
 function isGenerated(schema) {
   return schema.type === "object" || Boolean(schema.enum);
 }
 
+/**
+ * @param {Json} schema
+ * @param {Context} context
+ * @param {{name: string, path: string, depth: number}} where
+ * @returns {Shape & {kind: string}}
+ */
 function shape(schema, context, { name, path, depth }) {
   const image = pictureShape(schema, context, name);
   if (image) return image;
@@ -126,8 +201,16 @@ function shape(schema, context, { name, path, depth }) {
   }
 }
 
+/**
+ * @param {Json} schema
+ * @param {Context} context
+ * @param {string} name
+ * @returns {Shape & {kind: string} | null}
+ */
 function pictureShape(schema, context, name) {
-  const options = (schema.anyOf ?? schema.oneOf ?? [schema]).map((option) => resolve(option, context));
+  /** @type {Json[]} */
+  const given = schema.anyOf ?? schema.oneOf ?? [schema];
+  const options = given.map((option) => resolve(option, context));
   const upload = options.find((option) => option.format === UPLOAD);
   const text = options.find((option) => option.type === "string");
   const encoded =
@@ -147,15 +230,25 @@ function pictureShape(schema, context, name) {
   return options.length === 1 && text && !text.enum && named ? { kind: "image", encoding: "base64" } : null;
 }
 
+/**
+ * @param {Json} schema
+ * @param {Context} context
+ * @returns {any[] | null}
+ */
 function choiceValues(schema, context) {
   if (Array.isArray(schema.enum)) return schema.enum;
   if ("const" in schema) return [schema.const];
+  /** @type {Json[] | undefined} */
   const options = schema.anyOf ?? schema.oneOf;
   if (!options) return null;
   const values = options.map((option) => choiceValues(resolve(option, context), context));
-  return values.every(Boolean) ? values.flat() : null;
+  return values.some((value) => value === null) ? null : values.flat();
 }
 
+/**
+ * @param {any[]} values
+ * @returns {Shape & {kind: string}}
+ */
 function choiceShape(values) {
   const choices = values.map((value) => ({
     value,
@@ -169,6 +262,10 @@ function choiceShape(values) {
   };
 }
 
+/**
+ * @param {Json} schema
+ * @returns {Shape & {kind: string}}
+ */
 function numberShape(schema) {
   const integer = schema.type === "integer";
   const given = typeof schema.multipleOf === "number" ? schema.multipleOf : null;
@@ -182,10 +279,15 @@ function numberShape(schema) {
   const max =
     schema.maximum ??
     (typeof schema.exclusiveMaximum === "number" ? tidy(schema.exclusiveMaximum - (step ?? 0)) : null);
-  const aimable = bounded && (max - min) / step <= SLIDER_STEPS_MAX;
+  const aimable = bounded && step !== null && (max - min) / step <= SLIDER_STEPS_MAX;
   return { kind: aimable ? "slider" : "number", integer, min, max, step };
 }
 
+/**
+ * @param {Json} schema
+ * @param {string} name
+ * @returns {Shape & {kind: string}}
+ */
 function textShape(schema, name) {
   const limits = {
     minLength: schema.minLength ?? null,
@@ -200,10 +302,20 @@ function textShape(schema, name) {
   return { kind: long ? "multiline" : "text", ...limits };
 }
 
+/**
+ * @param {Json} schema
+ * @param {Context} context
+ * @param {{path: string, depth: number}} where
+ * @returns {Shape & {kind: string}}
+ */
 function listShape(schema, context, { path, depth }) {
   const tuple = Array.isArray(schema.prefixItems) ? schema.prefixItems : null;
   const items = tuple ?? (schema.items ? [schema.items] : null);
   if (!items) return { kind: "json" };
+  /**
+   * @param {Json} part
+   * @param {number} index
+   */
   const read = (part, index) =>
     readField(part, context, { name: "item", path: `${path}.${index}`, required: true, depth: depth + 1 });
   if (tuple) {
@@ -224,72 +336,20 @@ function listShape(schema, context, { path, depth }) {
   };
 }
 
-/** Follow `$ref`s; what stands beside a reference wins over what it points to. */
-export function resolve(part, context) {
-  let schema = part ?? {};
-  for (let hops = 0; hops < 16; hops += 1) {
-    if (typeof schema.$ref === "string") {
-      const { $ref, ...beside } = schema;
-      schema = { ...lookUp($ref, context), ...beside };
-    } else if (Array.isArray(schema.allOf) && schema.allOf.length === 1) {
-      const { allOf, ...beside } = schema;
-      schema = { ...allOf[0], ...beside };
-    } else {
-      return schema;
-    }
-  }
-  return {};
-}
-
-function lookUp(reference, { document, root }) {
-  const steps = reference
-    .replace(/^#\//, "")
-    .split("/")
-    .map((step) => step.replace(/~1/g, "/").replace(/~0/g, "~"));
-  for (const start of [root, document]) {
-    let at = start;
-    for (const step of steps) at = Object.hasOwn(Object(at), step) ? at[step] : undefined;
-    if (typeof at === "object" && at !== null) return at;
-  }
-  return {};
-}
-
-/** Take `null` out of a schema: `anyOf: [X, null]`, `type: [X, "null"]` and enums with null. */
-function withoutNull(schema, context) {
-  if (Array.isArray(schema.type)) {
-    const types = schema.type.filter((type) => type !== "null");
-    return {
-      schema: { ...schema, type: types.length === 1 ? types[0] : undefined },
-      nullable: types.length < schema.type.length,
-    };
-  }
-  const key = schema.anyOf ? "anyOf" : "oneOf";
-  if (Array.isArray(schema[key])) {
-    const options = schema[key]
-      .map((option) => resolve(option, context))
-      .filter((option) => option.type !== "null");
-    const nullable = options.length < schema[key].length;
-    const { [key]: _, ...beside } = schema;
-    if (options.length === 1) return { schema: { ...options[0], ...beside }, nullable };
-    if (options.every((option) => option.type === "integer" || option.type === "number")) {
-      return { schema: { ...options[0], ...beside, type: "number" }, nullable };
-    }
-    return { schema: { ...beside, anyOf: options }, nullable };
-  }
-  if (Array.isArray(schema.enum) && schema.enum.includes(null)) {
-    return { schema: { ...schema, enum: schema.enum.filter((value) => value !== null) }, nullable: true };
-  }
-  return { schema, nullable: false };
-}
-
-/** The 1, 2 or 5 times a power of ten at or below `value`. */
+/**
+ * The 1, 2 or 5 times a power of ten at or below `value`.
+ * @param {number} value
+ */
 export function niceStep(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   const digit = value / power;
   return tidy((digit >= 5 ? 5 : digit >= 2 ? 2 : 1) * power);
 }
 
-/** Take off the binary dust of decimal arithmetic. */
+/**
+ * Take off the binary dust of decimal arithmetic.
+ * @param {number} value
+ */
 export function tidy(value) {
   return Number(value.toPrecision(12));
 }

@@ -17,46 +17,74 @@ const CLIP_POLL_MS = 300;
 const TOKEN_KEY = "reactor.token";
 const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
 
+/**
+ * @typedef {{ok: boolean, state: string, detail: string, instance: string}} Health `instance` is another one
+ *   after each start of the server
+ * @typedef {{name: string, kind: "video" | "audio", direction: "recvonly" | "sendonly"}} Capability
+ * @typedef {{session_id: string, state: string, capabilities?: {tracks?: Capability[]},
+ *   recording?: {enabled: boolean}, session_log?: import("./remembered.js").LogTicket}} Descriptor
+ * @typedef {{upload_id: string, name: string, mime_type: string, size: number}} UploadReference
+ */
+
 /** `status` is the HTTP status, or 0 when nothing answered. */
 export class ServerError extends Error {
-  constructor(message, { status = 0, retryAfterS = null } = {}) {
+  /**
+   * @param {string} message
+   * @param {{status?: number}} [about]
+   */
+  constructor(message, { status = 0 } = {}) {
     super(message);
     this.status = status;
-    this.retryAfterS = retryAfterS;
+  }
+
+  /** Whether the token is missing or wrong. */
+  get isLocked() {
+    return this.status === 401 || this.status === 403;
   }
 }
 
 export class Server {
+  /** @param {URL} [base] */
   constructor(base = new URL(".", location.href)) {
     this.base = base;
     this.token = takeToken();
   }
 
-  /** Keep a token for this tab. */
+  /**
+   * Keep a token for this tab.
+   * @param {string} token
+   */
   setToken(token) {
     this.token = token;
     remember(token);
   }
 
-  /** `{ok, state, detail}`; an unhealthy server answers too, with ok = false. */
+  /**
+   * An unhealthy server answers too, with `ok` = false.
+   * @returns {Promise<Health>}
+   */
   async health() {
     const response = await this.call("GET", "health", { accept: [503] });
     const body = await json(response);
     return {
       ok: response.ok && body.status !== "unhealthy",
       state: String(body.state ?? ""),
-      detail: body.detail ?? "",
+      detail: String(body.detail ?? ""),
+      instance: String(body.instance ?? ""),
     };
   }
 
+  /** @returns {Promise<object>} */
   async schema() {
     return json(await this.call("GET", "schema"));
   }
 
+  /** @returns {Promise<Descriptor>} */
   async session() {
     return json(await this.call("GET", "session"));
   }
 
+  /** @returns {Promise<Descriptor>} */
   async startSession() {
     return json(await this.call("POST", "start_session", { body: {} }));
   }
@@ -65,20 +93,35 @@ export class Server {
     await this.call("POST", "stop_session", { body: {}, accept: [409] });
   }
 
+  /**
+   * @param {string} sessionId
+   * @returns {Promise<RTCIceServer[]>}
+   */
   async iceServers(sessionId) {
     const body = await json(await this.call("GET", `${transport(sessionId)}/ice_servers`));
-    return (body.ice_servers ?? []).map(({ uris, credentials }) => ({
+    /** @type {{uris: string[], credentials?: {username: string, password: string}}[]} */
+    const servers = body.ice_servers ?? [];
+    return servers.map(({ uris, credentials }) => ({
       urls: uris,
       ...(credentials && { username: credentials.username, credential: credentials.password }),
     }));
   }
 
+  /**
+   * @param {string} sessionId
+   * @returns {Promise<number>} the connection's id
+   */
   async register(sessionId) {
     const body = await json(await this.call("POST", `${transport(sessionId)}/connections`, { body: {} }));
     return body.connection_id;
   }
 
-  /** Hand over the offer: POST for a first connection, PUT to come back. */
+  /**
+   * Hand over the offer: POST for a first connection, PUT to come back.
+   * @param {string} sessionId
+   * @param {number} connectionId
+   * @param {{sdp: string, mapping: object[], again: boolean}} what
+   */
   async offer(sessionId, connectionId, { sdp, mapping, again }) {
     const body = { sdp_offer: sdp, client_info: CLIENT, track_mapping: mapping };
     await this.call(
@@ -88,6 +131,12 @@ export class Server {
     );
   }
 
+  /**
+   * @param {string} sessionId
+   * @param {number} connectionId
+   * @param {{signal?: AbortSignal}} [how]
+   * @returns {Promise<string>}
+   */
   async answer(sessionId, connectionId, { signal } = {}) {
     for (let attempt = 0; attempt < ANSWER_ATTEMPTS; attempt += 1) {
       const startedMs = performance.now();
@@ -101,12 +150,24 @@ export class Server {
     throw new ServerError("The server did not answer the video offer in time.", { status: 504 });
   }
 
+  /**
+   * @param {string} sessionId
+   * @param {number} connectionId
+   * @param {object[]} candidates
+   * @param {boolean} isFinal
+   */
   async candidates(sessionId, connectionId, candidates, isFinal) {
     const body = { candidates, is_final: isFinal, client_info: CLIENT };
     await this.call("POST", `${transport(sessionId)}/connections/${connectionId}/ice_candidates`, { body });
   }
 
-  /** Upload a file and return the reference that a command carries. */
+  /**
+   * Upload a file and return the reference that a command carries.
+   * @param {string} sessionId
+   * @param {Blob} blob
+   * @param {string} name
+   * @returns {Promise<UploadReference>}
+   */
   async upload(sessionId, blob, name) {
     const mimeType = blob.type || "application/octet-stream";
     const body = { name, size: blob.size, mime_type: mimeType };
@@ -124,13 +185,20 @@ export class Server {
     return { upload_id: slot.presigned_id, name, mime_type: mimeType, size: blob.size };
   }
 
-  /** Fetch the log of a session, as far as it goes by now. */
+  /**
+   * Fetch the log of a session, as far as it goes by now.
+   * @param {string} path
+   */
   async sessionLog(path) {
     return (await this.call("GET", path, { timeoutMs: SEGMENT_MS })).blob();
   }
 
-  /** Fetch a clip, as soon as its playlist is ready, and put its parts together to one MP4. */
+  /**
+   * Fetch a clip, as soon as its playlist is ready, and put its parts together to one MP4.
+   * @param {string} address
+   */
   async film(address) {
+    /** @param {string} path */
     const own = (path) => path.replace(/^\//, ""); // below the page's own address, whatever is in front of it
     const untilMs = performance.now() + CLIP_READY_MS;
     let playlist = await this.call("GET", own(address));
@@ -147,8 +215,15 @@ export class Server {
     return new Blob(pieces, { type: "video/mp4" });
   }
 
-  /** One request. Throws ServerError for a status that is neither 2xx nor in `accept`. */
+  /**
+   * One request. Throws ServerError for a status that is neither 2xx nor in `accept`.
+   * @param {string} method
+   * @param {string} path
+   * @param {{body?: object, raw?: Blob, accept?: number[], timeoutMs?: number, signal?: AbortSignal,
+   *   root?: URL}} [how]
+   */
   async call(method, path, { body, raw, accept = [], timeoutMs = CALL_MS, signal, root = this.base } = {}) {
+    /** @type {Record<string, string>} */
     const headers = {
       "Reactor-API-Version": "1",
       "Reactor-API-Accept-Version": "1",
@@ -172,13 +247,17 @@ export class Server {
       throw new ServerError("The server does not answer.");
     }
     if (response.ok || accept.includes(response.status)) return response;
-    const retryAfterS = Number(response.headers.get("Retry-After")) || null;
-    throw new ServerError(await reason(response), { status: response.status, retryAfterS });
+    throw new ServerError(await reason(response), { status: response.status });
   }
 }
 
+/** @param {string} sessionId */
 const transport = (sessionId) => `sessions/${encodeURIComponent(sessionId)}/transport/webrtc`;
 
+/**
+ * @param {Response} response
+ * @returns {Promise<any>} an object, empty where the answer holds none
+ */
 async function json(response) {
   try {
     const value = await response.json();
@@ -188,6 +267,7 @@ async function json(response) {
   }
 }
 
+/** @param {Response} response */
 async function reason(response) {
   const { detail } = await json(response);
   if (typeof detail === "string" && detail) return detail;
@@ -222,6 +302,7 @@ function recall() {
   }
 }
 
+/** @param {string} token */
 function remember(token) {
   try {
     sessionStorage.setItem(TOKEN_KEY, token);

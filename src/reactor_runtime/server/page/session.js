@@ -1,66 +1,85 @@
 /**
- * The life of a viewer: waiting for the model, starting or joining its session, coming back after a loss,
- * ending.
+ * The life of a viewer: waiting for the model, starting or joining its session, coming back after a loss or
+ * a restart of the server, ending.
  *
  * One loop at a time drives it; starting or stopping cancels the one before. What people see is `view`, a
- * plain value handed to `onView` whenever it changes:
- *   {name, title, detail, canStart, canStop, busy}
- *   name: loading | failed | gone | locked | connecting | waiting | live | reconnecting | ended
+ * plain value handed to `onView` whenever it changes.
  */
 
 import { Connection } from "./connection.js";
+import { Readiness, RETRY_S } from "./readiness.js";
+import { Remembered } from "./remembered.js";
+import { Cancelled, Rounds } from "./rounds.js";
 import { ServerError } from "./server.js";
+import { capital, comingBack, endedMeanwhile, ending } from "./words.js";
+
+/**
+ * @typedef {"loading" | "failed" | "gone" | "locked" | "occupied" | "connecting" | "waiting" | "live" |
+ *   "reconnecting" | "ended"} ViewName
+ * @typedef {{canStart?: boolean, canStop?: boolean, busy?: boolean, startText?: string}} Offers
+ * @typedef {{name: ViewName, title: string, detail: string} & Required<Offers>} View
+ * @typedef {import("./server.js").Descriptor} Descriptor
+ * @typedef {import("./remembered.js").LogTicket} LogTicket
+ * @typedef {{onView: (view: View) => void, onSchema: (document: object) => void,
+ *   onStream: (stream: MediaStream) => void, onMessage: (message: import("./wire.js").Said) => void,
+ *   onConnected: (connection: Connection, news: string) => void, onLost: () => void}} Told
+ */
 
 const RUNNING = new Set(["waiting", "streaming", "orphaned"]);
-const POLL_MS = 700;
-const POLL_FAILED_MS = 3_000;
+/** How often it is asked whether somebody else still has the model. */
+const OCCUPIED_MS = 3_000;
 const BUSY_MS = 200;
-/** Pauses before each attempt to come back, in seconds; the last one repeats. */
-const RETRY_S = [0.5, 1, 2, 4, 8];
 /** A session that is just closing is over within the stop limit of the server. */
 const CLOSING_MS = 15_000;
 const FIRST_FRAME_HINT_MS = 3_000;
-const CREATED_KEY = "reactor.created";
-
-/** Why a session ended, by the server's code; anything else is the operator's own text. */
-export const ENDINGS = {
-  stopped: "It was stopped.",
-  finished: "The model has finished.",
-  moderated: "It was ended by the operator.",
-  timed_out: "Nobody was connected for a while, so it was closed.",
-  model_error: "The model failed. The operator's log says why.",
-  model_crashed: "The model's process crashed and is being restarted.",
-  model_hung: "The model stopped responding and is being restarted.",
-  out_of_memory: "The model ran out of memory and is being restarted.",
-  "server stopped": "The server was shut down.",
-};
 
 export class Session {
-  constructor(server, { onView, onSchema, onStream, onMessage, onConnected, onLost }) {
-    Object.assign(this, { server, onView, onSchema, onStream, onMessage, onConnected, onLost });
-    this.view = { name: "loading", title: "", detail: "" };
+  /**
+   * @param {import("./server.js").Server} server
+   * @param {Told} told
+   */
+  constructor(server, told) {
+    this.server = server;
+    this.told = told;
+    /** @type {View} */
+    this.view = { name: "loading", title: "", detail: "", ...offers({}) };
+    /** @type {Connection | null} */
     this.connection = null;
+    /** @type {Descriptor | null} */
     this.descriptor = null;
     this.creator = false;
-    /** Where the log of the last session that this page began is fetched: {path, redacted}. */
+    /** @type {LogTicket | null} Where the log of the last session that this page began is fetched. */
     this.log = null;
+    /** What to say while no frame came: what the model waits for. */
+    this.firstFrameNeeds = () => "";
+    this.remembered = new Remembered();
     this.endReason = "";
-    this.round = 0;
-    this.schemaReady = false;
+    this.endDetail = "";
+    /** Whether it is time to say what the model may wait for. */
+    this.hinting = false;
+    this.rounds = new Rounds();
+    this.readiness = new Readiness(server, this.rounds, {
+      show: (...view) => this.show(...view),
+      onSchema: told.onSchema,
+    });
   }
 
-  /** Begin: wait for the model, then start or join its session. Cancels what was under way. */
-  async start() {
+  /**
+   * Begin: wait for the model, then start or join its session. Cancels what was under way. A session that is
+   * neither new to this tab nor its own is joined only with `join`.
+   */
+  async start({ join = false } = {}) {
     const round = this.cancel();
     try {
-      const { running, document } = await this.untilReady(round);
+      const { running, document } = await this.readiness.wait(round);
       // The session's request is on its way before the controls are built.
-      const entering = this.enter(round, running);
-      if (document) this.useSchema(document);
+      const entering = this.enter(round, running, { join });
+      this.readiness.useSchema(document);
       await entering;
     } catch (error) {
-      if (error instanceof Cancelled || round !== this.round) return;
-      this.fail(error);
+      if (error instanceof Cancelled || round !== this.rounds.now) return;
+      if (error instanceof Occupied) await this.untilFree(round);
+      else this.fail(/** @type {Error} */ (error));
     }
   }
 
@@ -88,184 +107,207 @@ export class Session {
     if (this.view.name === "waiting") this.show("live", "Live", "", { canStop: true });
   }
 
-  /** The server said why it is about to close the session. */
+  /**
+   * The model failed, and the server is about to end the session. `detail` is what it raised, which only
+   * its author on the same machine is told.
+   * @param {string} detail
+   */
+  failing(detail) {
+    this.endDetail = detail;
+  }
+
+  /**
+   * The server said why it is about to close the session.
+   * @param {string} reason
+   */
   ended(reason) {
     this.endReason = reason || "stopped";
-    this.finish();
-  }
-
-  /** Wait for the model. Return its session as it is now, and its schema unless that was used already. */
-  async untilReady(round) {
-    for (let missed = 0; ; missed += 1) {
-      try {
-        const [health, running, document] = await Promise.all([
-          this.server.health(),
-          this.server.session(),
-          this.schemaReady ? null : this.server.schema(),
-        ]);
-        this.check(round);
-        missed = 0;
-        const loading = ["created", "loading"].includes(health.state);
-        if (health.ok && !loading) return { running, document };
-        if (document?.paths) this.useSchema(document);
-        if (loading) {
-          this.show(
-            "loading",
-            "Loading the model",
-            health.detail || "This can take a few minutes the first time.",
-            { busy: true },
-          );
-        } else {
-          this.show(
-            "failed",
-            "The model is not available",
-            capital(health.detail) || "The operator's log has the details.",
-            {},
-          );
-        }
-        await this.pause(round, loading ? POLL_MS : POLL_FAILED_MS);
-      } catch (error) {
-        this.check(round);
-        if (!(error instanceof ServerError) || isLocked(error)) throw error;
-        await this.countdown(round, RETRY_S[Math.min(missed + 1, RETRY_S.length - 1)], (left) => {
-          this.show(
-            "gone",
-            "The server is not reachable",
-            `Is it still running, and is this address right? Trying again in ${left} s.`,
-            { canStart: true },
-          );
-        });
-      }
+    if (reason === "server stopped") {
+      this.creator = false;
+      this.readiness.leaving = true;
+      this.start();
+      return;
     }
+    this.finish(ending(this.endReason, this.endDetail));
   }
 
-  useSchema(document) {
-    this.schemaReady = true;
-    this.onSchema(document);
-  }
-
-  /** Join the session that runs or start one; one that is closing is waited for. */
-  async enter(round, running) {
+  /**
+   * Join the session that runs or start one; one that is closing is waited for.
+   * @param {number} round
+   * @param {Descriptor} running
+   * @param {{join: boolean}} consent
+   */
+  async enter(round, running, { join }) {
     this.show("connecting", "Connecting", "", { busy: true, canStop: true });
     const untilMs = performance.now() + CLOSING_MS;
     for (;;) {
       try {
-        await this.startOrJoin(round, running);
+        await this.startOrJoin(round, running, { join });
         break;
       } catch (error) {
-        this.check(round);
+        this.rounds.check(round);
         const wait = error instanceof ServerError && (error.status === 409 || error.status === 503);
         if (!wait || performance.now() > untilMs) throw error;
         this.show("connecting", "Waiting for the model", capital(error.message), {
           busy: true,
           canStop: true,
         });
-        await this.pause(round, BUSY_MS);
-        ({ running } = await this.untilReady(round));
+        await this.rounds.pause(round, BUSY_MS);
+        ({ running } = await this.readiness.wait(round));
       }
     }
     await this.connect(round, { again: false });
   }
 
-  async startOrJoin(round, running) {
+  /**
+   * @param {number} round
+   * @param {Descriptor} running
+   * @param {{join: boolean}} consent
+   */
+  async startOrJoin(round, running, { join }) {
     // A session that somebody else left behind may still be theirs for the orphan time, but a stranger must not find
     // their state in it: it is ended, and a fresh one begins.
-    const left = running.state === "orphaned" && !wasCreated(running.session_id);
+    const left = running.state === "orphaned" && !this.remembered.began(running.session_id);
     if (left) await this.server.stopSession();
-    const join = !left && RUNNING.has(running.state) && running.capabilities;
-    const descriptor = join ? running : await this.server.startSession();
-    this.check(round);
+    const joins = !left && isJoinable(running);
+    const { visited } = this.remembered;
+    if (joins && !join && visited && visited !== running.session_id) throw new Occupied();
+    const descriptor = joins ? running : await this.server.startSession();
+    this.rounds.check(round);
     this.descriptor = descriptor;
-    this.creator = join ? wasCreated(descriptor.session_id) : true;
-    if (!join) rememberCreated(descriptor);
-    this.log = this.creator ? createdLog() : null;
+    if (!joins) this.remembered.begin(descriptor);
+    this.remembered.visit(descriptor.session_id);
+    this.creator = this.remembered.began(descriptor.session_id);
+    this.log = this.creator ? (this.remembered.created.session_log ?? null) : null;
   }
 
+  /**
+   * Somebody else has the model, and this tab's own session is over: say so until it is free.
+   * @param {number} round
+   */
+  async untilFree(round) {
+    this.show(
+      "occupied",
+      "Your session is over",
+      "Somebody else uses the model now. If you join, you see their picture, and your controls change it.",
+      { canStart: true, startText: "Join" },
+    );
+    try {
+      do {
+        await this.rounds.pause(round, OCCUPIED_MS);
+      } while (isJoinable(await this.server.session()));
+      this.rounds.check(round);
+      this.show("ended", "Your session is over", "The model is free again.", { canStart: true });
+    } catch (error) {
+      if (round === this.rounds.now) this.fail(/** @type {Error} */ (error));
+    }
+  }
+
+  /**
+   * @param {number} round
+   * @param {{again: boolean}} how `again` comes back to a running session
+   */
   async connect(round, { again }) {
-    const connection = new Connection(this.server, this.descriptor, {
-      stream: (stream) => round === this.round && this.onStream(stream),
-      message: (message) => round === this.round && message && this.onMessage(message),
-      lost: (why) => round === this.round && this.lost(why),
+    const connection = new Connection(this.server, /** @type {Descriptor} */ (this.descriptor), {
+      stream: (stream) => round === this.rounds.now && this.told.onStream(stream),
+      message: (message) => round === this.rounds.now && message && this.told.onMessage(message),
+      lost: (why) => round === this.rounds.now && this.lost(why),
     });
     this.connection = connection;
-    this.endReason = "";
+    this.endReason = this.endDetail = "";
     try {
       await connection.open({ again });
-      this.check(round);
+      this.rounds.check(round);
     } catch (error) {
       connection.close();
       throw error;
     }
+    this.hinting = false;
     this.show("waiting", "Waiting for the first frame", "", { busy: true, canStop: true });
-    this.onConnected(connection);
+    this.told.onConnected(connection, this.readiness.takeNews());
     setTimeout(() => {
-      if (round !== this.round || this.view.name !== "waiting") return;
-      this.show(
-        "waiting",
-        "Waiting for the first frame",
-        "This model may need a command to begin, such as a prompt.",
-        { busy: true, canStop: true },
-      );
+      if (round !== this.rounds.now) return;
+      this.hinting = true;
+      this.describeWaiting();
     }, FIRST_FRAME_HINT_MS);
   }
 
-  /** The connection went without a word: come back to the session while it is there. */
+  /** Say what the model may be waiting for, once it let some time pass without a frame. */
+  describeWaiting() {
+    if (this.view.name !== "waiting") return;
+    const detail = this.hinting ? this.firstFrameNeeds() : "";
+    this.show("waiting", "Waiting for the first frame", detail, { busy: true, canStop: true });
+  }
+
+  /**
+   * The connection went without a word: come back to the session while it is there.
+   * @param {string} why
+   */
   async lost(why) {
-    this.onLost();
+    this.told.onLost();
     if (this.endReason) return;
     const round = this.cancel();
     try {
-      await this.comeBack(round, why);
+      await this.comeBack(round, { why, atMs: Date.now() });
     } catch (error) {
-      if (!(error instanceof Cancelled) && round === this.round) this.fail(error);
+      if (!(error instanceof Cancelled) && round === this.rounds.now) this.fail(/** @type {Error} */ (error));
     }
   }
 
-  async comeBack(round, why) {
-    for (let attempt = 0; ; attempt += 1) {
-      await this.countdown(round, RETRY_S[Math.min(attempt, RETRY_S.length - 1)], (left) => {
-        this.show("reconnecting", "Reconnecting", `${capital(why)}. Next try in ${left} s.`, {
-          busy: true,
-          canStart: true,
-          canStop: true,
-        });
+  /**
+   * @param {number} round
+   * @param {import("./words.js").Loss} loss
+   */
+  async comeBack(round, loss) {
+    let { why } = loss;
+    /** @param {number | null} nextS */
+    const tell = (nextS) =>
+      this.show("reconnecting", "Reconnecting", comingBack(loss, Date.now(), { why, nextS }), {
+        busy: true,
+        canStart: nextS !== null,
+        canStop: true,
       });
+    for (let attempt = 0; ; attempt += 1) {
+      await this.rounds.countdown(round, RETRY_S[Math.min(attempt, RETRY_S.length - 1)], tell);
       try {
-        this.show("reconnecting", "Reconnecting", `${capital(why)}.`, { busy: true, canStop: true });
-        const running = await this.server.session();
-        this.check(round);
-        if (!RUNNING.has(running.state) || running.session_id !== this.descriptor.session_id) {
-          this.finish();
+        tell(null);
+        const [health, running] = await Promise.all([this.server.health(), this.server.session()]);
+        this.rounds.check(round);
+        if (health.instance !== this.readiness.instance) {
+          this.creator = false;
+          this.start();
+          return;
+        }
+        if (!RUNNING.has(running.state) || running.session_id !== this.descriptor?.session_id) {
+          this.finish(endedMeanwhile(loss, Date.now()));
           return;
         }
         this.descriptor = running;
         await this.connect(round, { again: true });
         return;
       } catch (error) {
-        this.check(round);
+        this.rounds.check(round);
         if (isLocked(error)) throw error;
         if (error instanceof ServerError && (error.status === 400 || error.status === 404)) {
-          this.finish();
+          this.finish(endedMeanwhile(loss, Date.now()));
           return;
         }
         why =
           error instanceof ServerError && error.status === 0
             ? "the server does not answer"
-            : error.message.replace(/\.$/, "");
+            : /** @type {Error} */ (error).message.replace(/\.$/, "");
       }
     }
   }
 
-  /** Show the end; the model may be needed again, so its health is read for the words. */
-  finish() {
+  /** @param {string} why */
+  finish(why) {
     this.cancel();
     this.creator = false;
-    const reason = this.endReason
-      ? (ENDINGS[this.endReason] ?? this.endReason)
-      : "It ended while you were away.";
-    this.show("ended", "Session ended", capital(reason), { canStart: true });
+    this.show("ended", "Session ended", why, { canStart: true });
   }
 
+  /** @param {Error} error */
   fail(error) {
     this.cancel();
     if (isLocked(error)) {
@@ -275,7 +317,6 @@ export class Session {
         this.server.token
           ? "This access token was not accepted. Check it and try again."
           : "Enter the access token that the operator gave you.",
-        {},
       );
     } else {
       this.show("ended", "Could not connect", error.message, { canStart: true });
@@ -284,61 +325,39 @@ export class Session {
 
   /** Invalidate whatever is under way and close the connection. */
   cancel() {
-    this.round += 1;
+    const round = this.rounds.next();
     this.connection?.close();
-    if (this.connection) this.onLost();
+    if (this.connection) this.told.onLost();
     this.connection = null;
-    return this.round;
+    return round;
   }
 
-  check(round) {
-    if (round !== this.round) throw new Cancelled();
-  }
-
-  async pause(round, ms) {
-    await new Promise((done) => setTimeout(done, ms));
-    this.check(round);
-  }
-
-  async countdown(round, seconds, tell) {
-    for (let left = seconds; left > 0; left -= 1) {
-      tell(Math.ceil(left));
-      await this.pause(round, Math.min(left, 1) * 1000);
-    }
-  }
-
-  show(name, title, detail, { canStart = false, canStop = false, busy = false } = {}) {
-    this.view = { name, title, detail, canStart, canStop, busy };
-    this.onView(this.view);
+  /**
+   * @param {ViewName} name
+   * @param {string} title
+   * @param {string} detail
+   * @param {Offers} [can]
+   */
+  show(name, title, detail, can = {}) {
+    const startText = name === "reconnecting" || name === "gone" ? "Try now" : "Start";
+    this.view = { name, title, detail, ...offers({ startText, ...can }) };
+    this.told.onView(this.view);
   }
 }
 
-class Cancelled extends Error {}
+/** Somebody else's session runs, and this tab's own is over. */
+class Occupied extends Error {}
 
-const isLocked = (error) => error instanceof ServerError && (error.status === 401 || error.status === 403);
-
-const capital = (text) => (text ? text[0].toUpperCase() + text.slice(1) : "");
-
-// A page that is loaded again stays the creator of the session it began.
-let created = recallCreated();
-
-const wasCreated = (sessionId) => created.session_id === sessionId;
-
-const createdLog = () => created.session_log ?? null;
-
-function recallCreated() {
-  try {
-    return JSON.parse(sessionStorage.getItem(CREATED_KEY)) ?? {};
-  } catch {
-    return {};
-  }
+/**
+ * @param {Offers} can
+ * @returns {Required<Offers>}
+ */
+function offers({ canStart = false, canStop = false, busy = false, startText = "Start" }) {
+  return { canStart, canStop, busy, startText };
 }
 
-function rememberCreated({ session_id, session_log }) {
-  created = { session_id, session_log };
-  try {
-    sessionStorage.setItem(CREATED_KEY, JSON.stringify(created));
-  } catch {
-    // Without storage a reloaded page joins as a guest.
-  }
-}
+/** @param {Descriptor} running */
+const isJoinable = (running) => RUNNING.has(running.state) && Boolean(running.capabilities);
+
+/** @param {unknown} error */
+const isLocked = (error) => error instanceof ServerError && error.isLocked;

@@ -7,11 +7,17 @@ const SIZES = ["low", "half", "full"];
 const PULL_PX = 40;
 
 export class Sheet {
+  /**
+   * @param {HTMLElement} panel
+   * @param {HTMLElement} handle
+   */
   constructor(panel, handle) {
     this.panel = panel;
     this.handle = handle;
     this.size = "half";
+    /** @type {number | null} Where the pull began. */
     this.fromY = null;
+    this.pulled = false;
     handle.addEventListener("click", () => this.click());
     handle.addEventListener("pointerdown", (event) => {
       this.fromY = event.clientY;
@@ -29,6 +35,7 @@ export class Sheet {
     this.set(this.size === "low" ? "half" : "low");
   }
 
+  /** @param {string} size */
   set(size) {
     this.size = size;
     document.body.dataset.sheet = size;
@@ -41,6 +48,7 @@ export class Sheet {
     this.pulled = false;
   }
 
+  /** @param {number} y */
   pull(y) {
     if (this.fromY === null || Math.abs(y - this.fromY) < PULL_PX) return;
     const step = y < this.fromY ? 1 : -1;

@@ -4,16 +4,23 @@
  */
 
 import { el } from "./dom.js";
-import { isTyping } from "./keys.js";
+import { isLatin, isTyping, placeOf } from "./keys.js";
+
+/** @typedef {import("./keypad.js").Keypad} Keypad */
 
 export class Shortcuts {
-  /** `keys`: {key: {label, run}}. `list` is the `dl` of the help. */
+  /**
+   * `list` is the `dl` of the help.
+   * @param {Record<string, {label: string, run: () => void}>} keys
+   * @param {HTMLElement} list
+   */
   constructor(keys, list) {
     this.keys = keys;
     this.list = list;
+    /** @type {Keypad[]} */
     this.keypads = [];
     addEventListener("keydown", (event) => this.down(event));
-    addEventListener("keyup", (event) => this.keypads.forEach((keypad) => keypad.release(event.key)));
+    addEventListener("keyup", (event) => this.keypads.forEach((keypad) => keypad.release(event)));
     // Whoever looks elsewhere has let go.
     addEventListener("blur", () => this.releaseAll());
     document.addEventListener("visibilitychange", () => this.releaseAll());
@@ -21,15 +28,25 @@ export class Shortcuts {
     this.describe();
   }
 
+  /** @param {Keypad[]} keypads */
   setModelKeys(keypads) {
     this.keypads = keypads;
     this.describe();
   }
 
+  /** @param {KeyboardEvent} event */
   down(event) {
+    const { target } = event;
     // Out of a text field and back to the model's keys.
-    if (event.key === "Escape" && isTyping(event.target) && !event.target.closest("dialog"))
-      event.target.blur();
+    if (
+      event.key === "Escape" &&
+      target instanceof HTMLElement &&
+      isTyping(target) &&
+      !target.closest("dialog")
+    )
+      target.blur();
+    // While Cmd is down, macOS tells of no key that is let go.
+    if (event.key === "Meta") this.releaseAll();
     if (
       event.ctrlKey ||
       event.metaKey ||
@@ -40,15 +57,15 @@ export class Shortcuts {
     )
       return;
     if (event.repeat) {
-      if (this.taken(event.key)) event.preventDefault();
+      if (this.taken(event)) event.preventDefault();
       return;
     }
-    const pressed = this.keypads.filter((keypad) => keypad.press(event.key));
+    const pressed = this.keypads.filter((keypad) => keypad.press(event));
     if (pressed.length > 0) {
       event.preventDefault();
       return;
     }
-    const own = this.taken(event.key) ? undefined : this.keys[event.key.toLowerCase()];
+    const own = this.taken(event) ? undefined : this.keys[nameOf(event)];
     if (!own) return;
     event.preventDefault();
     own.run();
@@ -58,8 +75,9 @@ export class Shortcuts {
     this.keypads.forEach((keypad) => keypad.releaseAll());
   }
 
-  taken(key) {
-    return this.keypads.some((keypad) => keypad.held.has(key));
+  /** @param {import("./keys.js").Stroke} stroke */
+  taken(stroke) {
+    return this.keypads.some((keypad) => keypad.held.has(stroke));
   }
 
   describe() {
@@ -69,7 +87,7 @@ export class Shortcuts {
       ),
     );
     const page = Object.entries(this.keys)
-      .filter(([key]) => !this.taken(key))
+      .filter(([key]) => !this.taken({ key, code: "" }))
       .map(([key, { label }]) => [key, label]);
     const rows = [...model, ...page].flatMap(([key, label]) => [
       el("dt", {}, el("kbd", {}, key.toUpperCase())),
@@ -77,4 +95,14 @@ export class Shortcuts {
     ]);
     this.list.replaceChildren(...rows);
   }
+}
+
+/**
+ * The name of a key among the page's own: what is printed there, or for a keyboard without Latin letters what
+ * QWERTY has at that place.
+ * @param {import("./keys.js").Stroke} stroke
+ */
+function nameOf({ key, code }) {
+  const printed = key.toLowerCase();
+  return isLatin(printed) || printed === "?" ? printed : placeOf(code);
 }

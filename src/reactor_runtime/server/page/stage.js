@@ -11,15 +11,21 @@ const GLOW_SHARE = 0.2;
 const IDLE_MS = 3000;
 
 export class Stage {
-  /** `onFrame(frame)` is called once per displayed frame, after it was added to `frames`. */
+  /**
+   * `onFrame(frame)` is called once per displayed frame, after it was added to `frames`.
+   * @param {{root: HTMLElement, video: HTMLVideoElement, glow: HTMLCanvasElement,
+   *   onFrame: (frame: import("./latency.js").Frame) => void}} parts
+   */
   constructor({ root, video, glow, onFrame }) {
     this.root = root;
     this.video = video;
-    this.glow = glow.getContext("2d");
+    this.glow = /** @type {CanvasRenderingContext2D} */ (glow.getContext("2d"));
     this.frames = new DisplayedFrames();
     this.onFrame = onFrame;
     this.glowMs = 0;
     this.generation = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.idleTimer = undefined;
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
     for (const type of ["pointermove", "pointerdown", "keydown"])
       root.addEventListener(type, () => this.stir());
@@ -31,7 +37,10 @@ export class Stage {
     );
   }
 
-  /** Show a stream; a stream that is already shown stays. */
+  /**
+   * Show a stream; a stream that is already shown stays.
+   * @param {MediaStream} stream
+   */
   show(stream) {
     if (this.video.srcObject === stream) return;
     this.frames.clear();
@@ -42,20 +51,30 @@ export class Stage {
     this.watch(this.generation);
   }
 
+  /** @param {number} generation */
   watch(generation) {
-    if (!("requestVideoFrameCallback" in this.video)) {
+    const { video } = this;
+    if (!video.requestVideoFrameCallback) {
       // Old browsers: the first picture is all that can be noticed.
-      this.video.addEventListener("playing", () => this.displayed(performance.now(), {}), { once: true });
+      video.addEventListener("playing", () => this.displayed(performance.now(), {}), { once: true });
       return;
     }
+    /**
+     * @param {number} nowMs
+     * @param {VideoFrameCallbackMetadata} metadata
+     */
     const next = (nowMs, metadata) => {
       if (generation !== this.generation) return;
       this.displayed(nowMs, metadata);
-      this.video.requestVideoFrameCallback(next);
+      video.requestVideoFrameCallback(next);
     };
-    this.video.requestVideoFrameCallback(next);
+    video.requestVideoFrameCallback(next);
   }
 
+  /**
+   * @param {number} nowMs
+   * @param {Partial<VideoFrameCallbackMetadata>} metadata
+   */
   displayed(nowMs, { rtpTimestamp, expectedDisplayTime, receiveTime, presentedFrames }) {
     const frame = {
       rtp: rtpTimestamp ?? null,
@@ -68,7 +87,10 @@ export class Stage {
     this.shine(nowMs);
   }
 
-  /** Blend the frame into a tiny picture that the browser stretches behind the video. */
+  /**
+   * Blend the frame into a tiny picture that the browser stretches behind the video.
+   * @param {number} nowMs
+   */
   shine(nowMs) {
     if (this.calm.matches || nowMs - this.glowMs < GLOW_MS) return;
     const first = this.glowMs === 0;
@@ -84,14 +106,17 @@ export class Stage {
     this.idleTimer = setTimeout(() => this.root.classList.add("idle"), IDLE_MS);
   }
 
-  /** The current frame as a PNG, or null when there is none. */
+  /**
+   * The current frame as a PNG, or null when there is none.
+   * @returns {Promise<Blob | null>}
+   */
   async capture() {
     const { videoWidth: width, videoHeight: height } = this.video;
     if (width === 0) return null;
     const canvas = document.createElement("canvas");
     canvas.width = width;
     canvas.height = height;
-    canvas.getContext("2d").drawImage(this.video, 0, 0);
+    canvas.getContext("2d")?.drawImage(this.video, 0, 0);
     return new Promise((done) => canvas.toBlob(done, "image/png"));
   }
 
@@ -99,6 +124,6 @@ export class Stage {
     if (document.fullscreenElement) await document.exitFullscreen();
     // iPhones have full screen for videos only.
     else if (this.root.requestFullscreen) await this.root.requestFullscreen();
-    else this.video.webkitEnterFullscreen?.();
+    else /** @type {any} */ (this.video).webkitEnterFullscreen?.();
   }
 }

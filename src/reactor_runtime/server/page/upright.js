@@ -9,16 +9,22 @@
 /** A camera or film that shows nothing for this long is sent as it is. */
 const FIRST_FRAME_MS = 2_000;
 
-/** Chromium alone hands out the frames of a stream. */
-const framesAtHand = "MediaStreamTrackProcessor" in window && "MediaStreamTrackGenerator" in window;
+/**
+ * Chromium alone hands out the frames of a stream; no standard library of types has these yet.
+ * @type {{MediaStreamTrackProcessor?: any, MediaStreamTrackGenerator?: any}}
+ */
+const { MediaStreamTrackProcessor, MediaStreamTrackGenerator } = /** @type {any} */ (window);
+const framesAtHand = Boolean(MediaStreamTrackProcessor && MediaStreamTrackGenerator);
 
-/** Return a stream of upright pictures: the same one where they are upright already. */
+/**
+ * Return a stream of upright pictures: the same one where they are upright already.
+ * @param {MediaStream} stream
+ */
 export async function uprightStream(stream) {
   if (!framesAtHand) return stream;
   const [track] = stream.getVideoTracks();
   if (!(await isTurned(track))) return stream;
-  const canvas = new OffscreenCanvas(1, 1);
-  const context = canvas.getContext("2d");
+  const context = /** @type {OffscreenCanvasRenderingContext2D} */ (new OffscreenCanvas(1, 1).getContext("2d"));
   const turning = new TransformStream({
     transform: (frame, frames) => frames.enqueue(upright(frame, context)),
   });
@@ -31,16 +37,22 @@ export async function uprightStream(stream) {
   return new MediaStream([generator]);
 }
 
-/** Return the stream of a film that plays: upright, and without sound. */
+/**
+ * Return the stream of a film that plays: upright, and without sound.
+ * @param {HTMLVideoElement} player
+ */
 export async function filmStream(player) {
   if (!framesAtHand) return paintedStream(player);
-  return uprightStream(new MediaStream(player.captureStream().getVideoTracks()));
+  return uprightStream(new MediaStream(/** @type {any} */ (player).captureStream().getVideoTracks()));
 }
 
-/** The film as the browser paints it; it pauses with the painting while its tab is hidden. */
+/**
+ * The film as the browser paints it; it pauses with the painting while its tab is hidden.
+ * @param {HTMLVideoElement} player
+ */
 function paintedStream(player) {
   const canvas = document.createElement("canvas");
-  const context = canvas.getContext("2d");
+  const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const [track] = canvas.captureStream().getVideoTracks();
   const paint = () => {
     if (track.readyState === "ended") return;
@@ -52,6 +64,7 @@ function paintedStream(player) {
   return new MediaStream([track]);
 }
 
+/** @param {MediaStreamTrack} track */
 async function isTurned(track) {
   const reader = new MediaStreamTrackProcessor({ track }).readable.getReader();
   const timer = setTimeout(() => reader.cancel(), FIRST_FRAME_MS);
@@ -64,6 +77,10 @@ async function isTurned(track) {
   return turned;
 }
 
+/**
+ * @param {any} frame a VideoFrame, with what says how it lies
+ * @param {OffscreenCanvasRenderingContext2D} context
+ */
 function upright(frame, context) {
   if (!frame.rotation && !frame.flip) return frame;
   fit(context.canvas, frame.displayWidth, frame.displayHeight);
@@ -73,7 +90,12 @@ function upright(frame, context) {
   return new VideoFrame(context.canvas, { timestamp });
 }
 
-/** Setting a size takes new memory, even when it is the same. */
+/**
+ * Setting a size takes new memory, even when it is the same.
+ * @param {HTMLCanvasElement | OffscreenCanvas} canvas
+ * @param {number} width
+ * @param {number} height
+ */
 function fit(canvas, width, height) {
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
 }

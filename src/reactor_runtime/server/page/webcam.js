@@ -9,6 +9,7 @@ const CAMERA = {
   facingMode: "user",
 };
 
+/** @type {Record<string, string>} */
 const CAMERA_ERRORS = {
   NotAllowedError: "The browser may not use the camera. Allow it in the address bar, then try again.",
   NotFoundError: "No camera was found. You can send a video file instead.",
@@ -20,14 +21,19 @@ export class Webcam {
   /**
    * `onChange({stream, from})` is called when sharing begins (from "camera" or "file") and with null when it
    * ends.
+   * @param {{trackName: string, onChange: (sharing: {stream: MediaStream, from: string} | null) => void,
+   *   onProblem: (text: string) => void}} told
    */
   constructor({ trackName, onChange, onProblem }) {
     this.trackName = trackName;
     this.onChange = onChange;
     this.onProblem = onProblem;
+    /** @type {import("./connection.js").Connection | null} */
     this.connection = null;
+    /** @type {MediaStream | null} */
     this.stream = null;
     this.from = "";
+    /** @type {HTMLVideoElement | null} */
     this.player = null;
   }
 
@@ -35,7 +41,10 @@ export class Webcam {
     return this.stream !== null;
   }
 
-  /** A connection is there: go on sharing on it. */
+  /**
+   * A connection is there: go on sharing on it.
+   * @param {import("./connection.js").Connection} connection
+   */
   async attach(connection) {
     this.connection = connection;
     if (this.sharing) await this.publish();
@@ -55,11 +64,13 @@ export class Webcam {
     try {
       const camera = await navigator.mediaDevices.getUserMedia({ video: CAMERA });
       await this.share(await uprightStream(camera), "camera");
-    } catch (error) {
+    } catch (caught) {
+      const error = /** @type {Error} */ (caught);
       this.onProblem(CAMERA_ERRORS[error.name] ?? `The camera could not be opened: ${error.message}`);
     }
   }
 
+  /** @param {File} file */
   async shareFile(file) {
     const player = document.createElement("video");
     Object.assign(player, { muted: true, loop: true, playsInline: true, src: URL.createObjectURL(file) });
@@ -68,10 +79,15 @@ export class Webcam {
       await this.share(await filmStream(player), "file", player);
     } catch (error) {
       URL.revokeObjectURL(player.src);
-      this.onProblem(`This video cannot be played: ${error.message}.`);
+      this.onProblem(`This video cannot be played: ${/** @type {Error} */ (error).message}.`);
     }
   }
 
+  /**
+   * @param {MediaStream} stream
+   * @param {string} from
+   * @param {HTMLVideoElement | null} [player]
+   */
   async share(stream, from, player = null) {
     this.release();
     this.stream = stream;
@@ -88,15 +104,16 @@ export class Webcam {
    * Claim the model's input, then let the frames flow on the line that was negotiated with the connection.
    */
   async publish() {
-    const sender = this.connection?.senders.get(this.trackName);
-    if (!sender) return;
-    const [track] = this.stream.getVideoTracks();
+    const { connection, stream } = this;
+    const sender = connection?.senders.get(this.trackName);
+    if (!connection || !stream || !sender) return;
+    const [track] = stream.getVideoTracks();
     try {
-      await this.connection.request("publish_track", { name: this.trackName });
+      await connection.request("publish_track", { name: this.trackName });
       await sender.replaceTrack(track);
     } catch (error) {
       this.stop();
-      this.onProblem(`The model does not take your video now: ${error.message}`);
+      this.onProblem(`The model does not take your video now: ${/** @type {Error} */ (error).message}`);
     }
   }
 

@@ -1,0 +1,67 @@
+/**
+ * What stands over the picture while it is not live: what happens, and what one can do about it. Also the
+ * line of state above the picture and the window's title.
+ */
+
+import { announce } from "./announcer.js";
+import { byId } from "./dom.js";
+
+/** A live picture that does not change for this long is worth a word. */
+const STALLED_MS = 3_000;
+const LOOK_MS = 1_000;
+
+/** States whose words count down: seen, and not read out every second. */
+const COUNTING = new Set(["reconnecting", "gone"]);
+
+export class Cover {
+  /**
+   * `lastShownMs()` is when the picture changed last.
+   * @param {{onStart: () => void, onToken: (token: string) => void, onCamera: () => void,
+   *   lastShownMs: () => number | null}} doing
+   */
+  constructor({ onStart, onToken, onCamera, lastShownMs }) {
+    this.lastShownMs = lastShownMs;
+    /** @type {import("./session.js").View | null} */
+    this.view = null;
+    this.start = byId("cover-start", HTMLButtonElement);
+    this.token = byId("token", HTMLInputElement);
+    this.start.addEventListener("click", onStart);
+    byId("cover-camera").addEventListener("click", onCamera);
+    byId("token-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      onToken(this.token.value.trim());
+    });
+    setInterval(() => this.look(), LOOK_MS);
+  }
+
+  /**
+   * @param {import("./session.js").View} view
+   * @param {{modelName: string, offerCamera: boolean}} about
+   */
+  show(view, { modelName, offerCamera }) {
+    this.view = view;
+    document.body.dataset.state = view.name;
+    document.title = [modelName, view.title.toLowerCase()].filter(Boolean).join(" · ");
+    byId("state").textContent = view.title;
+    byId("cover-title").textContent = view.title;
+    byId("cover-detail").textContent = view.detail;
+    byId("cover").hidden = view.name === "live";
+    byId("progress").hidden = !view.busy;
+    byId("token-form").hidden = view.name !== "locked";
+    this.start.hidden = !view.canStart;
+    byId("cover-start-text").textContent = view.startText;
+    byId("cover-camera").hidden = !offerCamera || view.name !== "waiting";
+    announce(COUNTING.has(view.name) ? view.title : `${view.title}. ${view.detail}`);
+    if (view.name === "locked") this.token.focus();
+  }
+
+  /** A live picture that stands still is said so, quietly. */
+  look() {
+    if (this.view?.name !== "live" || document.hidden) return;
+    const shownMs = this.lastShownMs();
+    const stillMs = shownMs === null ? 0 : performance.now() - shownMs;
+    document.body.dataset.stalled = String(stillMs > STALLED_MS);
+    byId("state").textContent =
+      stillMs > STALLED_MS ? `Live, no new picture for ${Math.floor(stillMs / 1000)} s` : "Live";
+  }
+}

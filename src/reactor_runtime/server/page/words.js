@@ -1,0 +1,69 @@
+/** What people read about a session's end and about a connection that went. Pure. */
+
+/**
+ * Why a session ended, by the server's code; anything else is the operator's own text.
+ * @type {Record<string, string>}
+ */
+export const ENDINGS = {
+  stopped: "It was stopped.",
+  finished: "The model has finished.",
+  moderated: "It was ended by the operator.",
+  timed_out: "Nobody was connected for a while, so it was closed.",
+  model_error: "The model failed. The operator's log says why.",
+  model_crashed: "The model's process crashed and is being restarted.",
+  model_hung: "The model stopped responding and is being restarted.",
+  out_of_memory: "The model ran out of memory and is being restarted.",
+  "server stopped": "The server was shut down.",
+};
+
+/** @param {string} text */
+export const capital = (text) => (text ? text.charAt(0).toUpperCase() + text.slice(1) : "");
+
+/**
+ * Why the session ended. `detail` is what the model raised, which the server tells its author only.
+ * @param {string} reason
+ * @param {string} [detail]
+ */
+export function ending(reason, detail = "") {
+  const text = capital(ENDINGS[reason] ?? reason);
+  return detail ? `${text} It raised: ${detail}` : text;
+}
+
+/** @typedef {{why: string, atMs: number}} Loss what happened to a connection, and when */
+
+/**
+ * While the page tries to come back.
+ * @param {Loss} loss
+ * @param {number} nowMs
+ * @param {{why: string, nextS: number | null}} now the last attempt's outcome, and when the next one comes
+ */
+export function comingBack(loss, nowMs, { why, nextS }) {
+  const seconds = Math.round((nowMs - loss.atMs) / 1000);
+  const still = why === loss.why ? "" : ` Now ${why}.`;
+  const next = nextS === null ? "Trying now." : `Next try in ${nextS} s.`;
+  // A short hiccup needs no advice.
+  const advice = seconds < 10 ? "" : " Check your network; this page goes on trying by itself.";
+  return `${capital(loss.why)} at ${clock(loss.atMs)}, ${seconds} s ago.${still}${advice} ${next}`;
+}
+
+/**
+ * The session was over when the page came back.
+ * @param {Loss} loss
+ * @param {number} nowMs
+ */
+export function endedMeanwhile(loss, nowMs) {
+  return (
+    `${capital(loss.why)} at ${clock(loss.atMs)}, and this page was away for ` +
+    `${duration(nowMs - loss.atMs)}. Meanwhile the session ended: it is kept only for a short while when ` +
+    `nobody is connected. Start begins a new one.`
+  );
+}
+
+/** @param {number} ms */
+const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
+
+/** @param {number} ms */
+function duration(ms) {
+  const seconds = Math.round(ms / 1000);
+  return seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} minutes`;
+}
