@@ -87,6 +87,8 @@ def test_the_name_is_the_same_everywhere() -> None:
     assert PROJECT["name"] == "framehelm"
     assert PROJECT["scripts"] == {"framehelm": "framehelm:main", "reactor": "framehelm:main"}
     assert (ROOT / "README.md").read_text().startswith("# Framehelm\n")
+    page = (ROOT / "src" / "reactor_runtime" / "server" / "page" / "index.html").read_text()
+    assert "<title>Framehelm</title>" in page
     npm = json.loads((ROOT / "create-reactor-app" / "package.json").read_text())
     assert "framehelm" in npm["description"]
     assert "framehelm" in npm["keywords"]
