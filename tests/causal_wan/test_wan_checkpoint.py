@@ -207,6 +207,21 @@ def test_a_wrong_file_of_matrix_is_refused_with_its_keys(
     assert key in str(caught.value)
 
 
+def test_in_bfloat16_matrix_decodes_in_float16_and_longlive_does_not(
+    matrix: MatrixFiles, longlive: LongLiveFiles
+) -> None:
+    half = torch.bfloat16
+    game = MatrixGame.load(MATRIX, matrix, size=(32, 32), place=CPU, dtype=half)
+    film = LongLive.load(LONGLIVE, longlive, size=(32, 32), place=CPU, dtype=half)
+    assert (game._decoder.dtype, film._decoder.dtype) == (torch.float16, half)
+    for decoder in (game._decoder, film._decoder):
+        assert decoder.encode(torch.zeros(1, 3, 1, 32, 32)).dtype == half
+        decoder.begin()
+        shown = decoder.decode(torch.zeros(1, 16, 1, 4, 4, dtype=half))
+        assert (shown.dtype, shown.shape) == (decoder.dtype, (1, 3, 32, 32))
+    assert game.stream.dtype == film.stream.dtype == half
+
+
 def test_a_checkpoint_of_another_mode_is_refused(matrix: MatrixFiles) -> None:
     with pytest.raises(WrongCheckpoint, match="mode"):
         MatrixGame.load(

@@ -99,6 +99,7 @@ def drawn(name: str, *shape: int) -> Tensor:
     return torch.from_numpy(_normal(name, shape).astype(np.float32))
 
 
+@cache
 def parameter(component: str, name: str, shape: tuple[int, ...]) -> Tensor:
     z = _normal(f"{component}/{name}", shape)
     if name.endswith("gamma") or (name.endswith("weight") and len(shape) == 1):
