@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from reactor_runtime import limits
 from reactor_runtime.types import (
-    CommandCall,
     CommandOutcome,
     CommandSpec,
     Demand,
@@ -46,7 +45,9 @@ FOR_THE_MODEL: list[records.ToModel] = [
     records.Close(),
     records.Released(7),
     records.Input(1, 4096, 480, 640, "webcam", 9, 12.25),
-    CommandCall(3, "paint", {"image": "u1"}, {"u1": FILE, "u2": UploadedFile("u2", "", "", b"")}),
+    FILE,
+    UploadedFile("u2", "", "", b""),
+    records.Command(3, "paint", {"image": "u1"}, {"u1": "u1", "u2": "u2"}),
     Demand(5, 1.5, 1 / 30, True, "depth"),
 ]
 FOR_THE_SERVER: list[records.ToServer] = [
@@ -90,8 +91,8 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.text(), JSON, max_size=4), st.binary(max_size=64))
 def test_arguments_and_uploads_survive_whatever_they_hold(arguments: dict[str, Any], data: bytes) -> None:
-    call = CommandCall(1, "c", arguments, {"u": UploadedFile("u", "n", "m", data)})
-    assert list(RecordReader(TO_MODEL).feed(encode(call))) == [call]
+    file, call = UploadedFile("u", "n", "m", data), records.Command(1, "c", arguments, {"u": "u"})
+    assert list(RecordReader(TO_MODEL).feed(encode(file) + encode(call))) == [file, call]
 
 
 def raw(header: object, body: bytes = b"") -> bytes:
@@ -142,12 +143,15 @@ def test_what_is_not_a_record_is_refused(data: bytes) -> None:
 
 
 def test_a_byte_field_cannot_reach_beyond_its_record() -> None:
-    call = {"record": "CommandCall", "command_id": 1, "name": "c", "arguments": {}}
-    file = {"upload_id": "u", "name": "", "mime_type": "", "data": 5}
-    with pytest.raises(RecordError, match="byte field"):
-        list(RecordReader(TO_MODEL).feed(raw(call | {"uploads": {"u": file}}, b"1234")))
-    with pytest.raises(RecordError, match="byte field"):
-        list(RecordReader(TO_MODEL).feed(raw(call | {"uploads": {"u": file | {"data": -1}}}, b"1234")))
+    file = {"record": "UploadedFile", "upload_id": "u", "name": "", "mime_type": ""}
+    for claimed in (5, -1):
+        with pytest.raises(RecordError, match="byte field"):
+            list(RecordReader(TO_MODEL).feed(raw(file | {"data": claimed}, b"1234")))
+
+
+def test_the_model_process_cannot_claim_memory_for_bytes_that_it_never_sends() -> None:
+    with pytest.raises(RecordError, match="claims"):
+        list(RecordReader(TO_SERVER, body_max_bytes=0).feed(struct.pack("<II", 2, 1)))
 
 
 @given(st.binary(max_size=200))
@@ -158,8 +162,7 @@ def test_no_bytes_raise_anything_but_a_record_error(data: bytes) -> None:
 
 
 def test_what_is_too_large_is_not_sent() -> None:
-    too_large = UploadedFile("u", "", "", bytes(limits.UPLOADS_MAX_BYTES + 1))
-    with pytest.raises(RecordError, match="CommandCall"):
-        encode(CommandCall(1, "c", {}, {"u": too_large}))
+    with pytest.raises(RecordError, match="UploadedFile"):
+        encode(UploadedFile("u", "", "", bytes(limits.UPLOAD_MAX_BYTES + 1)))
     with pytest.raises(RecordError, match="ModelMessage"):
         encode(ModelMessage("t", {"x": "x" * records.HEADER_MAX_BYTES}))

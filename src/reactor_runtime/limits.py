@@ -20,6 +20,8 @@ MESSAGE_MAX_BYTES: Final = 256 * KIB
 MESSAGE_MAX_DEPTH: Final = 32
 #: Longest name of a command. Longer: an error when the model class is made.
 COMMAND_NAME_MAX: Final = 64
+#: Longest id or name in a message, in characters: some are kept until the answer. Longer: refused as unreadable.
+MESSAGE_ID_MAX: Final = 128
 #: Messages per second and viewer that are read at all, and how many may come at once; one of
 #: MESSAGE_COST_BYTES counts as two. More: dropped unread and counted, the viewer is told once a second.
 MESSAGE_RATE_PER_S: Final = 200.0
@@ -28,8 +30,10 @@ MESSAGE_COST_BYTES: Final = 16 * KIB
 #: Commands per second and viewer, and how many may come at once. More: `rate_limited`.
 COMMAND_RATE_PER_S: Final = 50.0
 COMMAND_BURST: Final = 100
-#: Commands accepted but not yet handled, per session. More: refused with `rate_limited`.
+#: Commands accepted but not yet handled, per session, and the JSON of their arguments; the same again for those
+#: whose uploads are still on their way. More: refused with `rate_limited`.
 COMMAND_MAILBOX: Final = 256
+COMMAND_MAILBOX_BYTES: Final = 8 * MIB
 #: A command's reply is awaited for this long, then answered with `timeout`. Clients wait 10 s.
 COMMAND_REPLY_S: Final = 9.0
 #: Bytes waiting in one viewer's data channel. More: broadcasts to this viewer are dropped and counted.
@@ -105,6 +109,9 @@ JOURNAL_EVENTS: Final = 1024
 UPLOAD_MAX_BYTES: Final = 16 * MIB
 UPLOADS_PER_SESSION: Final = 32
 UPLOADS_MAX_BYTES: Final = 64 * MIB
+#: Bytes that the model process has not read yet: what a session may upload, and its commands. More: commands are
+#: refused with `rate_limited`.
+MODEL_PIPE_MAX_BYTES: Final = UPLOADS_MAX_BYTES + COMMAND_MAILBOX_BYTES
 #: How long a command that names an upload waits for its bytes; less than clients wait for its answer.
 UPLOAD_WAIT_S: Final = 9.0
 #: How long GET sdp_params is held open for an answer. Clients poll six times within 6.2 s.
@@ -158,8 +165,10 @@ DRAIN_S: Final = 60.0
 
 #: Length of a segment: how long a client waits for a clip's end at most, and how far a clip may begin too early.
 RECORDING_CHUNK_S: Final = 4
-#: Pictures that wait for the recording's encoder. More: oldest dropped and counted.
+#: Pictures that wait for the recording's encoder, and their bytes: more than one of the largest, which is kept
+#: whatever its size. More: oldest dropped and counted.
 RECORDING_PICTURES: Final = 8
+RECORDING_PICTURES_BYTES: Final = 64 * MIB
 #: Longest clip of the last seconds. Longer: shortened.
 CLIP_MAX_S: Final = 300.0
 #: How long a recorded segment is kept, and the space that all of them may take. More: oldest removed.

@@ -12,7 +12,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: Key of the validation context under which a parameter finds the call's uploads by their id.
 UPLOADS = "uploads"
 
+#: A call with more mistakes than these is told their number: to find words for 60,000 takes half a second.
+_MISTAKES_READ: Final = 100
+
 _Path = tuple[str | int, ...]
 
 
@@ -38,7 +41,7 @@ def check(call: CommandCall, model: type[BaseModel], schema: JsonObject) -> Base
             json.dumps(given), strict=True, extra="forbid", context={UPLOADS: uploads}
         )
     except ValidationError as error:
-        raise _rejection(error, given) from None
+        raise rejection(error, given) from None
     except CommandRejected:
         raise
     except Exception:  # a validator of the author's own
@@ -58,19 +61,30 @@ def _with_uploads(
 
     An upload that is referred to from inside the arguments comes under its id, as the client spelled it.
     """
-    arguments = dict(call.arguments)
     uploads = {file.upload_id: file for file in call.uploads.values()} | dict(call.uploads)
-    for name, file in call.uploads.items():
+    references = {
+        name: {
+            "upload_id": file.upload_id,
+            "name": file.name,
+            "mime_type": file.mime_type,
+            "size": len(file.data),
+        }
+        for name, file in call.uploads.items()
+    }
+    return with_references(call.arguments, references, properties), uploads
+
+
+def with_references(
+    given: JsonObject, references: Mapping[str, JsonObject], properties: Mapping[str, Any]
+) -> JsonObject:
+    """Return the arguments with the references that came beside them. Raises CommandRejected for a stray one."""
+    whole = dict(given)
+    for name, reference in references.items():
         if name in properties:
-            arguments[name] = {
-                "upload_id": file.upload_id,
-                "name": file.name,
-                "mime_type": file.mime_type,
-                "size": len(file.data),
-            }
-        elif name.replace("-", "").lower() != file.upload_id.replace("-", "").lower():
-            raise CommandRejected(f"{_printable(name)}: unexpected argument", field=_printable(name))
-    return arguments, uploads
+            whole[name] = reference
+        elif name.replace("-", "").lower() != reference["upload_id"].replace("-", "").lower():
+            raise _rejected((name,), "unexpected argument")
+    return whole
 
 
 def _as_json(value: Any, path: _Path) -> Any:
@@ -150,8 +164,10 @@ def _children(value: Any, schema: JsonObject) -> Iterator[tuple[str | int, Any, 
 # From a failed check to words --------------------------------------------------------------------------
 
 
-def _rejection(error: ValidationError, given: JsonObject) -> CommandRejected:
-    """Pick the error that got furthest into the arguments: in a union the other branches are noise."""
+def rejection(error: ValidationError, given: JsonObject) -> CommandRejected:
+    """Return the refusal: of the error that got furthest, because in a union the other branches are noise."""
+    if error.error_count() > _MISTAKES_READ:
+        return _rejected(tuple(given) if len(given) == 1 else (), f"{error.error_count()} mistakes")
     located = [(_path_in(detail, given), detail) for detail in error.errors(include_url=False)]
     path, detail = max(located, key=lambda item: len(item[0]))
     if detail["type"] == "missing":

@@ -93,11 +93,18 @@ class Recorder:
                 return
             if self._began_s is None:
                 self._began_s = shown_s
-            if len(self._queue) >= limits.RECORDING_PICTURES:
+            while self._queue and self._is_full(kept.nbytes):
                 self._queue.popleft()
                 self.dropped += 1
             self._queue.append((kept, self._ticks(shown_s)))
             self._wake.notify_all()
+
+    def _is_full(self, more_bytes: int) -> bool:
+        waiting_bytes = sum(picture.nbytes for picture, _ in self._queue)
+        return (
+            len(self._queue) >= limits.RECORDING_PICTURES
+            or waiting_bytes + more_bytes > limits.RECORDING_PICTURES_BYTES
+        )
 
     def promise(self, request_id: str | None, duration_s: float | None) -> ClipReady | ClipFailed:
         """Answer a request for the last seconds, or (None) for everything that is kept."""

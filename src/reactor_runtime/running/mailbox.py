@@ -1,9 +1,12 @@
 """Commands that a host has sent and that are not answered yet: exactly one outcome for each.
 
-Used on the host's event loop only. Policy when full: refuse with `rate_limited`.
+Used on the host's event loop only. Bounded in commands and in the bytes of their arguments; policy when
+full: refuse with `rate_limited`. Uploads do not count: they are the session's, and cross once.
 """
 
 from __future__ import annotations
+
+import json
 
 from .. import limits
 from ..errors import CommandRejected
@@ -14,7 +17,8 @@ class Mailbox:
     """The unanswered commands of one session after the other."""
 
     def __init__(self) -> None:
-        self._pending: dict[int, None] = {}
+        self._pending: dict[int, int] = {}
+        """Command id → bytes of its arguments."""
 
     def admit(self, call: CommandCall) -> None:
         """Count a command in. Raises CommandRejected when too many wait already."""
@@ -23,7 +27,14 @@ class Mailbox:
                 f"the model has {limits.COMMAND_MAILBOX} commands to handle already; send fewer, or later",
                 code="rate_limited",
             )
-        self._pending[call.command_id] = None
+        size_bytes = len(json.dumps(call.arguments))
+        if sum(self._pending.values()) + size_bytes > limits.COMMAND_MAILBOX_BYTES:
+            raise CommandRejected(
+                f"the commands that the model has to handle already fill {limits.COMMAND_MAILBOX_BYTES} bytes; "
+                "send smaller ones, or later",
+                code="rate_limited",
+            )
+        self._pending[call.command_id] = size_bytes
 
     def answer(self, outcome: CommandOutcome) -> bool:
         """Count a command out; False when it is not (or no longer) waited for."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import json
 import logging
 import random
 from collections.abc import Callable, Sequence
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from .. import limits
+from ..author.admission import Admission
 from ..config import Settings
 from ..errors import CommandRejected, SessionRefused
 from ..host import ModelHost
@@ -117,6 +119,7 @@ class Session:
         self._main = self._streams[names[0]]
         self._clock = clock
         self._info = info
+        self._admission = Admission(info.commands)
         self._host = host
         self._engine = engine
         self._settings = settings
@@ -135,8 +138,8 @@ class Session:
         self._busy_s = 0.0
         self._last_frame_s: float | None = None
         self._tasks = Tasks(f"session {session_id}")
-        self._waiting: set[asyncio.Task[None]] = set()
-        """Those of the tasks that wait for an upload."""
+        self._waiting: dict[asyncio.Task[None], int] = {}
+        """Those of the tasks that wait for an upload, and the bytes of their arguments."""
         self._closed = False
         self._tasks.spawn(self._tick())
 
@@ -368,17 +371,24 @@ class Session:
     def _command(self, viewer: Viewer, command: say.Command) -> None:
         """Pass a command on at once, in order; only one whose upload is still on its way is overtaken."""
         try:
+            beside = {name: reference.as_json() for name, reference in command.uploads.items()}
+            self._admission.check(command.name, command.arguments, beside)
             files = self.uploads.arrived(command.uploads, command.arguments)
             if files is not None:
                 self._call(viewer, command, files)
-            elif len(self._waiting) < limits.COMMAND_MAILBOX:
-                task = self._tasks.spawn(self._command_with_uploads(viewer, command))
-                self._waiting.add(task)
-                task.add_done_callback(self._waiting.discard)
             else:
-                raise CommandRejected("too many commands wait for their uploads", code="rate_limited")
+                size_bytes = len(json.dumps(command.arguments))
+                self._check_waiting(size_bytes)
+                task = self._tasks.spawn(self._command_with_uploads(viewer, command))
+                self._waiting[task] = size_bytes
+                task.add_done_callback(self._waiting.pop)
         except CommandRejected as error:
             self._refuse(viewer, command, error)
+
+    def _check_waiting(self, size_bytes: int) -> None:
+        held_bytes = sum(self._waiting.values()) + size_bytes
+        if len(self._waiting) >= limits.COMMAND_MAILBOX or held_bytes > limits.COMMAND_MAILBOX_BYTES:
+            raise CommandRejected("too many commands wait for their uploads", code="rate_limited")
 
     async def _command_with_uploads(self, viewer: Viewer, command: say.Command) -> None:
         try:
@@ -395,7 +405,9 @@ class Session:
     def _refuse(self, viewer: Viewer, command: say.Command, error: CommandRejected) -> None:
         text = error.public()
         viewer.send(say.CommandRefused(command.request_id, command.name, error.code, text, error.field))
-        self._owner.note("command", {"command": command.name, "code": error.code})
+        # Whatever a client calls a command, the journal keeps no more of it than of a real one.
+        name = command.name[: limits.COMMAND_NAME_MAX]
+        self._owner.note("command", {"command": name, "code": error.code})
 
     # Recording ----------------------------------------------------------------------------------------
 

@@ -22,6 +22,15 @@ class UploadReference:
     mime_type: str
     size_bytes: int
 
+    def as_json(self) -> JsonObject:
+        """Return it as a client writes it inside a command's arguments."""
+        return {
+            "upload_id": self.upload_id,
+            "name": self.name,
+            "mime_type": self.mime_type,
+            "size": self.size_bytes,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Command:

@@ -14,12 +14,11 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+from .. import limits
 from ..errors import MessageRejected
 from ..strict_json import dump, parse_object
 from ..types import JsonObject
 from . import messages as m
-
-_ID_MAX: Final = 128
 
 
 class V0:
@@ -167,8 +166,8 @@ def _object(parent: JsonObject, key: str) -> JsonObject:
 
 def _text(parent: JsonObject, key: str) -> str:
     value = parent.get(key)
-    if not isinstance(value, str) or not value or len(value) > _ID_MAX:
-        raise MessageRejected(f'"{key}" is not a text of 1 to {_ID_MAX} characters')
+    if not isinstance(value, str) or not value or len(value) > limits.MESSAGE_ID_MAX:
+        raise MessageRejected(f'"{key}" is not a text of 1 to {limits.MESSAGE_ID_MAX} characters')
     return value
 
 

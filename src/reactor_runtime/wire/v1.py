@@ -44,6 +44,8 @@ class V1:
             raise MessageRejected("not a message of this channel") from None
         asks = envelope.kind in (pb.MESSAGE_KIND_REQUEST, pb.MESSAGE_KIND_UNSPECIFIED)
         request_id = envelope.request_id or None
+        if request_id is not None and len(request_id) > limits.MESSAGE_ID_MAX:
+            raise MessageRejected(f"a request_id has at most {limits.MESSAGE_ID_MAX} characters")
         if isinstance(envelope, pb.DataClientMessage):
             if envelope.WhichOneof("payload") == "command":
                 return _command(envelope.command, request_id)
@@ -71,8 +73,8 @@ class V1:
 
 
 def _command(command: pb.Command, request_id: str | None) -> m.Command:
-    if not command.type:
-        raise MessageRejected("a command without a type")
+    if not 0 < len(command.type) <= limits.MESSAGE_ID_MAX:
+        raise MessageRejected(f"a command without a type of 1 to {limits.MESSAGE_ID_MAX} characters")
     uploads = {name: _upload(upload) for name, upload in command.uploads.items()}
     return m.Command(request_id, command.type, _from_struct(command.data, 1), uploads)
 

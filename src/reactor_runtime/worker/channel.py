@@ -1,19 +1,23 @@
 """The server's end of the pipe to the model process: never blocks, whatever the other end does.
 
 Reading and writing happen on the host's event loop; `send` may be called from any thread and writes at
-once when it can. What the socket does not take waits here, bounded by what the callers may send: the
-commands of a full mailbox, the uploads of a session, a release per frame in flight.
+once when it can. What the socket does not take waits here, uncopied and bounded: `offer` refuses what would
+be more than `limits.MODEL_PIPE_MAX_BYTES`, of `send_latest` only the newest waits, and `send` is for what its
+callers count: a release per frame in flight, a picture per slot, the start and the stop of a session.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from .records import TO_SERVER, RecordError, RecordReader, ToModel, encode
+from .. import limits
+from .records import TO_SERVER, RecordError, RecordReader, ToModel, parts_of
 
 #: One read. A turn of the loop handles no more than this before others have theirs.
 READ_BYTES: Final = 64 * 1024
@@ -34,27 +38,44 @@ class Channel:
         self._sock.setblocking(False)
         self._on_record = on_record
         self._on_garbage = on_garbage
-        self._reader = RecordReader(TO_SERVER)
+        self._reader = RecordReader(TO_SERVER, body_max_bytes=0)
         self._lock = threading.Lock()
-        self._unsent = bytearray()
+        self._unsent: deque[memoryview] = deque()
+        self._latest: dict[str, ToModel] = {}
+        self._unsent_bytes = 0
         self._closed = False
         self._loop.add_reader(sock, self._read)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits here because the process does not read."""
+        return self._unsent_bytes
+
     def send(self, record: ToModel) -> None:
         """Send a record, any thread. What is sent to a process that is gone is lost."""
-        data = encode(record)
+        parts = parts_of(record)
         with self._lock:
-            if self._closed:
-                return
-            if not self._unsent:
-                data = data[self._write(data) :]
-                if not data:
-                    return
-                try:
-                    self._loop.call_soon_threadsafe(self._await_room)
-                except RuntimeError:  # the loop is closed
-                    return
-            self._unsent += data
+            self._queue(parts)
+
+    def offer(self, *records: ToModel) -> bool:
+        """Send these together, or nothing and return False when too much waits already.
+
+        Raises RecordError for what no record can hold.
+        """
+        parts = [part for record in records for part in parts_of(record)]
+        with self._lock:
+            if self._unsent_bytes + sum(map(len, parts)) > limits.MODEL_PIPE_MAX_BYTES:
+                return False
+            self._queue(parts)
+            return True
+
+    def send_latest(self, key: str, record: ToModel) -> None:
+        """Send a record that makes the last one of this key worthless: only the newest waits for room."""
+        with self._lock:
+            if self._unsent:
+                self._latest[key] = record
+            else:
+                self._queue(parts_of(record))
 
     def drain(self) -> None:
         """Read what the process sent before it ended."""
@@ -70,13 +91,37 @@ class Channel:
             self._loop.remove_writer(self._sock)
             self._sock.close()
 
-    def _write(self, data: bytes | bytearray) -> int:
-        try:
-            return self._sock.send(data)
-        except BlockingIOError:
-            return 0
-        except OSError:  # the process is gone, which its exit tells better
-            return len(data)
+    def _queue(self, parts: list[bytes]) -> None:
+        """With the lock held."""
+        if self._closed:
+            return
+        began_empty = not self._unsent
+        self._unsent.extend(memoryview(part) for part in parts)
+        self._unsent_bytes += sum(map(len, parts))
+        if not began_empty:
+            return
+        self._write()
+        if self._unsent:
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._await_room)
+
+    def _write(self) -> None:
+        """Write what the socket takes now. With the lock held."""
+        while self._unsent:
+            part = self._unsent[0]
+            try:
+                size = self._sock.send(part)
+            except BlockingIOError:
+                return
+            except OSError:  # the process is gone, which its exit tells better
+                self._unsent.clear()
+                self._unsent_bytes = 0
+                return
+            self._unsent_bytes -= size
+            if size < len(part):
+                self._unsent[0] = part[size:]
+                return
+            self._unsent.popleft()
 
     def _await_room(self) -> None:
         with self._lock:
@@ -87,9 +132,13 @@ class Channel:
         with self._lock:
             if self._closed:
                 return
-            del self._unsent[: self._write(self._unsent)]
-            if not self._unsent:
-                self._loop.remove_writer(self._sock)
+            self._write()
+            if self._unsent:
+                return
+            self._loop.remove_writer(self._sock)
+            latest, self._latest = self._latest, {}
+            for record in latest.values():
+                self._queue(parts_of(record))
 
     def _read(self) -> bool:
         """Handle one read; False when there is nothing more."""

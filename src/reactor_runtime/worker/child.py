@@ -21,6 +21,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from ..running.frame_memory import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBoo
 from ..running.loading import load_model
 from ..running.pulse import PULSE_BYTES, words_of
 from ..running.runner import Runner
-from ..types import CommandCall, CommandOutcome, Demand, InputFrame, JsonObject, ModelMessage
+from ..types import CommandCall, CommandOutcome, Demand, InputFrame, JsonObject, ModelMessage, UploadedFile
 from ..weights import resolve
 from . import records
 from .breakpoints import PassedBy
@@ -48,6 +49,7 @@ class ServerOutlet:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._lock = threading.Lock()
+        self.on_session_end: Callable[[], None] = lambda: None
 
     def send(self, record: records.ToServer) -> None:
         data = records.encode(record)
@@ -85,6 +87,7 @@ class ServerOutlet:
         self.send(records.Metrics(values))
 
     def session_ended(self, error: ModelFailed | None) -> None:
+        self.on_session_end()
         self.send(records.Ended(None if error is None else pack(error)))
 
     def log(self, text: str) -> None:
@@ -102,7 +105,10 @@ class ServerReader:
         self._records = self._read()
         self._weights: queue.SimpleQueue[records.Weights] = queue.SimpleQueue()
         self._asking = threading.Lock()
+        #: The session's uploads by their id. They crossed once, and any command of the session may name them.
+        self._files: dict[str, UploadedFile] = {}
         self.runner: Runner | None = None
+        outlet.on_session_end = self.forget_uploads
 
     def first(self) -> records.Load:
         """Return what is to be loaded. Before `run`, on the main thread."""
@@ -118,6 +124,10 @@ class ServerReader:
         if answer.failure is not None:
             raise unpack(answer.failure)
         return Path(answer.folder)
+
+    def forget_uploads(self) -> None:
+        """The session is over. Before the server is told, so that no file of the next one is lost."""
+        self._files = {}
 
     def run(self) -> None:
         for record in self._records:
@@ -138,8 +148,13 @@ class ServerReader:
                 runner.demand(record)
             case records.Released(ticket):
                 runner.released(ticket)
-            case CommandCall():
-                runner.command(record)
+            case UploadedFile():
+                self._files[record.upload_id] = record
+            case records.Command(command_id, name, arguments, uploads):
+                # Of the last session, whose files are gone, are only commands that nobody waits for any more.
+                if self._files.keys() >= set(uploads.values()):
+                    files = {key: self._files[upload_id] for key, upload_id in uploads.items()}
+                    runner.command(CommandCall(command_id, name, arguments, files))
             case records.Input(ticket, offset, height, width, track, frame_id, arrived_s):
                 pixels = self._input_memory.view(offset, height, width).copy()
                 seen = runner.input(InputFrame(pixels, frame_id, arrived_s, track))

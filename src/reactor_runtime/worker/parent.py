@@ -81,6 +81,8 @@ class ProcessHost:
         self._loop = asyncio.get_running_loop()
         self._state = HostState.CREATED
         self._mailbox = Mailbox()
+        #: Uploads of this session that the model process has: each crosses once.
+        self._crossed: set[str] = set()
         self._loaded: asyncio.Future[ModelInfo] = self._loop.create_future()
         self._process: ModelProcess | None = None
         self._channel: Channel | None = None
@@ -123,6 +125,7 @@ class ProcessHost:
         assert self._state is HostState.IDLE
         self._state = HostState.RUNNING
         self._settled.clear()
+        self._crossed.clear()
         self._send(records.Start(session_id, seed))
 
     async def stop_session(self) -> None:
@@ -138,16 +141,30 @@ class ProcessHost:
     def send_command(self, call: CommandCall) -> None:
         if self._state is not HostState.RUNNING:
             raise CommandRejected("no session runs", code="session_ended")
+        assert self._channel is not None
         self._mailbox.admit(call)
+        files = {
+            file.upload_id: file for file in call.uploads.values() if file.upload_id not in self._crossed
+        }
+        names = {key: file.upload_id for key, file in call.uploads.items()}
         try:
-            self._send(call)
+            sent = self._channel.offer(
+                *files.values(), records.Command(call.command_id, call.name, call.arguments, names)
+            )
         except records.RecordError:
             self._mailbox.answer(CommandOutcome(call.command_id))
             raise CommandRejected("the command and its uploads are too large", code="too_large") from None
+        if not sent:
+            self._mailbox.answer(CommandOutcome(call.command_id))
+            raise CommandRejected(
+                "the model has not read what was sent before; send later", code="rate_limited"
+            )
+        self._crossed |= files.keys()
 
     def demand(self, demand: Demand) -> None:
         if self._state is HostState.RUNNING:
-            self._send(demand)
+            assert self._channel is not None
+            self._channel.send_latest(demand.track, demand)
 
     def push_input(self, track: str, pixels: Pixels) -> None:
         self._input.push(track, pixels)

@@ -23,11 +23,12 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from .. import limits
-from ..types import CommandCall, CommandOutcome, Demand, JsonObject, ModelInfo, ModelMessage
+from ..types import CommandOutcome, Demand, JsonObject, ModelInfo, ModelMessage, UploadedFile
 
 #: The JSON of a record: a command's arguments, a model's schema. Larger: RecordError.
 HEADER_MAX_BYTES: Final = 4 * limits.MIB
-BODY_MAX_BYTES: Final = limits.UPLOADS_MAX_BYTES
+#: The bytes of a record to the model: one upload. The model process sends none.
+BODY_MAX_BYTES: Final = limits.UPLOAD_MAX_BYTES
 
 _LENGTHS: Final = struct.Struct("<II")
 
@@ -98,6 +99,16 @@ class Input:
 
 
 @dataclass(frozen=True, slots=True)
+class Command:
+    """A `CommandCall`. `uploads` names files that crossed before it, in this session, by their upload id."""
+
+    command_id: int
+    name: str
+    arguments: JsonObject
+    uploads: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Weights:
     """The answer to WantWeights: a folder, or why there is none."""
 
@@ -162,7 +173,9 @@ class Ended:
     failure: Failure | None
 
 
-ToModel: TypeAlias = Load | Start | Stop | Close | Released | Input | Weights | CommandCall | Demand
+ToModel: TypeAlias = (
+    Load | Start | Stop | Close | Released | Input | Weights | UploadedFile | Command | Demand
+)
 ToServer: TypeAlias = (
     Loaded | LoadFailed | WantWeights | Frame | InputDone | CommandOutcome | ModelMessage | Metrics | Ended
 )
@@ -172,6 +185,11 @@ ToServer: TypeAlias = (
 
 def encode(record: ToModel | ToServer) -> bytes:
     """Return a record as bytes. Raises RecordError when it is too large."""
+    return b"".join(parts_of(record))
+
+
+def parts_of(record: ToModel | ToServer) -> list[bytes]:
+    """As `encode`, in pieces, of which those after the first are the record's own byte fields, uncopied."""
     body: list[bytes] = []
 
     def plain(value: Any) -> Any:
@@ -186,7 +204,7 @@ def encode(record: ToModel | ToServer) -> bytes:
     size_bytes = sum(map(len, body))
     if len(header) > HEADER_MAX_BYTES or size_bytes > BODY_MAX_BYTES:
         raise RecordError(f"{type(record).__name__} has {len(header)} and {size_bytes} bytes")
-    return b"".join((_LENGTHS.pack(len(header), size_bytes), header, *body))
+    return [_LENGTHS.pack(len(header), size_bytes) + header, *body]
 
 
 @functools.cache
@@ -276,16 +294,22 @@ TO_SERVER: Final = _decoders(ToServer)
 class RecordReader:
     """Cuts a stream of bytes into records of one direction. Keeps at most one unfinished record."""
 
-    def __init__(self, decoders: Mapping[str, _Check]) -> None:
+    def __init__(self, decoders: Mapping[str, _Check], *, body_max_bytes: int = BODY_MAX_BYTES) -> None:
         self._decoders = decoders
+        self._body_max_bytes = body_max_bytes
         self._buffer = bytearray()
+
+    @property
+    def unfinished(self) -> bool:
+        """A record has begun to arrive."""
+        return bool(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """Yield the records that are complete now. Raises RecordError."""
         self._buffer += data
         while len(self._buffer) >= _LENGTHS.size:
             header_bytes, body_bytes = _LENGTHS.unpack_from(self._buffer)
-            if header_bytes > HEADER_MAX_BYTES or body_bytes > BODY_MAX_BYTES:
+            if header_bytes > HEADER_MAX_BYTES or body_bytes > self._body_max_bytes:
                 raise RecordError(f"a record claims {header_bytes} and {body_bytes} bytes")
             split = _LENGTHS.size + header_bytes
             end = split + body_bytes
