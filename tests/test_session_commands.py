@@ -238,6 +238,21 @@ async def test_a_command_waits_for_its_upload_and_others_do_not_wait_for_it(runt
         assert await asyncio.wait_for(waiting, 5) == {"sizes": [[1, 1]]}
 
 
+async def test_commands_that_wait_for_an_upload_are_bounded_in_bytes(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "COMMAND_MAILBOX_BYTES", 4_000)
+    async with watching(runtime.url) as visitor:
+        reference, url = await reserve(visitor)
+        replies = [visitor.tell("stack", layers=[{"picture": reference}] * 8) for _ in range(6)]
+        with pytest.raises(Refused, match="wait for their uploads") as refused:
+            await replies[-1]
+        assert refused.value.code == "rate_limited"
+        await visitor.http.put(url, content=PNG)
+        assert (await replies[0])["sizes"] == [[1, 1]] * 8
+        await asyncio.gather(*replies, return_exceptions=True)
+
+
 async def test_uploads_of_one_session_are_unknown_to_the_next(runtime: Runtime) -> None:
     async with watching(runtime.url) as visitor:
         reference, url = await reserve(visitor)
