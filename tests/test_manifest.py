@@ -53,7 +53,7 @@ Write = Callable[..., Path]
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     """Write a project: keys of its manifest over defaults (... takes one out), and its files by name."""
-    monkeypatch.setattr(resolve, "folder", resolve.folder)
+    monkeypatch.setattr(resolve, "_script", resolve.Outlook())
     path_before = list(sys.path)
     (tmp_path / "waves.py").write_text(MODEL)
 
@@ -89,7 +89,7 @@ def test_the_class_is_imported_and_constructed_with_args_and_overrides(project: 
     assert model_class.__name__ == "Waves"
     model = manifest.construct(model_class, {"seed": 7})
     assert model.args == (24, [1, 2], 7)  # type: ignore[attr-defined]
-    assert resolve.folder == manifest.folder
+    assert resolve.outlook().folder == manifest.folder
 
 
 def test_a_constructor_with_kwargs_takes_any_argument(project: Write) -> None:

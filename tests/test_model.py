@@ -19,7 +19,7 @@ from reactor_runtime.weights import resolve
 @pytest.fixture(autouse=True)
 def working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(resolve, "folder", None)
+    monkeypatch.setattr(resolve, "_script", resolve.Outlook())
     return tmp_path
 
 
@@ -108,7 +108,7 @@ def test_the_page_s_weights_are_found_beside_the_manifest_else_in_the_working_fo
         (folder / "weights" / name).mkdir(parents=True)
         (folder / "weights" / name / "model.pt").touch()
     assert VideoModel.weights(name) == working_folder / "weights" / name
-    monkeypatch.setattr(resolve, "folder", working_folder / "project")
+    resolve.look_beside(working_folder / "project")
     assert VideoModel.weights(name) == working_folder / "project" / "weights" / name
 
 

@@ -38,8 +38,7 @@ def times(per_change: int, full: int) -> int:
 def knows_no_manifest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other tests of this process may have loaded a model, whose folder, weights and registry are remembered."""
     resolve.release()
-    monkeypatch.setattr(resolve, "folder", None)
-    monkeypatch.setattr(resolve, "_source", None)
+    monkeypatch.setattr(resolve, "_script", resolve.Outlook())
 
 
 @pytest.fixture(autouse=True)

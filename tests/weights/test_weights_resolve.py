@@ -50,7 +50,7 @@ def test_the_folder_beside_the_manifest_counts_and_not_the_working_folder(
 ) -> None:
     write_files(tmp_path / "weights/LongLive", {"m": 5})
     mine = write_files(tmp_path / "project/weights/LongLive", {"m": 5})
-    monkeypatch.setattr(resolve, "folder", tmp_path / "project")
+    resolve.look_beside(tmp_path / "project")
     assert VideoModel.weights("LongLive") == mine
 
 
@@ -110,6 +110,7 @@ def test_the_server_fetches_what_the_manifest_lists_and_tells_how_far_it_is(
 
 def test_the_model_process_knows_what_was_fetched_and_asks_for_the_rest(
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
 
@@ -118,7 +119,7 @@ def test_the_model_process_knows_what_was_fetched_and_asks_for_the_rest(
         return Path("/fetched") / text
 
     fetched = Fetched({"LongLive": Path("/a"), "Wan2_1_VAE@2.0": Path("/b")}, ask)
-    resolve.use(fetched)
+    monkeypatch.setattr(resolve, "_script", resolve.Outlook(source=fetched))
     assert VideoModel.weights("LongLive") == Path("/a")
     assert VideoModel.weights("Wan2_1_VAE") == VideoModel.weights("Wan2_1_VAE@2.0") == Path("/b")
     assert not asked

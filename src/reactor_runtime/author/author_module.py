@@ -1,9 +1,10 @@
 """Import the module that a manifest names, and put what goes wrong into words an author can act on.
 
 One manifest's folder at a time is on `sys.path`: modules that came from another one are forgotten, so that
-two projects with a `model.py` each can be loaded one after the other. A manifest inside a package (a folder
-with `__init__.py`) names its modules as seen from there, and they are imported as parts of that package, so
-that `from .parts import x` works. Called on the thread that loads the model.
+two projects with a `model.py` each can be loaded one after the other. While the first is kept, the second is a
+guest beside it (`guest.py`). A manifest inside a package (a folder with `__init__.py`) names its modules as seen
+from there, and they are imported as parts of that package, so that `from .parts import x` works. Called on the
+thread that loads the model.
 """
 
 from __future__ import annotations
@@ -11,16 +12,39 @@ from __future__ import annotations
 import difflib
 import importlib
 import sys
+import threading
 import traceback
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 from ..errors import ManifestError, ModelDefinitionError
+from .guest import Guest
 
+#: Held while a module is found and loaded, and for all below.
+_lock = threading.RLock()
 _folders: tuple[Path, ...] = ()
 _loaded: set[str] = set()
+_kept: Counter[Path] = Counter()
+_guests: dict[Path, Guest] = {}
+
+
+def keep(folder: Path) -> None:
+    """A model of this folder is about to be loaded and run: its modules stay until `let_go`."""
+    with _lock:
+        _kept[folder] += 1
+
+
+def let_go(folder: Path) -> None:
+    """As often as `keep`."""
+    with _lock:
+        _kept[folder] -= 1
+        if not _kept[folder]:
+            del _kept[folder]
+            if (guest := _guests.pop(folder, None)) is not None:
+                guest.close()
 
 
 def load(name: str, *, manifest: Path) -> ModuleType:
@@ -33,15 +57,37 @@ def load(name: str, *, manifest: Path) -> ModuleType:
     if package and name != package and not name.startswith(f"{package}."):
         name = f"{package}.{name}"
     _check_name(name, manifest)
+    with _lock:
+        guest = _guest_of(folder, package)
+        try:
+            if guest is not None and guest.owns(name):
+                return importlib.import_module(guest.full_name(name))
+            return _import_plain(name, folder, package)
+        except (ManifestError, ModelDefinitionError):
+            raise
+        except (Exception, SystemExit) as error:
+            if guest is not None and isinstance(error, ModuleNotFoundError) and error.name:
+                error.name = guest.plain_name(error.name)
+            _explain(error, name, manifest)
+
+
+def _guest_of(folder: Path, package: str) -> Guest | None:
+    """Return the guest that this folder is, None where its modules have their plain names."""
     # The package's own folder stays on the path too, for `import parts` beside `from .parts import x`.
-    _take(folder, *([_root_of(folder, package)] if package else []))
+    root = [_root_of(folder, package)] if package else []
+    if folder not in _guests:
+        if not _folders or _folders[0] == folder or not _kept[_folders[0]]:
+            _take(folder, *root)
+            return None
+        _guests[folder] = Guest(folder, *root, top=package.partition(".")[0])
+    importlib.invalidate_caches()
+    return _guests[folder]
+
+
+def _import_plain(name: str, folder: Path, package: str) -> ModuleType:
     before = set(sys.modules)
     try:
         return importlib.import_module(name)
-    except (ManifestError, ModelDefinitionError):
-        raise
-    except (Exception, SystemExit) as error:
-        _explain(error, name, manifest)
     finally:
         _loaded.update(
             name
@@ -88,7 +134,10 @@ def _whose(top: str, folder: Path) -> str:
         return "Python itself"
     held = sys.modules.get(top)
     lies_here = (folder / f"{top}.py").is_file() or (folder / top / "__init__.py").is_file()
-    if held is None or top in _loaded or not lies_here or _is_in(folder, held):
+    if held is None or top in _loaded or not lies_here:
+        return ""
+    # Another project's, which makes this one its guest, goes by its name as well.
+    if any(_is_in(each, held) for each in (folder, *_folders)):
         return ""
     return "the runtime, or of a library that it uses"
 

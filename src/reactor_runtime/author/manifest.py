@@ -79,8 +79,7 @@ class Manifest:
     @classmethod
     def read(cls, path: str | Path) -> Manifest:
         """Read a manifest file, or the manifest.json of a folder. Raises ManifestError."""
-        given = Path(path).expanduser()
-        file = (given / FILE_NAME if given.is_dir() else given).absolute()
+        file = file_of(path)
         keys = _checked(file, _parsed(file, _text_of(file)))
         _check_runtime(file, keys.runtime)
         by_value = (listed for lists in keys.weights_by.values() for listed in lists.values())
@@ -123,7 +122,7 @@ class Manifest:
         Raises ManifestError, or ModelDefinitionError for a class whose commands cannot be served.
         """
         module_name, _, class_name = self.class_path.partition(":")
-        resolve.folder = self.folder
+        resolve.look_beside(self.folder)
         module = author_module.load(module_name, manifest=self.file)
         found = getattr(module, class_name, None)
         if found is None:
@@ -215,6 +214,12 @@ class Manifest:
 
 
 # Reading the file -------------------------------------------------------------------------------------
+
+
+def file_of(path: str | Path) -> Path:
+    """Return the manifest file that a path means: itself, or the one in that folder."""
+    given = Path(path).expanduser()
+    return (given / FILE_NAME if given.is_dir() else given).absolute()
 
 
 def _text_of(file: Path) -> str:

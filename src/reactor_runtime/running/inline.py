@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from .. import limits
+from ..author import author_module
+from ..author.manifest import file_of
 from ..author.model import VideoModel
 from ..config import HostSettings
 from ..errors import CommandRejected, ModelFailed, ModelHung, ReactorError
@@ -35,6 +37,8 @@ from ..types import (
     ModelMessage,
     Pixels,
 )
+from ..weights import resolve
+from ..weights.resolve import Source
 from .frame_memory import FrameBooks, FrameMemory, Slot
 from .inbox import Feed
 from .loading import load_model
@@ -54,11 +58,14 @@ class InlineHost:
         manifest_path: Path,
         args_overrides: Mapping[str, Any],
         settings: HostSettings,
+        weights: Source | None = None,
     ) -> None:
+        """`weights` is asked for those that are not local; None: a registry of this process."""
         self._events = events
         self._manifest_path = manifest_path
         self._overrides = dict(args_overrides)
         self._settings = settings
+        self._weights = weights
         self._loop = asyncio.get_running_loop()
         self._state = HostState.CREATED
         self._mailbox = Mailbox()
@@ -182,6 +189,9 @@ class InlineHost:
 
     def _run(self) -> None:
         outlet = _Outlet(self)
+        folder = file_of(self._manifest_path).parent
+        author_module.keep(folder)
+        resolve.enter(self._weights)
         try:
             model, info = load_model(self._manifest_path, self._overrides, outlet.log)
             runner = Runner(
@@ -198,6 +208,9 @@ class InlineHost:
         else:
             self._tell(self._on_loaded, (info, runner))
             runner.serve()
+        finally:
+            resolve.leave()
+            author_module.let_go(folder)
         self._tell(self._finished.set)
 
     def _tell(self, callback: Callable[..., None], *args: Any) -> None:

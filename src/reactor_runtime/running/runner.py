@@ -22,6 +22,7 @@ from ..author.model import VideoModel
 from ..causes import CauseLog
 from ..errors import FrameRejected, ModelDefinitionError, ModelFailed, SessionStopped
 from ..types import CommandCall, CommandOutcome, Cue, Demand, InputFrame, Track, track_names
+from ..weights import resolve
 from . import context
 from .context import Outlet, SessionContext
 from .frame_memory import FrameBooks, FrameMemory
@@ -267,14 +268,17 @@ class Runner:
         inbox.run_beside()
         self._command_thread = threading.Thread(
             target=self._run_commands_beside,
-            args=(session, inbox, handlers),
+            args=(session, inbox, handlers, resolve.outlook()),
             name="reactor-commands",
             daemon=True,
         )
         self._command_thread.start()
 
-    def _run_commands_beside(self, session: SessionContext, inbox: Inbox, handlers: Handlers) -> None:
+    def _run_commands_beside(
+        self, session: SessionContext, inbox: Inbox, handlers: Handlers, outlook: resolve.Outlook
+    ) -> None:
         context.adopt(session)
+        resolve.adopt(outlook)
         pulse = self._command_pulse
         while inbox.await_work_beside():
             pulse.enter(PulseState.BUSY if session.shows else PulseState.WARMING)

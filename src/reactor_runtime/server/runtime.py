@@ -94,8 +94,8 @@ class Runtime:
         if self._settings.inline:
             from ..running.inline import InlineHost
 
-            resolve.use(resolve.Fetched(self._supply.folders, self._supply.pull_blocking))
-            return InlineHost(events, self._manifest_path, self._args, self._settings)
+            weights = resolve.Fetched(self._supply.folders, self._supply.pull_blocking)
+            return InlineHost(events, self._manifest_path, self._args, self._settings, weights)
         from ..worker.parent import ProcessHost
 
         return ProcessHost(events, self._manifest_path, self._args, self._settings, self._supply)

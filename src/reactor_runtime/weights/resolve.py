@@ -8,7 +8,8 @@
        server process             fetch_listed()     pulls what the manifest lists, before the model loads
        model process              Fetched            knows the folders; asks the server for any other name
 
-The model process has no credentials (`without_credentials`) and downloads nothing. Importing this module
+Where a thread looks is its model's (`Outlook`), so that two models in one process do not mix. The model process
+has no credentials (`without_credentials`) and downloads nothing. Importing this module
 loads neither the storage library nor pydantic.
 """
 
@@ -18,6 +19,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -33,9 +35,6 @@ logger = logging.getLogger(__name__)
 #: Takes "name" or "name@version" and returns the complete folder. May block for as long as a download takes.
 Source: TypeAlias = Callable[[str], Path]
 
-#: The manifest's folder; None until a manifest was loaded.
-folder: Path | None = None
-_source: Source | None = None
 #: What a script pulls with; opened at its first question.
 _own: Registry | None = None
 
@@ -43,10 +42,59 @@ _own: Registry | None = None
 _SECRET_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "GCP_")
 
 
-def use(source: Source | None) -> None:
-    """Install what is asked for weights that are not local; None: a registry of this process."""
-    global _source
-    _source = source
+@dataclass(slots=True)
+class Outlook:
+    """From where one model sees its weights: the manifest's folder, and who is asked for what is not local."""
+
+    folder: Path | None = None
+    source: Source | None = None
+
+
+#: Of every model that is loaded in this process; each thread that runs one knows its own.
+_models: list[Outlook] = []
+_of_thread = threading.local()
+#: Of a script that loads no model through a host.
+_script = Outlook()
+
+
+def enter(source: Source | None = None) -> Outlook:
+    """A model is loaded and run on this thread: until `leave`, its weights come from here."""
+    outlook = Outlook(source=source)
+    _models.append(outlook)
+    adopt(outlook)
+    return outlook
+
+
+def adopt(outlook: Outlook) -> None:
+    """This thread runs the same model."""
+    _of_thread.outlook = outlook
+
+
+def leave() -> None:
+    """This thread's model is gone."""
+    _models.remove(_of_thread.outlook)
+    del _of_thread.outlook
+
+
+def look_beside(folder: Path) -> None:
+    """What this thread loads is the model of this folder."""
+    getattr(_of_thread, "outlook", _script).folder = folder
+
+
+def outlook() -> Outlook:
+    """Return that of this thread's model: of the only one, where this is a thread of the author's own.
+
+    Raises WeightsMissing where several are loaded and nothing says to which of them this thread belongs.
+    """
+    own: Outlook | None = getattr(_of_thread, "outlook", None)
+    if own is not None:
+        return own
+    if len(_models) > 1:
+        raise WeightsMissing(
+            "several models are loaded in this process, and this thread belongs to none of them.\n"
+            "  Fix: call weights() in the constructor, start_session() or a command, and hand the folder on."
+        )
+    return _models[0] if _models else _script
 
 
 def release() -> None:
@@ -60,8 +108,9 @@ def release() -> None:
 def resolve(text: str) -> Path:
     """Return the folder of "name" or "name@version". Raises WeightsMissing, or whatever the source raises."""
     ref = names.parse(text)
-    local = local_folder(ref.name, beside=folder)
-    return local if local is not None else (_source or _from_registry)(str(ref))
+    here = outlook()
+    local = local_folder(ref.name, beside=here.folder)
+    return local if local is not None else (here.source or _from_registry)(str(ref))
 
 
 def local_folder(

@@ -191,7 +191,7 @@ def main(argv: list[str]) -> None:
         # The paths that authors write ("./weights/model.pt") are seen from their project, wherever it is run from.
         manifest_path = manifest_path.resolve()
         os.chdir(manifest_path if manifest_path.is_dir() else manifest_path.parent)
-    resolve.use(resolve.Fetched({name: Path(folder) for name, folder in load.weights.items()}, reader.ask))
+    resolve.enter(resolve.Fetched({name: Path(folder) for name, folder in load.weights.items()}, reader.ask))
     try:
         model, info = load_model(manifest_path, load.overrides, outlet.log)
     except ReactorError as error:
