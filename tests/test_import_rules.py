@@ -52,6 +52,8 @@ PURE = [
     "recording.fmp4",
     "recording.playlist",
     "session.admission",
+    "session.claims",
+    "session.commands",
     "session.lifecycle",
     "session.rate",
     "session_log.digests",

@@ -410,23 +410,6 @@ async def test_connections_that_never_come_about_are_freed_and_keep_nobody_out(
         await visitor.until(lambda: len(runtime._engine._peers) == 1)  # type: ignore[attr-defined]
 
 
-async def test_a_viewer_whose_connection_flickers_is_counted_once(runtime: Runtime) -> None:
-    from reactor_runtime.link import LinkState
-
-    async with watching(runtime.url) as visitor:
-        session = runtime.sessions._slot.session
-        assert session is not None
-        (viewer,) = session._viewers.values()
-        for flicker in (LinkState.INTERRUPTED, LinkState.CONNECTED) * 3:
-            viewer.link_state(flicker)
-        counts = await metrics(runtime)
-        assert (counts["reactor_viewers"], counts["reactor_viewers_connected_total"]) == (1, 1)
-        assert runtime.sessions._slot._lifecycle.viewers == 1
-        await visitor.see(3)
-        await visitor.vanish()
-        await until_state(runtime, "orphaned")
-
-
 # What operators see -------------------------------------------------------------------------------------
 
 

@@ -180,7 +180,7 @@ async def test_an_input_track_goes_by_the_name_that_the_model_chose(tmp_path: Pa
             await visitor.publish()
         await visitor.publish("sketch")
         session = runtime.sessions.session(visitor.session_id)
-        (viewer,) = session._viewers.values()
+        (viewer,) = session._connections
         viewer.input_frame("sketch", np.zeros((48, 64, 3), np.uint8))
         assert await visitor.ask("look") == {"track": "sketch"}
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -343,8 +343,8 @@ class FakeFanOut:
         self._encoded += 1
         for sink in sinks:
             sink.needs_keyframe = False
-            for frame, report in _encoded(sink, frame_id, command_id, keyframe=keyframe):
-                sink.send(frame, report=report)
+            frame = EncodedFrame(b"", sink.codec, keyframe, 2, 2, frame_id, frame_id * 33_333)
+            sink.send(frame, report=sink.takes_report(command_id))
 
     async def settle(self) -> None: ...
 
@@ -353,14 +353,3 @@ class FakeFanOut:
 
     async def close(self) -> None:
         self.sinks = ()
-
-
-def _encoded(
-    sink: Sink, frame_id: int, command_id: int, *, keyframe: bool
-) -> Iterator[tuple[EncodedFrame, bool]]:
-    report = sink.report_from is not None and command_id >= sink.report_from
-    if report:
-        sink.report_from = None
-        sink.reported[frame_id] = command_id
-    frame = EncodedFrame(b"", sink.codec, keyframe, 2, 2, frame_id, frame_id * 33_333)
-    yield frame, report

@@ -14,7 +14,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from .. import limits
@@ -49,12 +49,17 @@ class Sink:
     bitrate_limit: int | None = None
     report_from: int | None = None
     """Report the first frame that saw this command or a later one; None for no report."""
-    reported: dict[int, int] = field(default_factory=dict)
-    """Frame id → command id of the frames whose sending was reported and not yet taken."""
     needs_keyframe: bool = True
     keyframe_s: float = 0.0
     """When its last keyframe was sent, monotonic seconds."""
     frames: int = 0
+
+    def takes_report(self, command_id: int) -> bool:
+        """Whether the sending of a frame that saw this command is to be reported; True once for each wish."""
+        if self.report_from is None or command_id < self.report_from:
+            return False
+        self.report_from = None
+        return True
 
     def gets_keyframe(self, now_s: float) -> bool:
         return self.needs_keyframe and now_s - self.keyframe_s >= KEYFRAME_GAP_S
@@ -276,10 +281,7 @@ class _Encoding:
                 self._pass(encoded, sink)
 
     def _pass(self, encoded: EncodedFrame, sink: Sink) -> None:
-        report = sink.report_from is not None and self._command_id >= sink.report_from
-        if report:
-            sink.report_from = None
-            sink.reported[encoded.frame_id] = self._command_id
+        report = sink.takes_report(self._command_id)
         sink.frames += 1
         try:
             sink.send(encoded, report=report)

@@ -10,21 +10,16 @@ decides when that is. Everything runs on the event loop, except where a host or 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import functools
 import json
 import logging
-import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from .. import limits
 from ..author.admission import Admission
 from ..config import Settings
-from ..errors import CommandRejected, SessionRefused
+from ..errors import CommandRejected
 from ..host import ModelHost
-from ..recording.recorder import Recorder
 from ..recording.store import Recordings
 from ..tasks import Tasks
 from ..types import (
@@ -44,10 +39,15 @@ from ..webrtc.ice import parse_ice_server
 from ..webrtc.peer import Candidate, IceServer, PeerEngine
 from ..webrtc.signalling import Signalling
 from ..wire import messages as say
-from .fanout import EncoderThread, FanOutFactory, default_bitrate
+from .claims import Claims
+from .clips import Clips
+from .commands import CommandBook
+from .connections import Connections
+from .fanout import EncoderThread, FanOutFactory
 from .metrics import MessageCounts
-from .service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
-from .stream import StreamCounters, VideoStream
+from .service import LEGACY_CONNECTION_ID, Offer
+from .stream import VideoStream
+from .streams import Streams
 from .uploads import Uploads
 from .viewer import Viewer
 
@@ -73,14 +73,6 @@ class SessionOwner(Protocol):
     def capabilities(self) -> JsonObject: ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
-    viewer: Viewer
-    request_id: str | None
-    command: str
-    sent_s: float
-
-
 class Session:
     """Implements `server.service.SessionAccess` and `viewer.ViewerEvents`."""
 
@@ -100,23 +92,24 @@ class Session:
     ) -> None:
         self.session_id = session_id
         self.uploads = Uploads()
-        self._loop = asyncio.get_running_loop()
-        self._recorder = self._record(recordings, settings.fps or info.fps) if recordings.enabled else None
+        fps = settings.fps or info.fps
+        self._clips = Clips(recordings, fps=fps, on_stopped=self.broadcast, note=owner.note)
         names = track_names(info.tracks, "out")
-        self._streams = {
-            name: VideoStream(
-                name,
-                fps=settings.fps or info.fps,
+
+        def make_stream(track: str) -> VideoStream:
+            return VideoStream(
+                track,
+                fps=fps,
                 bits_per_s=settings.bitrate_kbps * 1000 if settings.bitrate_kbps else None,
                 on_demand=self._demand,
+                on_frame=self._arrived,
                 # One picture is recorded: that of the main track.
-                on_picture=self._recorder.show if self._recorder is not None and name == names[0] else None,
+                on_picture=self._clips.show if track == names[0] else None,
                 clock=clock,
                 fan_out=fan_out,
             )
-            for name in names
-        }
-        self._main = self._streams[names[0]]
+
+        self.streams = Streams(names, make_stream)
         self._clock = clock
         self._info = info
         self._admission = Admission(info.commands)
@@ -126,17 +119,18 @@ class Session:
         self._owner = owner
         self._counts = counts
         self._ice_servers = tuple(parse_ice_server(text) for text in settings.ice_servers)
-        self._viewers: dict[int, Viewer] = {}
-        self._signalling: dict[int, Signalling] = {}
-        """Of each viewer, by the same id."""
-        self._forgotten = Tasks(f"session {session_id}, a connection")
-        self._publishers: dict[str, Viewer] = {}
-        self._pending: dict[int, _Pending] = {}
-        self._command_id = 0
-        self._handled_s: float = 0.0
+        self._book = CommandBook(clock)
+        self._connections = Connections(
+            f"session {session_id}, its connections",
+            self._make_viewer,
+            self._book.forget,
+            ice_servers=self._ice_servers,
+            ping_timeout_s=settings.ping_timeout_s,
+            clock=clock,
+        )
+        self._claims = Claims([track.name for track in info.tracks if track.direction == "in"])
         self._reports: JsonObject = {}
         self._busy_s = 0.0
-        self._last_frame_s: float | None = None
         self._tasks = Tasks(f"session {session_id}")
         self._waiting: dict[asyncio.Task[None], int] = {}
         """Those of the tasks that wait for an upload, and the bytes of their arguments."""
@@ -146,31 +140,35 @@ class Session:
     @property
     def viewers(self) -> int:
         """How many are connected."""
-        return sum(viewer.connected for viewer in self._viewers.values())
+        return self._connections.connected
+
+    @property
+    def recording(self) -> bool:
+        return self._clips.running
 
     # What the host tells ------------------------------------------------------------------------------
 
     def frame(self, frame: EmittedFrame) -> None:
         """Take a frame, from any thread."""
         self._busy_s = frame.busy_s if not self._busy_s else 0.9 * self._busy_s + 0.1 * frame.busy_s
-        if (stream := self._streams.get(frame.track)) is None:
-            frame.release()  # of a model that does not keep to what it declared
-        else:
-            stream.push(frame)
+        self.streams.push(frame)
+
+    def _arrived(self, frame: EmittedFrame) -> None:
+        self._book.saw(frame.track, frame.frame_id, frame.command_id)
 
     def outcome(self, outcome: CommandOutcome) -> None:
         """Answer the client whose command this was."""
-        pending = self._pending.pop(outcome.command_id, None)
-        if pending is None:
+        entry = self._book.answer(outcome.command_id)
+        if entry is None:
             return
-        handled_s = self._clock() - pending.sent_s
-        self._handled_s = handled_s if not self._handled_s else 0.8 * self._handled_s + 0.2 * handled_s
-        viewer, request_id, command = pending.viewer, pending.request_id, pending.command
-        if outcome.accepted:
+        viewer, request_id, command = self._connections.get(entry.who), entry.request_id, entry.name
+        shows = viewer is not None and viewer.watching and outcome.accepted and request_id is not None
+        if not shows:
+            self._book.strike(entry.number)
+        if viewer is not None and outcome.accepted:
             viewer.send(say.CommandReply(request_id, command, outcome.reply_type, outcome.reply))
-            if request_id is not None:
-                viewer.tell_when_shown(outcome.command_id, request_id, command)
-        else:
+            viewer.report_from(self._book.unshown(entry.who))
+        elif viewer is not None:
             viewer.send(say.CommandRefused(request_id, command, outcome.code, outcome.message, outcome.field))
         self._owner.note("command", {"command": command, "code": outcome.code or "ok"})
 
@@ -182,21 +180,9 @@ class Session:
             if name in self._reports or len(self._reports) < limits.REPORTS_MAX:
                 self._reports[name] = value
 
-    def counters(self) -> StreamCounters:
-        """Return the totals of all tracks."""
-        return functools.reduce(StreamCounters.plus, (each.counters() for each in self._streams.values()))
-
-    async def played_out(self) -> None:
-        """Wait until every frame that was emitted has been shown; while nobody watches, none is.
-
-        The main track tells; others are waited for while someone watches them.
-        """
-        await self._main.played_out()
-        await asyncio.gather(*(each.played_out() for each in self._streams.values() if each.watched))
-
     def broadcast(self, message: say.ServerMessage) -> None:
         """Say something to every viewer, each in its own format."""
-        for viewer in list(self._viewers.values()):
+        for viewer in self._connections:
             viewer.send(message)
 
     def _demand(self, demand: Demand) -> None:
@@ -214,92 +200,32 @@ class Session:
         }
 
     def register(self) -> int:
-        if self._closed:
-            raise SessionRefused("No session running", status=400)
-        self._check_room()
-        if len(self._viewers) >= limits.CONNECTIONS_KNOWN:
-            idle = [
-                viewer
-                for viewer in self._viewers.values()
-                if not (
-                    viewer.connected or viewer.joining or self._signalling[viewer.connection_id].answering
-                )
-            ]
-            if not idle:
-                raise SessionRefused("too many connections at once", status=503, retry_after_s=1)
-            self._forget(min(idle, key=lambda viewer: viewer.heard_s))
-        connection_id = random.choice([i for i in CONNECTION_IDS if i not in self._viewers])  # noqa: S311
-        self._make_viewer(connection_id)
-        return connection_id
+        return self._connections.register()
 
     def offer(self, connection_id: int, offer: Offer, *, replace: bool, legacy: bool) -> None:
-        if legacy and connection_id not in self._viewers:
-            self._make_viewer(LEGACY_CONNECTION_ID, legacy=True)
-        viewer = self._viewer(connection_id)
-        signalling = self._signalling[connection_id]
-        if signalling.offered and not (replace or legacy):
-            raise SessionRefused("this connection has offered already; use PUT to reconnect", status=409)
-        if not viewer.connected:
-            self._check_room()
-        if not viewer.joining:
-            self._make_room_to_join()
-        ice_servers = self._ice_servers if offer.ice_servers is None else offer.ice_servers
+        self._connections.offer(connection_id, offer, replace=replace, legacy=legacy)
         self._owner.note("offer", {"connection_id": connection_id, "client": offer.client})
-        signalling.offer(offer.sdp, offer.mapping, ice_servers=ice_servers)
-
-    def _check_room(self) -> None:
-        if self.viewers >= limits.VIEWERS_MAX:
-            raise SessionRefused(
-                f"{limits.VIEWERS_MAX} viewers are connected; no more are admitted",
-                status=503,
-                retry_after_s=5,
-            )
-
-    def _make_room_to_join(self) -> None:
-        """Peers that never connect must not keep out one that would."""
-        joining = [viewer for viewer in self._viewers.values() if viewer.joining]
-        if len(joining) < limits.JOINING_MAX:
-            return
-        oldest = min(joining, key=lambda viewer: viewer.linked_s)
-        if self._clock() - oldest.linked_s < limits.JOIN_FAIR_S:
-            raise SessionRefused("too many connections at once", status=503, retry_after_s=1)
-        oldest.drop("made room for others")
-
-    def _forget(self, viewer: Viewer) -> None:
-        del self._viewers[viewer.connection_id]
-        signalling = self._signalling.pop(viewer.connection_id)
-        self._forgotten.spawn(_close_connection(viewer, signalling))
 
     async def answer(self, connection_id: int, *, hold_s: float) -> str | None:
-        self._viewer(connection_id)
-        answer = await self._signalling[connection_id].answer(hold_s)
-        if answer is None:
-            self._viewer(connection_id)  # raises if the session ended meanwhile
-        return answer
+        return await self._connections.answer(connection_id, hold_s)
 
     def add_candidates(self, connection_id: int, candidates: Sequence[Candidate]) -> None:
-        self._viewer(connection_id)
-        self._signalling[connection_id].add_candidates(candidates)
+        self._connections.add_candidates(connection_id, candidates)
 
-    def _viewer(self, connection_id: int) -> Viewer:
-        if self._closed:
-            raise SessionRefused("No session running", status=400)
-        viewer = self._viewers.get(connection_id)
-        if viewer is None:
-            raise SessionRefused("Unknown connection", status=404)
-        return viewer
-
-    def _make_viewer(self, connection_id: int, *, legacy: bool = False) -> None:
-        tracks = self._info.tracks
+    def _make_viewer(self, connection_id: int) -> tuple[Viewer, Signalling]:
+        tracks, codec = self._info.tracks, self._settings.codec
         viewer = Viewer(
-            connection_id, self, self._streams, tracks, counts=self._counts, clock=self._clock, legacy=legacy
+            connection_id,
+            self,
+            self.streams.by_track,
+            tracks,
+            counts=self._counts,
+            clock=self._clock,
+            legacy=connection_id == LEGACY_CONNECTION_ID,
         )
-        codec = self._settings.codec
         codecs: tuple[Codec, ...] = ("h264", "vp8") if codec == "auto" else (codec,)
-        self._viewers[connection_id] = viewer
-        self._signalling[connection_id] = Signalling(
-            f"connection {connection_id}", viewer, self._engine, tracks, codecs=codecs
-        )
+        name = f"connection {connection_id}"
+        return viewer, Signalling(name, viewer, self._engine, tracks, codecs=codecs)
 
     # What viewers tell (ViewerEvents) -----------------------------------------------------------------
 
@@ -311,8 +237,8 @@ class Session:
             viewer.drop("no room")
 
     def released(self, viewer: Viewer) -> None:
-        for name in [name for name, publisher in self._publishers.items() if publisher is viewer]:
-            del self._publishers[name]
+        self._claims.release(viewer.connection_id)
+        self._book.leave(viewer.connection_id)
 
     def gone(self, viewer: Viewer, reason: str) -> None:
         """A connection ended. Its id stays known, so that its client may reconnect."""
@@ -320,9 +246,14 @@ class Session:
             self._owner.viewer_closed()
             self._owner.note("viewer_gone", {"connection_id": viewer.connection_id, "reason": reason})
 
+    def sent(self, viewer: Viewer, track: str, frame_id: int, received_as: Mapping[str, int]) -> None:
+        for entry in self._book.shown(viewer.connection_id, track, frame_id):
+            assert entry.request_id is not None  # nobody waits for the picture of any other
+            viewer.send(say.CommandShown(entry.request_id, entry.name, frame_id, received_as))
+        viewer.report_from(self._book.unshown(viewer.connection_id))
+
     def input_frame(self, viewer: Viewer, track: str, pixels: Pixels) -> None:
-        # JS 2.9.0 publishes without a claim, so an unclaimed track takes whatever comes.
-        if self._publishers.get(track, viewer) is viewer:
+        if self._claims.admits(track, viewer.connection_id):
             self._host.push_input(track, pixels)
 
     def said(self, viewer: Viewer, message: say.ClientMessage) -> None:
@@ -340,33 +271,22 @@ class Session:
             case say.PublishTrack():
                 self._publish(viewer, message)
             case say.UnpublishTrack(name):
-                if self._publishers.get(name) is viewer:
-                    del self._publishers[name]
+                self._claims.release(viewer.connection_id, name)
             case say.RequestClip(request_id, duration_s):
-                viewer.send(self._promise_clip(request_id, duration_s))
+                viewer.send(self._clips.promise(request_id, duration_s))
             case say.RequestRecording(request_id):
-                viewer.send(self._promise_clip(request_id, None))
+                viewer.send(self._clips.promise(request_id, None))
             case say.Unsupported(request_id, kind) if request_id is not None:
                 viewer.send(say.RequestRefused(request_id, kind, "unsupported", f"{kind} is not supported"))
             case _:
                 pass  # pings, upload notices and what newer clients add
 
     def _publish(self, viewer: Viewer, message: say.PublishTrack) -> None:
-        name = message.name
-        inbound = [track.name for track in self._info.tracks if track.direction == "in"]
-        if name not in inbound:
-            names = ", ".join(inbound) or "none"
-            self._refuse_publish(
-                viewer, message, f"unknown input track {name!r:.80}; this model's are: {names}"
-            )
-        elif self._publishers.get(name, viewer) is not viewer:
-            self._refuse_publish(viewer, message, "track already published")
+        why = self._claims.claim(message.name, viewer.connection_id)
+        if why is None:
+            viewer.send(say.PublishGranted(message.request_id, message.name))
         else:
-            self._publishers[name] = viewer
-            viewer.send(say.PublishGranted(message.request_id, name))
-
-    def _refuse_publish(self, viewer: Viewer, message: say.PublishTrack, why: str) -> None:
-        viewer.send(say.RequestRefused(message.request_id, "publish_track", "publish_refused", why))
+            viewer.send(say.RequestRefused(message.request_id, "publish_track", "publish_refused", why))
 
     def _command(self, viewer: Viewer, command: say.Command) -> None:
         """Pass a command on at once, in order; only one whose upload is still on its way is overtaken."""
@@ -397,10 +317,12 @@ class Session:
             self._refuse(viewer, command, error)
 
     def _call(self, viewer: Viewer, command: say.Command, files: dict[str, UploadedFile]) -> None:
-        self._command_id += 1
-        call = CommandCall(self._command_id, command.name, command.arguments, files)
-        self._host.send_command(call)
-        self._pending[call.command_id] = _Pending(viewer, command.request_id, command.name, self._clock())
+        number = self._book.open(viewer.connection_id, command.request_id, command.name)
+        try:
+            self._host.send_command(CommandCall(number, command.name, command.arguments, files))
+        except CommandRejected:
+            self._book.strike(number)
+            raise
 
     def _refuse(self, viewer: Viewer, command: say.Command, error: CommandRejected) -> None:
         text = error.public()
@@ -409,75 +331,32 @@ class Session:
         name = command.name[: limits.COMMAND_NAME_MAX]
         self._owner.note("command", {"command": name, "code": error.code})
 
-    # Recording ----------------------------------------------------------------------------------------
-
-    @property
-    def recording(self) -> bool:
-        return self._recorder is not None and not self._recorder.failed
-
-    def _record(self, recordings: Recordings, fps: float | None) -> Recorder:
-        def stopped(code: str, message: str) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                self._loop.call_soon_threadsafe(self.broadcast, say.RuntimeNotice(code, message))
-
-        return Recorder(
-            recordings,
-            fps=fps or limits.FPS_MAX,
-            # Twice what viewers get at most: the recorder aims for a quality, and stays below that for most.
-            rate=lambda width, height: 2 * default_bitrate(width, height),
-            on_stopped=stopped,
-        )
-
-    def _promise_clip(self, request_id: str | None, duration_s: float | None) -> say.ServerMessage:
-        if self._recorder is None:
-            # The exact words: clients map them to RECORDER_DISABLED.
-            return say.ClipFailed(request_id, "recorder disabled")
-        answer = self._recorder.promise(request_id, duration_s)
-        if isinstance(answer, say.ClipReady):
-            # Without the recording's id, which lets whoever knows it fetch the clip.
-            self._owner.note(
-                "clip_ready", {"kind": answer.kind, "start": answer.start_s, "end": answer.end_s}
-            )
-        return answer
-
     # Time ---------------------------------------------------------------------------------------------
 
     async def _tick(self) -> None:
         ticks = 0
         while True:
             await asyncio.sleep(TICK_S)
-            now_s = self._clock()
-            for viewer in self._viewers.values():
-                self._look_after(viewer, now_s)
-            overdue = [i for i, p in self._pending.items() if now_s - p.sent_s > limits.COMMAND_REPLY_S]
-            for command_id in overdue:
+            self._connections.look_after()
+            for number in self._book.overdue():
                 text = f"not handled within {limits.COMMAND_REPLY_S:.0f} s"
-                self.outcome(CommandOutcome(command_id, code="timeout", message=text))
+                self.outcome(CommandOutcome(number, code="timeout", message=text))
             ticks += 1
             if ticks % 2 == 0:
                 self.broadcast(say.RuntimeStats(self.numbers()))
 
-    def _look_after(self, viewer: Viewer, now_s: float) -> None:
-        """Drop the peer of a viewer that fell silent or did not connect in time."""
-        silent_s = self._settings.ping_timeout_s
-        if viewer.connected and 0 < silent_s < now_s - viewer.heard_s:
-            viewer.drop(f"nothing heard for {silent_s:g} s")
-        elif viewer.joining and now_s - viewer.linked_s > limits.JOIN_S:
-            viewer.drop("never connected")
-
     def numbers(self) -> JsonObject:
         """Numbers for the page's overlay and for /metrics; milliseconds where the name says so."""
-        counters = self.counters()
+        counters = self.streams.counters()
         encoded = max(1, counters.encoded)
-        recorded = {} if self._recorder is None else {"recording_dropped": self._recorder.dropped}
         return {
             **self._reports,
-            **recorded,
-            "fps": round(1 / self._main.interval_s, 2),
+            **self._clips.numbers(),
+            "fps": round(1 / self.streams.interval_s, 2),
             "model_ms": round(self._busy_s * 1000, 2),
             "convert_ms": round(counters.convert_s / encoded * 1000, 2),
             "encode_ms": round(counters.encode_s / encoded * 1000, 2),
-            "command_ms": round(self._handled_s * 1000, 2),
+            "command_ms": round(self._book.handled_s * 1000, 2),
             "frames_shown": counters.shown,
             "frames_skipped": counters.skipped + counters.dropped,
             "viewers": self.viewers,
@@ -490,13 +369,13 @@ class Session:
         if self._closed:
             return
         self._closed = True
+        self._connections.end()
         for message in goodbyes:
             self.broadcast(message)
         await self._tasks.cancel()
-        self._pending.clear()
-        await asyncio.gather(*(stream.close() for stream in self._streams.values()))
-        if self._recorder is not None:
-            self._recorder.finish()
+        self._book.clear()
+        await self.streams.close()
+        self._clips.finish()
         self.uploads.close()
 
     async def part(self) -> None:
@@ -506,13 +385,5 @@ class Session:
         """
         if self.viewers:
             await asyncio.sleep(GOODBYE_S)
-        closing = (_close_connection(viewer, self._signalling[i]) for i, viewer in self._viewers.items())
-        await asyncio.gather(*closing, self._forgotten.wait())
-        self._viewers.clear()
-        self._signalling.clear()
-        if self._recorder is not None:
-            await asyncio.to_thread(self._recorder.close)
-
-
-async def _close_connection(viewer: Viewer, signalling: Signalling) -> None:
-    await asyncio.gather(signalling.close(), viewer.close())
+        await self._connections.close()
+        await self._clips.close()

@@ -176,7 +176,7 @@ class Sessions:
                 viewers=session.viewers if session is not None else 0,
                 restarts=slot.restarts,
                 host=slot.counters(),
-                totals=self._totals.plus(session.counters() if session is not None else None),
+                totals=self._totals.plus(session.streams.counters() if session is not None else None),
                 session=session.numbers() if session is not None else {},
             )
         )

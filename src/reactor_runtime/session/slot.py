@@ -244,7 +244,7 @@ class ModelSlot:
 
     async def _finish(self, session: Session) -> None:
         """The model has no more frames: show what was emitted, then end. Without viewers it is orphaned."""
-        await session.played_out()
+        await session.streams.played_out()
         if self.running is session:
             self._fire(Event.MODEL_FINISHED)
             self._end(say.SessionEnded("finished"))
@@ -261,7 +261,7 @@ class ModelSlot:
         for error in ended:
             if isinstance(error, BaseException):
                 log.error("session %s did not end cleanly", session.session_id, exc_info=error)
-        self._totals.add(session.counters())
+        self._totals.add(session.streams.counters())
         self._session = None
         if host.state is HostState.FAILED:
             self._fire(Event.MODEL_LOST)

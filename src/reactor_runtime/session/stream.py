@@ -45,6 +45,7 @@ class VideoStream:
         fps: float | None,
         bits_per_s: int | None,
         on_demand: Callable[[Demand], None],
+        on_frame: Callable[[EmittedFrame], None] = lambda frame: None,
         on_picture: Callable[[Pixels, float], None] | None = None,
         clock: Callable[[], float],
         fan_out: FanOutFactory = EncoderThread,
@@ -54,6 +55,7 @@ class VideoStream:
         self._pacer: Pacer[EmittedFrame] = Pacer(fps=fps, track=track)
         self._clock = clock
         self._on_demand = on_demand
+        self._on_frame = on_frame
         self._timer: asyncio.TimerHandle | None = None
         self._keyframe_timer: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
@@ -157,6 +159,7 @@ class VideoStream:
             frame.release()
             return
         self._received += 1
+        self._on_frame(frame)
         self._pacer.push(frame, frame_id=frame.frame_id, busy_s=frame.busy_s, now_s=self._clock())
         self._show_due()
 

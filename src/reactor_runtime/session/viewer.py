@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from .. import limits
@@ -47,14 +46,11 @@ class ViewerEvents(Protocol):
 
     def said(self, viewer: Viewer, message: say.ClientMessage) -> None: ...
 
+    def sent(self, viewer: Viewer, track: str, frame_id: int, received_as: Mapping[str, int]) -> None:
+        """A frame has left that it was asked to report, see `Viewer.report_from` and `link.LinkEvents`."""
+
     def input_frame(self, viewer: Viewer, track: str, pixels: Pixels) -> None:
         """An inbound picture. On the link's thread."""
-
-
-@dataclass(frozen=True, slots=True)
-class PendingShow:
-    request_id: str
-    command: str
 
 
 class Viewer:
@@ -87,7 +83,7 @@ class Viewer:
         self._link: Link | None = None
         self._sinks: dict[str, Sink] = {}
         self._resumed: set[str] = {track.name for track in tracks if legacy and track.direction == "out"}
-        self._shows: dict[int, PendingShow] = {}
+        self._report_from: int | None = None
         self._tasks = Tasks(f"connection {connection_id}")
         self._closed = False
         self._state = LinkState.CONNECTING
@@ -111,7 +107,7 @@ class Viewer:
     async def let_go(self, reason: str) -> None:
         """Close the link. The viewer stays known, so that its client may come back with another."""
         self._detach()
-        self._shows.clear()
+        self._report_from = None
         self._state = LinkState.CONNECTING
         link, self._link = self._link, None
         if link is not None:
@@ -158,15 +154,6 @@ class Viewer:
             text = f"the command was handled, but its reply cannot be sent: {error}"
             self.send(say.CommandRefused(message.request_id, message.command, "internal_error", text))
 
-    def tell_when_shown(self, command_id: int, request_id: str, command: str) -> None:
-        """Say CommandShown when the first frame that saw this command has been sent to this viewer."""
-        if not self._sinks:
-            return
-        self._shows[command_id] = PendingShow(request_id, command)
-        while len(self._shows) > limits.COMMAND_MAILBOX:
-            del self._shows[min(self._shows)]
-        self._ask_report()
-
     # Tracks -------------------------------------------------------------------------------------------
 
     def resume(self, track: str) -> None:
@@ -192,17 +179,23 @@ class Viewer:
 
             sink = self._sinks[track] = Sink(link.codecs[track], send)
             self._streams[track].add(sink)
-        self._ask_report()
+        self.report_from(self._report_from)
 
     def _detach(self) -> None:
         for track, sink in self._sinks.items():
             self._streams[track].remove(sink)
         self._sinks.clear()
 
-    def _ask_report(self) -> None:
-        if self._shows:
-            for sink in self._sinks.values():
-                sink.report_from = min(self._shows)
+    @property
+    def watching(self) -> bool:
+        """Whether it is being sent a picture."""
+        return bool(self._sinks)
+
+    def report_from(self, command_id: int | None) -> None:
+        """Ask for `ViewerEvents.sent` when the first frame that saw this command leaves; None: not any more."""
+        self._report_from = command_id
+        for sink in self._sinks.values():
+            sink.report_from = command_id
 
     # LinkEvents ---------------------------------------------------------------------------------------
 
@@ -276,17 +269,8 @@ class Viewer:
             sink.bitrate_limit = bits_per_s
 
     def frame_sent(self, track: str, frame_id: int, received_as: Mapping[str, int]) -> None:
-        sink = self._sinks.get(track)
-        command_id = sink.reported.pop(frame_id, None) if sink is not None else None
-        if sink is None or command_id is None:
-            return
-        # The engine may have dropped frames before this one; they are not reported any more.
-        for dropped_id in [dropped_id for dropped_id in sink.reported if dropped_id < frame_id]:
-            sink.reported.pop(dropped_id, None)
-        for pending_id in [pending_id for pending_id in self._shows if pending_id <= command_id]:
-            show = self._shows.pop(pending_id)
-            self.send(say.CommandShown(show.request_id, show.command, frame_id, received_as))
-        self._ask_report()
+        if track in self._sinks:
+            self._events.sent(self, track, frame_id, received_as)
 
     def input_frame(self, track: str, pixels: Pixels) -> None:
         self._events.input_frame(self, track, pixels)

@@ -1,0 +1,77 @@
+"""A session's recording, where recording is switched on, and the clips that its viewers ask of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from .. import limits
+from ..recording.recorder import Recorder
+from ..recording.store import Recordings
+from ..types import JsonObject, Pixels
+from ..wire import messages as say
+from .fanout import default_bitrate
+
+
+class Clips:
+    """`on_stopped` is told, on the event loop, that the recording ended early and why; `note` is the journal's."""
+
+    def __init__(
+        self,
+        recordings: Recordings,
+        *,
+        fps: float | None,
+        on_stopped: Callable[[say.ServerMessage], None],
+        note: Callable[[str, JsonObject], None],
+    ) -> None:
+        self._note = note
+        self._recorder: Recorder | None = None
+        if not recordings.enabled:
+            return
+        loop = asyncio.get_running_loop()
+
+        def stopped(code: str, message: str) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+                loop.call_soon_threadsafe(on_stopped, say.RuntimeNotice(code, message))
+
+        self._recorder = Recorder(
+            recordings,
+            fps=fps or limits.FPS_MAX,
+            # Twice what viewers get at most: the recorder aims for a quality, and stays below that for most.
+            rate=lambda width, height: 2 * default_bitrate(width, height),
+            on_stopped=stopped,
+        )
+
+    @property
+    def show(self) -> Callable[[Pixels, float], None] | None:
+        """Where the pictures go, or None; see `fanout.FanOutFactory`."""
+        return None if self._recorder is None else self._recorder.show
+
+    @property
+    def running(self) -> bool:
+        return self._recorder is not None and not self._recorder.failed
+
+    def numbers(self) -> JsonObject:
+        return {} if self._recorder is None else {"recording_dropped": self._recorder.dropped}
+
+    def promise(self, request_id: str | None, duration_s: float | None) -> say.ServerMessage:
+        """Say where the last seconds can be fetched, or all of the session for None."""
+        if self._recorder is None:
+            # The exact words: clients map them to RECORDER_DISABLED.
+            return say.ClipFailed(request_id, "recorder disabled")
+        answer = self._recorder.promise(request_id, duration_s)
+        if isinstance(answer, say.ClipReady):
+            # Without the recording's id, which lets whoever knows it fetch the clip.
+            self._note("clip_ready", {"kind": answer.kind, "start": answer.start_s, "end": answer.end_s})
+        return answer
+
+    def finish(self) -> None:
+        """Take no more pictures."""
+        if self._recorder is not None:
+            self._recorder.finish()
+
+    async def close(self) -> None:
+        """Bring the last segment to the disk."""
+        if self._recorder is not None:
+            await asyncio.to_thread(self._recorder.close)

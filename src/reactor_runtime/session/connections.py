@@ -1,0 +1,172 @@
+"""The connections of a session: each a viewer and the signalling that gives it links, by the id its client knows.
+
+    register ─▶ id ─▶ offer ─▶ answer        a lost or silent viewer's id stays known, so that its client may come back
+
+Owned by a session, on its event loop. The bounds of who may connect and who is dropped are here: viewers, peers on
+their way, ids that are remembered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Sequence
+
+from .. import limits
+from ..errors import SessionRefused
+from ..tasks import Tasks
+from ..webrtc.peer import Candidate, IceServer
+from ..webrtc.signalling import Signalling
+from .service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
+from .viewer import Viewer
+
+
+class Connections:
+    """`make` makes a viewer and its signalling for an id; `forgotten` is told an id that is free again."""
+
+    def __init__(
+        self,
+        name: str,
+        make: Callable[[int], tuple[Viewer, Signalling]],
+        forgotten: Callable[[int], None],
+        *,
+        ice_servers: Sequence[IceServer],
+        ping_timeout_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._make = make
+        self._forgotten = forgotten
+        self._ice_servers = ice_servers
+        self._ping_timeout_s = ping_timeout_s
+        self._clock = clock
+        self._viewers: dict[int, Viewer] = {}
+        self._signalling: dict[int, Signalling] = {}
+        """Of each viewer, by the same id."""
+        self._closing = Tasks(name)
+        self._ended = False
+
+    def __iter__(self) -> Iterator[Viewer]:
+        return iter(list(self._viewers.values()))
+
+    @property
+    def connected(self) -> int:
+        """How many are connected."""
+        return sum(viewer.connected for viewer in self._viewers.values())
+
+    def get(self, connection_id: int) -> Viewer | None:
+        return self._viewers.get(connection_id)
+
+    # Signalling ---------------------------------------------------------------------------------------
+
+    def register(self) -> int:
+        """Reserve an id. Raises SessionRefused when there is no room for another viewer."""
+        self._check_open()
+        self._check_room()
+        if len(self._viewers) >= limits.CONNECTIONS_KNOWN:
+            self._forget_the_most_silent()
+        connection_id = random.choice([i for i in CONNECTION_IDS if i not in self._viewers])  # noqa: S311
+        self._add(connection_id)
+        return connection_id
+
+    def offer(self, connection_id: int, offer: Offer, *, replace: bool, legacy: bool) -> None:
+        """Begin to answer an offer; see `service.Service.offer`."""
+        self._check_open()
+        if legacy and connection_id not in self._viewers:
+            self._add(LEGACY_CONNECTION_ID)
+        viewer = self._known(connection_id)
+        signalling = self._signalling[connection_id]
+        if signalling.offered and not (replace or legacy):
+            raise SessionRefused("this connection has offered already; use PUT to reconnect", status=409)
+        if not viewer.connected:
+            self._check_room()
+        if not viewer.joining:
+            self._make_room_to_join()
+        ice_servers = self._ice_servers if offer.ice_servers is None else offer.ice_servers
+        signalling.offer(offer.sdp, offer.mapping, ice_servers=ice_servers)
+
+    async def answer(self, connection_id: int, hold_s: float) -> str | None:
+        """Return the answer, waiting at most `hold_s` for it; None when there is none yet."""
+        self._known(connection_id)
+        answer = await self._signalling[connection_id].answer(hold_s)
+        if answer is None:
+            self._known(connection_id)  # raises if the session ended meanwhile
+        return answer
+
+    def add_candidates(self, connection_id: int, candidates: Sequence[Candidate]) -> None:
+        self._known(connection_id)
+        self._signalling[connection_id].add_candidates(candidates)
+
+    def _add(self, connection_id: int) -> None:
+        self._viewers[connection_id], self._signalling[connection_id] = self._make(connection_id)
+
+    def _known(self, connection_id: int) -> Viewer:
+        self._check_open()
+        viewer = self._viewers.get(connection_id)
+        if viewer is None:
+            raise SessionRefused("Unknown connection", status=404)
+        return viewer
+
+    def _check_open(self) -> None:
+        if self._ended:
+            raise SessionRefused("No session running", status=400)
+
+    # Bounds -------------------------------------------------------------------------------------------
+
+    def _check_room(self) -> None:
+        if self.connected >= limits.VIEWERS_MAX:
+            raise SessionRefused(
+                f"{limits.VIEWERS_MAX} viewers are connected; no more are admitted",
+                status=503,
+                retry_after_s=5,
+            )
+
+    def _make_room_to_join(self) -> None:
+        """Peers that never connect must not keep out one that would."""
+        joining = [viewer for viewer in self._viewers.values() if viewer.joining]
+        if len(joining) < limits.JOINING_MAX:
+            return
+        oldest = min(joining, key=lambda viewer: viewer.linked_s)
+        if self._clock() - oldest.linked_s < limits.JOIN_FAIR_S:
+            raise SessionRefused("too many connections at once", status=503, retry_after_s=1)
+        oldest.drop("made room for others")
+
+    def _forget_the_most_silent(self) -> None:
+        idle = [
+            viewer
+            for connection_id, viewer in self._viewers.items()
+            if not (viewer.connected or viewer.joining or self._signalling[connection_id].answering)
+        ]
+        if not idle:
+            raise SessionRefused("too many connections at once", status=503, retry_after_s=1)
+        viewer = min(idle, key=lambda viewer: viewer.heard_s)
+        del self._viewers[viewer.connection_id]
+        signalling = self._signalling.pop(viewer.connection_id)
+        self._forgotten(viewer.connection_id)
+        self._closing.spawn(_close(viewer, signalling))
+
+    def look_after(self) -> None:
+        """Drop the links of viewers that fell silent or did not connect in time."""
+        now_s, silent_s = self._clock(), self._ping_timeout_s
+        for viewer in self._viewers.values():
+            if viewer.connected and 0 < silent_s < now_s - viewer.heard_s:
+                viewer.drop(f"nothing heard for {silent_s:g} s")
+            elif viewer.joining and now_s - viewer.linked_s > limits.JOIN_S:
+                viewer.drop("never connected")
+
+    # Ending -------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Take nobody any more, and answer nothing. Those who are connected still hear what is said."""
+        self._ended = True
+
+    async def close(self) -> None:
+        """Close every connection for good. May be called twice."""
+        self._ended = True
+        closing = [_close(viewer, self._signalling[i]) for i, viewer in self._viewers.items()]
+        await asyncio.gather(*closing, self._closing.wait())
+        self._viewers.clear()
+        self._signalling.clear()
+
+
+async def _close(viewer: Viewer, signalling: Signalling) -> None:
+    await asyncio.gather(signalling.close(), viewer.close())
