@@ -44,6 +44,7 @@ check-page: $(PAGE_TOOLS)/node_modules/.installed ## Lint and type-check the con
 
 nightly: system setup ## Run the long form of every promise, hours on two cores; writes docs/promises.md
 	PATH="$(abspath $(BIN)):$$PATH" REACTOR_NIGHTLY=1 $(BIN)/python -m pytest --timeout=3600 --promises docs/promises.md $(ARGS)
+	@$(MAKE) --no-print-directory coverage ARGS=
 
 coverage: setup ## Measure what the fast tests reach; fails below the figure in pyproject.toml
 	$(BIN)/coverage run -m pytest -q -m "not slow and not browser and not alone" $(ARGS)

@@ -187,6 +187,15 @@ def test_the_wheel_works_in_a_clean_environment(
             assert answer.status_code == 200, path
         assert server.health()
 
+    # And then the other distribution is installed over it.
+    (packages,) = environment.glob("lib/python*/site-packages")
+    installed(packages, "reactor-runtime")
+    (packages / "reactor_runtime" / "__init__.py").write_text("raise SystemExit('of another runtime')\n")
+    for name in ("framehelm", "reactor"):
+        done = subprocess.run([bin_ / name, "--version"], capture_output=True, text=True, timeout=30)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "reactor-runtime 3.2.3 are both installed" in done.stderr
+
 
 @pytest.mark.slow
 def test_packing_the_front_ends_without_their_libraries_fails_and_says_why(tmp_path: Path) -> None:
