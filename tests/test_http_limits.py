@@ -173,7 +173,8 @@ async def test_a_client_that_leaves_in_its_body_is_no_error(
     writer.transport.abort()
     for _ in range(5):
         await live.call("GET", "/session")
-    assert not caplog.records
+    # What the client's own library says of its requests is no news.
+    assert not [record for record in caplog.records if record.name != "httpx"]
 
 
 async def test_a_client_that_takes_nothing_of_a_long_answer_is_cut(

@@ -318,7 +318,7 @@ def test_a_mistake_names_the_file_the_key_and_the_fix(project: Write, what: str)
 def test_a_manifest_inside_its_own_package_may_import_with_a_dot(
     project: Write, tmp_path: Path, class_path: str
 ) -> None:
-    inside = tmp_path / "world" / "models"
+    inside = tmp_path / "of_its_own" / "models"
     inside.mkdir(parents=True)
     for folder in (inside, inside.parent):
         (folder / "__init__.py").write_text("")
@@ -326,13 +326,13 @@ def test_a_manifest_inside_its_own_package_may_import_with_a_dot(
     (inside / "parts.py").write_text("from ..shared import SIZE")
     (inside / "plain.py").write_text("COLOUR = 5")
     (inside / "waves.py").write_text(f"from .parts import SIZE\nimport plain\n{MODEL}")
-    project({"class": class_path.format(package="world.models")})
+    project({"class": class_path.format(package="of_its_own.models")})
     (tmp_path / "manifest.json").rename(inside / "manifest.json")
-    assert type(start(inside)).__module__ == "world.models.waves"
+    assert type(start(inside)).__module__ == "of_its_own.models.waves"
     # Another project takes its place as any other does.
     project()
     assert type(start(tmp_path)).__module__ == "waves"
-    assert "world" not in sys.modules
+    assert "of_its_own" not in sys.modules
 
 
 def test_a_missing_manifest_says_how_to_get_one(tmp_path: Path) -> None:
