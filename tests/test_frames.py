@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from reactor_runtime import limits
 from reactor_runtime.errors import FrameRejected
 from reactor_runtime.running.frames import FrameNormalizer
-from reactor_runtime.types import Pixels
+from reactor_runtime.types import InputFrame, Pixels
 
 HEIGHT, WIDTH = 24, 32
 
@@ -125,6 +125,65 @@ def test_a_session_keeps_the_range_that_its_first_frame_decided() -> None:
     assert set(picture.ravel()) <= {127, 128}
 
 
+BLACK = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+#: Contrast that fits [0, 1] and no other range.
+PLAIN = np.linspace(0, 1, HEIGHT * WIDTH * 3, dtype=np.float32).reshape(HEIGHT, WIDTH, 3)
+
+
+def warnings_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+
+
+@pytest.mark.parametrize("before", [BLACK, BLACK + 0.01, BLACK + 0.5])
+@pytest.mark.parametrize(
+    ("spread", "shift", "told"),
+    [(255.0, 0.0, "value_range = (0, 255)"), (2.0, -1.0, "value_range = (-1, 1)")],
+)
+def test_a_range_guessed_from_a_frame_of_one_colour_is_corrected_by_a_clear_one(
+    before: Any, spread: float, shift: float, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    normalizer = FrameNormalizer()
+    normalizer.normalize(before)
+    for frame in colours(3):
+        (picture,) = normalizer.normalize(frame.astype(np.float64) / 255 * spread + shift)
+        np.testing.assert_array_equal(picture, frame)
+    (warning,) = warnings_of(caplog)
+    assert told in warning
+
+
+@pytest.mark.parametrize("outlier", [-0.9, 30.0, 200.0])
+def test_an_outlier_does_not_change_a_range_that_pictures_have_fitted_and_is_told_once(
+    outlier: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    normalizer = FrameNormalizer()
+    before = normalizer.normalize(PLAIN)[0]
+    wild = PLAIN.copy()
+    wild[0, 0] = outlier
+    for _ in range(3):
+        (picture,) = normalizer.normalize(wild)
+        assert set(picture[0, 0].tolist()) == {0 if outlier < 0 else 255}
+        np.testing.assert_array_equal(picture[1:], before[1:])
+    (warning,) = warnings_of(caplog)
+    assert "[0, 1]" in warning
+    assert "cut off" in warning
+
+
+def test_what_a_decoder_overshoots_is_no_contradiction(caplog: pytest.LogCaptureFixture) -> None:
+    for first, low, high in ((PLAIN, -0.08, 1.6), (PLAIN * 2 - 1, -1.7, 1.7)):
+        normalizer = FrameNormalizer()
+        normalizer.normalize(first)
+        normalizer.normalize(np.clip(first * 3, low, high))
+    assert warnings_of(caplog) == []
+
+
+def test_frames_far_beyond_a_declared_range_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    normalizer = FrameNormalizer((0.0, 1.0))
+    for _ in range(3):
+        assert normalizer.normalize(PLAIN * 255)[0].max() == 255
+    (warning,) = warnings_of(caplog)
+    assert "value_range says" in warning
+
+
 def test_a_declared_range_is_used_and_what_lies_beyond_saturates() -> None:
     frame = np.zeros((HEIGHT, WIDTH, 3), np.float32)
     frame[0, 0] = (-7.0, 300.0, 64.0)
@@ -150,8 +209,60 @@ def test_pil_pictures_of_every_mode_are_taken() -> None:
     frame = colours()[0]
     picture = PIL.Image.fromarray(frame)
     np.testing.assert_array_equal(normalize(picture)[0], frame)
-    for mode in ("RGBA", "L", "P", "CMYK", "1"):
+    for mode in ("RGBA", "RGBX", "RGBa", "L", "P", "CMYK", "YCbCr", "HSV", "1"):
         assert normalize(picture.convert(mode))[0].shape == frame.shape
+
+
+def grey(mode: str) -> PIL.Image.Image:
+    """A picture of grey 200 in a mode that Pillow would clip, warn about or refuse."""
+    plain = PIL.Image.new("L", (WIDTH, HEIGHT), 200)
+    if mode.startswith("I;16"):
+        values = np.full((HEIGHT, WIDTH), 200 * 257, ">u2" if mode.endswith("B") else "<u2")
+        return PIL.Image.frombytes(mode, (WIDTH, HEIGHT), values.tobytes())
+    if mode == "F":
+        return PIL.Image.fromarray(np.full((HEIGHT, WIDTH), 200 / 255, np.float32))
+    if mode in ("La", "RGBa"):
+        return plain.convert("LA" if mode == "La" else "RGBA").convert(mode)
+    if mode == "P":
+        indexed = plain.convert("P")
+        indexed.info["transparency"] = bytes(range(256))
+        return indexed
+    return plain.convert("RGB").convert(mode) if mode == "CMYK" else plain.convert(mode)
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "F", "LA", "La", "PA", "RGBa", "P", "CMYK"])
+def test_pil_pictures_of_odd_modes_are_shown_right(mode: str) -> None:
+    (picture,) = normalize(grey(mode))
+    assert picture.shape == (HEIGHT, WIDTH, 3)
+    assert set(picture.ravel().tolist()) == {200}
+
+
+def test_a_pil_picture_whose_white_is_not_known_is_refused_by_its_mode() -> None:
+    with pytest.raises(FrameRejected, match="a PIL image of mode I and size"):
+        normalize(PIL.Image.new("I", (WIDTH, HEIGHT)))
+
+
+def test_a_pil_picture_whose_file_is_cut_is_refused() -> None:
+    file = io.BytesIO()
+    PIL.Image.effect_noise((WIDTH * 4, HEIGHT * 4), 90).save(file, "PNG")
+    with pytest.raises(FrameRejected, match="which Pillow cannot convert"):
+        normalize(PIL.Image.open(io.BytesIO(file.getvalue()[:400])))
+
+
+def test_the_users_camera_frame_is_an_array_and_can_be_emitted() -> None:
+    pixels: Pixels = colours()[0]
+    pixels.flags.writeable = False
+    frame = InputFrame(pixels, 7, 1.5)
+    seen = np.asarray(frame)
+    assert np.shares_memory(seen, pixels)
+    assert not seen.flags.writeable
+    assert np.array(frame).flags.writeable
+    assert np.asarray(frame, np.float32).dtype == np.float32
+    assert np.stack([frame, frame]).shape == (2, HEIGHT, WIDTH, 3)
+    picture = PIL.Image.fromarray(frame)
+    assert (picture.mode, picture.size) == ("RGB", (WIDTH, HEIGHT))
+    np.testing.assert_array_equal(np.asarray(picture), pixels)
+    np.testing.assert_array_equal(normalize(frame)[0], pixels)
 
 
 def test_what_turns_itself_into_an_array_is_taken() -> None:
@@ -251,6 +362,23 @@ def test_a_tensor_of_floats_is_converted_within_its_own_precision(torch: Any, dt
     tolerance = {"bfloat16": 1, "float8_e4m3fn": 9}.get(dtype, 0)
     difference = np.stack(normalize(tensor)).astype(int) - block
     assert np.abs(difference).max() <= tolerance
+
+
+def test_a_negated_or_conjugated_view_is_shown_right(torch: Any) -> None:
+    block = colours()[0]
+    values = torch.from_numpy(block.astype(np.float32) / 127.5 - 1)
+    negated = torch.complex(torch.zeros_like(values), -values).conj().imag
+    assert negated.is_neg()
+    np.testing.assert_array_equal(normalize(negated)[0], block)
+    with pytest.raises(FrameRejected, match="complex64"):
+        normalize(torch.complex(values, values).conj())
+
+
+def test_a_nested_tensor_is_refused(torch: Any) -> None:
+    with pytest.raises(FrameRejected, match="nested"):
+        normalize(
+            torch.nested.nested_tensor([torch.zeros(3, 16, 16), torch.zeros(3, 16, 20)], layout=torch.jagged)
+        )
 
 
 def test_a_tensor_is_not_changed_and_may_want_gradients(torch: Any) -> None:

@@ -161,7 +161,10 @@ class Demand:
 
 @dataclass(frozen=True, slots=True)
 class InputFrame:
-    """The newest frame of an input track: (height, width, 3) uint8 RGB, and when it arrived."""
+    """The newest frame of an input track: (height, width, 3) uint8 RGB, and when it arrived.
+
+    `np.asarray(frame)` is its pixels, `PIL.Image.fromarray(frame)` a picture of them, and it can be emitted.
+    """
 
     pixels: Pixels
     """(height, width, 3) uint8 RGB."""
@@ -171,6 +174,20 @@ class InputFrame:
     """When it arrived, in seconds of this machine's `time.monotonic()`."""
     track: str = WEBCAM
     """Which input track it came on."""
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        if copy is None:  # numpy 1 does not know a copy that is made only where it must be
+            return np.asarray(self.pixels, dtype=dtype)
+        return np.array(self.pixels, dtype=dtype, copy=copy)
+
+    @property
+    def __array_interface__(self) -> dict[str, Any]:
+        # Told strides, Pillow asks for `tobytes` and not for a buffer, which Python 3.11 cannot offer.
+        return {**self.pixels.__array_interface__, "strides": self.pixels.strides}
+
+    def tobytes(self) -> bytes:
+        """Return the pixels row by row."""
+        return self.pixels.tobytes()
 
 
 Codec: TypeAlias = Literal["h264", "vp8"]

@@ -32,7 +32,10 @@ class VideoModel:
     """The playout rate. None: follow the rate at which the model really emits."""
 
     value_range: tuple[float, float] | None = None
-    """What floats in frames mean, as (black, white). None: the first float frame of a session decides."""
+    """What floats in frames mean, as (black, white). None: [0, 1] or [-1, 1], as the first float frames say.
+
+    A later frame that contradicts them is told in the log.
+    """
 
     input_track: str = WEBCAM
     """What clients call the track of pictures that the model takes, if it takes any; see `on_frame`."""

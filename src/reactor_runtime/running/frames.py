@@ -2,7 +2,7 @@
 
     numpy, torch, PIL, list of them ──normalize()──▶ [Pixels, ...]    on the emitting thread, per emit
 
-One `FrameNormalizer` belongs to one session: it remembers the value range it decided on and the last size.
+One `FrameNormalizer` belongs to one session: it remembers the value range (`value_range.py`) and the last size.
 Floats become uint8 on the tensor's own device, and then are copied to the host once. A uint8 picture that is
 right already is passed through without a copy, so what is returned may share memory with what was given.
 
@@ -15,7 +15,6 @@ of channels first. A bare (N, H, W) is refused: it is more often a latent than N
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +25,7 @@ import numpy as np
 from .. import limits
 from ..errors import FrameRejected
 from ..types import Pixels
-
-log = logging.getLogger(__name__)
+from .value_range import ValueRange
 
 ACCEPTED = (
     "accepted are numpy arrays, torch tensors and PIL images: (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 "
@@ -35,10 +33,6 @@ ACCEPTED = (
 )
 #: Size of a black frame before any other frame was emitted.
 _FIRST_SIZE = (480, 640)
-#: A float below this means [-1, 1]; decoders for [0, 1] undershoot by less.
-_NEGATIVE = -0.1
-#: A float above this is neither range; decoders overshoot by less.
-_TOO_LARGE = 2.0
 #: A side that is shorter is taken for something else when the shape can be read in another way.
 _PLAUSIBLE_SIDE = 16
 
@@ -60,10 +54,7 @@ class FrameNormalizer:
     """
 
     def __init__(self, value_range: tuple[float, float] | None = None) -> None:
-        if value_range is not None and not value_range[0] < value_range[1]:
-            raise FrameRejected(f"value_range is (black, white) with black < white, got {value_range}")
-        self._declared = value_range is not None
-        self._range = value_range
+        self._range = ValueRange(value_range)
         self._size = _FIRST_SIZE
         self._black: Pixels | None = None
 
@@ -89,8 +80,7 @@ class FrameNormalizer:
         if _is_torch(frame):
             pictures = self._from_torch(frame)
         elif _is_pil(frame):
-            _check_size(frame.height, frame.width, "a PIL image")
-            pictures = [np.asarray(frame.convert("RGB"))]
+            pictures = self._from_pil(frame)
         elif isinstance(frame, np.ndarray) or hasattr(frame, "__array__"):
             array = np.asarray(frame)
             got = f"a numpy array of shape {array.shape} and dtype {array.dtype}"
@@ -119,57 +109,54 @@ class FrameNormalizer:
 
         if array.dtype not in (np.float32, np.float64):
             array = array.astype(np.float32)
-        scale, shift = self._scale(float(array.min()), float(array.max()), got)
+        scale, shift = self._range.scale(float(array.min()), float(array.max()), got=got, accepted=ACCEPTED)
         flat = np.ascontiguousarray(array).reshape(-1, array.shape[-1])
         # One pass that scales, rounds and saturates; numpy needs four and three temporaries.
         converted = cv2.addWeighted(flat, scale, flat, 0.0, shift, dtype=cv2.CV_8U)
         return _pixels(converted).reshape(array.shape)
 
+    def _from_pil(self, image: Any) -> list[Pixels]:
+        got = f"a PIL image of mode {image.mode} and size {image.size}"
+        _check_size(image.height, image.width, got)
+        mode: str = image.mode
+        try:
+            if mode == "F":
+                values = np.asarray(image)
+                return self._from_numpy(values, _layout(values.shape, channels_last=True, got=got), got)
+            if mode.startswith("I;16"):  # Pillow would clip what is above 255
+                values = np.right_shift(np.asarray(image), 8).astype(np.uint8)
+                return _pictures(values, _layout(values.shape, channels_last=True, got=got))
+            if mode in ("La", "RGBa"):
+                image = image.convert("LA" if mode == "La" else "RGBA")
+            elif mode == "P" and "transparency" in image.info:
+                image = image.convert("RGBA")
+            if mode != "I":  # whose white may be 255, 65535 or anything
+                return [np.asarray(image.convert("RGB"))]
+        except (ValueError, OSError) as error:
+            raise FrameRejected(f"got {got}, which Pillow cannot convert ({error}); {ACCEPTED}") from None
+        raise FrameRejected(f"got {got}, whose white is not known; convert it to L or RGB. {ACCEPTED}")
+
     def _from_torch(self, tensor: Any) -> list[Pixels]:
         torch = sys.modules["torch"]
+        if tensor.is_nested:
+            raise FrameRejected(f"got a nested torch tensor, which is no picture; {ACCEPTED}")
         shape = tuple(tensor.shape)
         got = f"a torch tensor of shape {shape} and dtype {tensor.dtype} on {tensor.device}"
         if tensor.layout != torch.strided or tensor.device.type == "meta" or tensor.is_quantized:
             raise FrameRejected(f"got {got}, which has no plain values; {ACCEPTED}")
         layout = _layout(shape, channels_last=False, got=got)
         with torch.no_grad():
-            tensor = tensor.detach()
+            tensor = tensor.detach().resolve_neg()
             if tensor.is_floating_point():
                 if tensor.device.type == "cpu":
                     return self._from_numpy(tensor.to(torch.float32).numpy(), layout, got)
                 values = tensor.to(torch.float32, copy=True)
                 low, high = torch.stack(torch.aminmax(values)).tolist()
-                scale, shift = self._scale(low, high, got)
+                scale, shift = self._range.scale(low, high, got=got, accepted=ACCEPTED)
                 tensor = values.mul_(scale).add_(shift + 0.5).clamp_(0, 255).to(torch.uint8)
             elif tensor.dtype != torch.uint8:
                 raise FrameRejected(f"got {got}; {ACCEPTED}")
             return _pictures(tensor.cpu().numpy(), layout)
-
-    def _scale(self, low: float, high: float, got: str) -> tuple[float, float]:
-        """Return (factor, offset) to 0..255, deciding on the range if nobody has."""
-        if not (np.isfinite(low) and np.isfinite(high)):
-            raise FrameRejected(f"got {got} with NaN or infinity in it; {ACCEPTED}")
-        if self._range is None:
-            self._range = _decide(low, high, got)
-            log.info(
-                "Frames are taken to be in [%g, %g], because the first has values from %.3g to %.3g. "
-                "Declare value_range if that is wrong.",
-                *self._range,
-                low,
-                high,
-            )
-        black, white = self._range
-        factor = 255.0 / (white - black)
-        return factor, -black * factor
-
-
-def _decide(low: float, high: float, got: str) -> tuple[float, float]:
-    if high > _TOO_LARGE or low < -_TOO_LARGE:
-        raise FrameRejected(
-            f"got {got} with values from {low:.3g} to {high:.3g}; {ACCEPTED}. "
-            "Scale it, convert it to uint8, or declare value_range=(black, white)"
-        )
-    return (-1.0, 1.0) if low < _NEGATIVE else (0.0, 1.0)
 
 
 def _is_torch(frame: object) -> TypeGuard[Any]:
