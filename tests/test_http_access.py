@@ -8,6 +8,7 @@ import pytest
 from support.memory_runtime import SESSION, TOKEN, Live, P, all_routes, serving
 
 from reactor_runtime.config import Settings
+from reactor_runtime.errors import SettingError
 from reactor_runtime.server.app import create_app
 
 
@@ -49,7 +50,7 @@ async def test_a_preflight_of_any_origin_is_200_and_allows_what_it_asks(path: st
 
 
 async def test_refusals_and_failures_can_be_read_across_origins(live: Live) -> None:
-    origin = {"Origin": "https://app.example"}
+    origin = {"Origin": "http://localhost:5173"}
     refused = await live.call("GET", P + "/ice_servers", headers=origin)
     assert refused.headers["access-control-allow-origin"] == "*"
     live.service.failure = RuntimeError("/home/someone/secret.py, token abc")
@@ -59,6 +60,199 @@ async def test_refusals_and_failures_can_be_read_across_origins(live: Live) -> N
         {"detail": "internal error", "code": "internal_error"},
     )
     assert failed.headers["access-control-allow-origin"] == "*"
+
+
+PAGES = [
+    ("http://localhost:5173", True),
+    ("http://localhost", True),
+    ("https://127.0.0.1:8443", True),
+    ("http://127.8.9.10:1", True),
+    ("http://[::1]:3000", True),
+    ("https://app.example", False),
+    ("http://localhost.app.example", False),
+    ("http://127.0.0.1.app.example", False),
+    ("http://localhost@app.example", False),
+    ("http://192.168.1.5", False),
+    ("http://[::ffff:7f00:1]x", False),
+    ("null", False),
+    ("chrome-extension://abcdef", False),
+    ("file://", False),
+    ("garbage", False),
+    ("http://localhost http://app.example", False),
+]
+ASKED = [
+    ("GET", "/"),
+    ("GET", "/session"),
+    ("GET", "/health"),
+    ("GET", "/events"),
+    ("GET", "/clips?start=0&end=1"),
+    ("GET", f"/sessions/{SESSION}/log/key"),
+    ("POST", "/start_session"),
+    ("PUT", f"/sessions/{SESSION}/uploads/a/b"),
+    ("POST", P + "/connections"),
+    ("OPTIONS", "/start_session"),
+]
+
+
+@pytest.mark.parametrize(("origin", "may"), PAGES)
+async def test_without_a_token_only_pages_of_this_machine_are_answered(
+    live: Live, origin: str, *, may: bool
+) -> None:
+    for method, path in ASKED:
+        headers = {"Origin": origin}
+        if method == "OPTIONS":
+            headers |= {
+                "Access-Control-Request-Method": "POST",
+                "Access-Control-Request-Headers": "content-type",
+            }
+        async with live.client.stream(method, path, headers=headers) as answer:
+            assert (answer.status_code != 403) is may, (method, path)
+            assert (answer.headers.get("access-control-allow-origin") == "*") is may, (method, path)
+    assert live.service.lifecycle.running is may
+
+
+QUIET = [
+    # Sec-Fetch-Site, Sec-Fetch-Mode, Referer: a browser that sends no Origin.
+    ("same-origin", "cors", "", True),
+    ("none", "navigate", "", True),
+    ("cross-site", "navigate", "https://mail.example/", True),
+    ("cross-site", "no-cors", "https://app.example/page", False),
+    ("cross-site", "no-cors", "", False),
+    ("same-site", "no-cors", "", False),
+    ("same-site", "no-cors", "http://localhost:3000/watch?x=1", True),
+    ("cross-site", "no-cors", "http://localhost:3000@app.example/", False),
+    ("cross-site", "no-cors", "https://app.example/http://localhost/", False),
+]
+
+
+@pytest.mark.parametrize(("site", "mode", "referer", "may"), QUIET)
+async def test_a_page_that_embeds_without_an_origin_is_told_by_what_its_browser_says(
+    live: Live, site: str, mode: str, referer: str, *, may: bool
+) -> None:
+    headers = {"Sec-Fetch-Site": site, "Sec-Fetch-Mode": mode, "Referer": referer}
+    assert ((await live.call("GET", "/session", headers=headers)).status_code != 403) is may
+
+
+async def test_an_allowed_origin_may_ask_and_its_host_name_is_answered(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async with serving(allow_origins=("https://App.example:443/", "null")) as live:
+        for origin in ("https://app.example", "null"):
+            assert (await live.call("POST", "/anything", headers={"Origin": origin})).status_code == 404
+        assert (await live.call("GET", "/session", headers={"Host": "app.example"})).status_code == 200
+        assert not caplog.records
+        for _ in range(3):
+            refused = await live.call("GET", "/session", headers={"Origin": "https://other.example"})
+            assert "--allow-origin" in refused.json()["detail"]
+    assert [record.getMessage().count("https://other.example") for record in caplog.records] == [2]
+
+
+async def test_a_public_server_without_a_token_answers_its_own_page() -> None:
+    async with serving(allow_public=True, host="0.0.0.0") as live:
+        for host, origin, status in (
+            ("gpu.lan:8080", "http://gpu.lan:8080", 200),
+            ("gpu.lan", "https://gpu.lan", 200),
+            ("gpu.lan:8080", "http://gpu.lan:8081", 403),
+            ("gpu.lan", "https://app.example", 403),
+        ):
+            headers = {"Host": host, "Origin": origin}
+            assert (await live.call("GET", "/session", headers=headers)).status_code == status, (host, origin)
+
+
+@pytest.mark.parametrize("token", ["", TOKEN])
+async def test_private_network_access_is_never_granted(token: str) -> None:
+    async with serving(token=token) as live:
+        headers = {
+            "Origin": "http://localhost:3000",
+            "Access-Control-Request-Method": "POST",
+            "Access-Control-Request-Private-Network": "true",
+        }
+        answer = await live.call("OPTIONS", "/start_session", headers=headers)
+        assert "access-control-allow-private-network" not in answer.headers
+
+
+# Behind a proxy ------------------------------------------------------------------------------------
+
+UPLOAD = {"name": "a.png", "size": 3, "mime_type": "image/png"}
+
+
+@pytest.mark.parametrize(
+    ("setting", "headers", "url"),
+    [
+        ("", {"Host": "gpu.example"}, "http://gpu.example"),
+        ("", {"Host": "gpu.example", "X-Forwarded-Prefix": "/a/model/"}, "http://gpu.example/a/model"),
+        ("/model", {"Host": "gpu.example"}, "http://gpu.example/model"),
+        ("/model", {"Host": "gpu.example", "X-Forwarded-Prefix": "/other"}, "http://gpu.example/other"),
+        (
+            "",
+            {
+                "X-Forwarded-Host": "gpu.example, inner",
+                "X-Forwarded-Proto": "https",
+                "X-Forwarded-Prefix": "/m",
+            },
+            "https://gpu.example/m",
+        ),
+        ("", {"Host": "gpu.example", "X-Forwarded-Prefix": "//evil.example"}, "http://gpu.example"),
+        ("", {"Host": "gpu.example", "X-Forwarded-Prefix": "/a/../b c"}, "http://gpu.example"),
+        ("", {"Host": "gpu.example", "X-Forwarded-Host": "a b"}, "http://gpu.example"),
+    ],
+)
+async def test_an_upload_is_addressed_as_its_client_sees_the_server(
+    setting: str, headers: dict[str, str], url: str
+) -> None:
+    async with serving(token=TOKEN, root_path=setting) as live:
+        live.client.headers["X-Reactor-Token"] = TOKEN
+        await live.call("POST", "/start_session", json={})
+        answer = await live.call("POST", f"/sessions/{SESSION}/uploads", json=UPLOAD, headers=headers)
+        address = answer.json()["presigned_url"]
+        assert address.startswith(f"{url}/sessions/{SESSION}/uploads/")
+        # And there it can be put, whether the proxy strips the prefix or not.
+        path = address.removeprefix(url)
+        prefix = "/" + url.split("/", 3)[3] if url.count("/") > 2 else ""
+        del live.client.headers["X-Reactor-Token"]
+        for seen in {path, prefix + path}:
+            put = await live.call("PUT", seen, content=b"abc", headers=headers)
+            assert put.status_code != 401
+            assert "upload" in put.text or put.status_code == 200, put.text
+
+
+async def test_a_prefix_opens_no_door() -> None:
+    async with serving(token=TOKEN, root_path="/model") as live:
+        for path, status in (
+            ("/model/session", 401),
+            ("/model/health", 200),
+            ("/model", 200),
+            ("/modelsession", 401),
+            ("/model//session", 401),
+            ("/model/model/health", 401),
+        ):
+            assert (await live.call("GET", path)).status_code == status, path
+        told = {"X-Forwarded-Prefix": "/session"}
+        assert (await live.call("GET", "/session/session", headers=told)).status_code == 401
+
+
+async def test_the_token_may_stand_beside_the_password_of_a_proxy() -> None:
+    async with serving(token=TOKEN) as live:
+        for given, status in ((TOKEN, 200), (TOKEN + "x", 401), ("", 401)):
+            headers = {"Authorization": "Basic YTpi", "X-Reactor-Token": given}
+            assert (await live.call("GET", "/session", headers=headers)).status_code == status
+
+
+async def test_the_page_may_be_framed_by_whom_the_operator_names_and_nobody_else(live: Live) -> None:
+    policy = (await live.call("GET", "/")).headers["content-security-policy"]
+    assert policy.endswith("; frame-ancestors 'none'")
+    async with serving(frame_ancestors=("https://editor.example", "https://*.hub.example")) as framed:
+        policy = (await framed.call("GET", "/index.html")).headers["content-security-policy"]
+    assert policy.endswith("; frame-ancestors https://editor.example https://*.hub.example")
+
+
+@pytest.mark.parametrize("setting", ["allow_origins", "frame_ancestors"])
+@pytest.mark.parametrize(
+    "value", ["app.example", "https://app.example/path", "https://a b", "'self'; script-src *"]
+)
+def test_what_is_no_origin_stops_the_start(setting: str, value: str) -> None:
+    with pytest.raises(SettingError, match=f"REACTOR_{setting.upper()}.*https://"):
+        Settings.load({setting: (value,)}, {})
 
 
 async def test_the_page_and_its_files_are_served_with_types_and_a_strict_policy(live: Live) -> None:

@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 
 from . import limits
 from .errors import SettingError
+from .origins import parse_origin
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,38 @@ class ListenSettings(_Part):
     token: str = Field(
         "", max_length=512, repr=False, description="bearer token that every request must carry"
     )
+
+    allow_origins: Annotated[tuple[str, ...], Flag(name="--allow-origin", metavar="URL")] = Field(
+        (), description="web pages of this origin may ask without a token, besides those of this machine"
+    )
+    frame_ancestors: Annotated[tuple[str, ...], Flag(name="--frame-ancestor", metavar="URL")] = Field(
+        (), description="pages of this origin may show the control page in a frame; `*`: any"
+    )
+    root_path: Annotated[str, Flag(metavar="PATH")] = Field(
+        "",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*/?$",
+        description="path below which a proxy shows this server; X-Forwarded-Prefix of a request wins",
+    )
+
+    @field_validator("allow_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for text in origins:
+            if parse_origin(text.rstrip("/")) is None:
+                raise ValueError(
+                    f"{text!r} is no origin: write https://app.example.org, with a port if it has one"
+                )
+        return tuple(text.rstrip("/") for text in origins)
+
+    @field_validator("frame_ancestors")
+    @classmethod
+    def _ancestors(cls, sources: tuple[str, ...]) -> tuple[str, ...]:
+        for text in sources:
+            if text != "*" and parse_origin(text.replace("://*.", "://", 1)) in (None, "null"):
+                raise ValueError(
+                    f"{text!r} is neither * nor like https://editor.example.org or https://*.example.org"
+                )
+        return sources
 
     @field_validator("token")
     @classmethod
@@ -198,7 +231,6 @@ def _from_environment(environ: Mapping[str, str], note: Callable[[str], None]) -
                 "service called reactor. Set enableServiceLinks: false to be rid of it, and the setting by its flag."
             )
         elif text:
-            values[name] = (
-                tuple(filter(None, map(str.strip, text.split(",")))) if name == "ice_servers" else text
-            )
+            several = isinstance(Settings.model_fields[name].default, tuple)
+            values[name] = tuple(filter(None, map(str.strip, text.split(",")))) if several else text
     return values

@@ -12,9 +12,10 @@ from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
 from ..config import ListenSettings
+from ..origins import Origins, host_of
 from ..session.service import Service
 from . import replies, routes_files, routes_operator, routes_page, routes_sessions
-from .guards import BodyLimit, HostGuard, TokenGuard, is_loopback
+from .guards import BelowPrefix, BodyLimit, HostGuard, OriginGuard, TokenGuard, is_loopback
 from .readers import Readers
 
 #: GETs that need no token: the page must load to ask for one, and probes have none.
@@ -33,13 +34,14 @@ def create_app(service: Service, settings: ListenSettings) -> FastAPI:
     app.include_router(routes_sessions.router)
     app.include_router(routes_files.router)
     app.include_router(routes_operator.router)
-    routes_page.install(app, files)
+    routes_page.install(app, files, frame_ancestors=settings.frame_ancestors)
     replies.install(app)
     # The last added is the outermost.
     app.add_middleware(BodyLimit)
     app.add_middleware(TokenGuard, token=settings.token, open_paths=OPEN_PATHS | files.keys())
-    app.add_middleware(HostGuard, names=_names(settings.host, settings.token))
-    # Browser clients of any origin: there are no cookies, so an origin gains nothing by being trusted.
+    app.add_middleware(HostGuard, names=_names(settings))
+    # Whoever comes as far as this may read the answer. With a token that is any origin: there are no cookies, so
+    # an origin gains nothing by being trusted.
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
@@ -47,11 +49,17 @@ def create_app(service: Service, settings: ListenSettings) -> FastAPI:
         allow_headers=["*"],
         expose_headers=["Retry-After"],
     )
+    if not settings.token:
+        app.add_middleware(OriginGuard, origins=Origins(settings.allow_origins))
+    app.add_middleware(BelowPrefix, prefix=settings.root_path)
     return app
 
 
-def _names(host: str, token: str) -> frozenset[str] | None:
-    if token or not is_loopback(host):
+def _names(settings: ListenSettings) -> frozenset[str] | None:
+    """Return the host names to answer to; None for all."""
+    if settings.token or not is_loopback(settings.host):
         return None
+    host = settings.host.lower()
     bound = f"[{host}]" if ":" in host and not host.startswith("[") else host
-    return frozenset({"localhost", "127.0.0.1", "[::1]", bound.lower()})
+    allowed = {host_of(origin.lower()) for origin in settings.allow_origins}
+    return frozenset({"localhost", "127.0.0.1", "[::1]", bound} | allowed)

@@ -1,6 +1,6 @@
 """Who may ask, and how much: plain ASGI middleware that runs before any route.
 
-    CORS ──▶ HostGuard ──▶ TokenGuard ──▶ BodyLimit ──▶ routes
+    BelowPrefix ──▶ OriginGuard ──▶ CORS ──▶ HostGuard ──▶ TokenGuard ──▶ BodyLimit ──▶ routes
 
 The token guard refuses by default: whatever is not on the short list of open paths needs the token, so an
 odd spelling of a path cannot slip by. Nothing here reads a body.
@@ -11,19 +11,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
-import ipaddress
+import logging
 import re
 from typing import Final
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import limits
 from ..errors import LimitExceeded
+from ..origins import Origins, names_this_machine, parse_origin
 from .replies import refusal
+
+log = logging.getLogger(__name__)
 
 #: RFC 3986 host and port, as far as this server needs them.
 _HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::[0-9]{0,5})?")
@@ -31,14 +34,82 @@ _HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,25
 _UPLOAD_PATH: Final = re.compile(r"/sessions/[^/]+/uploads/[^/]+/[^/]+")
 
 
+#: What a proxy may put in front of our paths.
+_PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
+#: Origins that are named in the log when they are refused. More are only refused.
+_ORIGINS_TOLD: Final = 16
+
+
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on is reachable from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    return names_this_machine(host)
+
+
+class BelowPrefix:
+    """Know the path below which a proxy shows us, whether it strips it or not.
+
+    It is the setting, or what the proxy says of a request. That a client can say it as well harms nobody else:
+    it changes only the addresses in the client's own answers.
+    """
+
+    def __init__(self, app: ASGIApp, *, prefix: str) -> None:
+        self._app = app
+        self._prefix = prefix.rstrip("/")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            told = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
+            prefix = told if _PREFIX.fullmatch(told) else self._prefix
+            path = scope["path"]
+            if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+                path = path[len(prefix) :] or "/"
+            scope = {**scope, "path": path, "reactor.prefix": prefix}
+        await self._app(scope, receive, send)
+
+
+def own_url(request: Request) -> str:
+    """Return the address of this server as the client that asks sees it, without a slash at its end."""
+    named = request.headers.get("x-forwarded-host", "").partition(",")[0].strip()
+    host = named if _HOST.fullmatch(named) else request.url.netloc
+    return f"{request.url.scheme}://{host}{request.scope['reactor.prefix']}"
+
+
+class OriginGuard:
+    """Refuse what a foreign web page asks, where no token tells the operator's own pages from others."""
+
+    def __init__(self, app: ASGIApp, *, origins: Origins) -> None:
+        self._app = app
+        self._origins = origins
+        self._told: set[str] = set()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            headers = Headers(scope=scope)
+            origin = headers.get("origin", "")
+            if not self._origins.may_ask(
+                origin=origin,
+                site=headers.get("sec-fetch-site", ""),
+                mode=headers.get("sec-fetch-mode", ""),
+                method=scope["method"],
+                referer=headers.get("referer", ""),
+                host=headers.get("host", ""),
+            ):
+                self._tell(origin)
+                text = (
+                    "without a token this server answers web pages of this machine only; "
+                    "allow others with --allow-origin, or set a token"
+                )
+                await refusal(403, text)(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _tell(self, origin: str) -> None:
+        known = parse_origin(origin)
+        if known is not None and known not in self._told and len(self._told) < _ORIGINS_TOLD:
+            self._told.add(known)
+            log.warning(
+                "a page of %s was refused; if it is yours: --allow-origin %s, or a token", known, known
+            )
 
 
 class HostGuard:
@@ -73,7 +144,10 @@ class HostGuard:
 
 
 class TokenGuard:
-    """Demand the token in `Authorization: Bearer` or `?token=`, except for GETs of `open_paths`.
+    """Demand the token, except for GETs of `open_paths`.
+
+    In `Authorization: Bearer`, in `X-Reactor-Token`, for behind a proxy that needs the first for itself, or in
+    `?token=`.
 
     Without a token configured everything passes: SDKs then send the word `local`, or nothing.
     """
@@ -96,9 +170,11 @@ class TokenGuard:
         return scope["method"] == "PUT" and _UPLOAD_PATH.fullmatch(scope["path"]) is not None
 
     def _presents(self, scope: Scope) -> bool:
-        scheme, _, credential = Headers(scope=scope).get("authorization", "").partition(" ")
+        headers = Headers(scope=scope)
+        scheme, _, credential = headers.get("authorization", "").partition(" ")
         # Headers are decoded as Latin-1, so this gives back the bytes as they came.
         given = [credential.strip().encode("latin-1")] if scheme.lower() == "bearer" else []
+        given += [text.strip().encode("latin-1") for text in headers.getlist("x-reactor-token")[:1]]
         # A query is bounded by the header limit, and parsed leniently: a refusal must not fail.
         asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])[:1]
         given += [text.encode("utf-8", "replace") for text in asked]

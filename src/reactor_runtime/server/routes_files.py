@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from ..recording.playlist import INIT_NAME
 from .bodies import UploadBody, documented, json_body
+from .guards import own_url
 from .replies import refusal
 from .routes_sessions import Running, Runtime
 
@@ -36,7 +37,7 @@ async def reserve_upload(
     return JSONResponse(
         {
             "presigned_id": slot.upload_id,
-            "presigned_url": f"{request.base_url}{path}",
+            "presigned_url": f"{own_url(request)}/{path}",
             "path": f"sessions/{session_id}/uploads/{slot.upload_id}/{slot.name}",
         },
         201,

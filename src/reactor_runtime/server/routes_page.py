@@ -6,7 +6,7 @@ A request's path is looked up among the names found then, so it never becomes a 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,14 +27,16 @@ _TYPES: Final = {
     ".woff2": "font/woff2",
 }
 
-#: The page runs its own modules and styles only, talks to its own server only, and is framed by nobody.
+#: The page runs its own modules and styles only, talks to its own server only, and is framed by nobody whom
+#: the operator does not name.
 #: Pictures and clips of the user's own come as blob: and data:.
 _HEADERS: Final = {
     "Cache-Control": "no-cache",
+    # What may frame it is added.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; manifest-src 'self'; "
         "font-src 'self'; img-src 'self' blob: data:; media-src 'self' blob: data:; "
-        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+        "base-uri 'none'; form-action 'none'; frame-ancestors "
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(self), microphone=(self)",
@@ -64,17 +66,20 @@ def page_files(folder: Path) -> dict[str, PageFile]:
     return files
 
 
-def install(app: FastAPI, files: dict[str, PageFile]) -> None:
+def install(app: FastAPI, files: dict[str, PageFile], *, frame_ancestors: Sequence[str] = ()) -> None:
     """Add one route per file."""
+    policy = "Content-Security-Policy"
+    framing = " ".join(frame_ancestors) or "'none'"
+    headers = {**_HEADERS, policy: _HEADERS[policy] + framing}
     for url_path, file in files.items():
-        app.add_api_route(url_path, _serve(file), methods=["GET", "HEAD"], include_in_schema=False)
+        app.add_api_route(url_path, _serve(file, headers), methods=["GET", "HEAD"], include_in_schema=False)
 
 
-def _serve(file: PageFile) -> Callable[[Request], Awaitable[Response]]:
+def _serve(file: PageFile, headers: Mapping[str, str]) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
-        headers = {**_HEADERS, "ETag": file.etag}
+        own = {**headers, "ETag": file.etag}
         if file.etag in request.headers.get("if-none-match", ""):
-            return Response(status_code=304, headers=headers)
-        return Response(file.content, media_type=file.media_type, headers=headers)
+            return Response(status_code=304, headers=own)
+        return Response(file.content, media_type=file.media_type, headers=own)
 
     return serve

@@ -30,16 +30,12 @@ const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
 export class ServerError extends Error {
   /**
    * @param {string} message
-   * @param {{status?: number}} [about]
+   * @param {{status?: number, isLocked?: boolean}} [about] `isLocked`: the token is missing or wrong
    */
-  constructor(message, { status = 0 } = {}) {
+  constructor(message, { status = 0, isLocked = false } = {}) {
     super(message);
     this.status = status;
-  }
-
-  /** Whether the token is missing or wrong. */
-  get isLocked() {
-    return this.status === 401 || this.status === 403;
+    this.isLocked = isLocked;
   }
 }
 
@@ -174,12 +170,11 @@ export class Server {
     const slot = await json(
       await this.call("POST", `sessions/${encodeURIComponent(sessionId)}/uploads`, { body }),
     );
-    // The address names the host the server believes it has; only its path is sure to be ours.
-    const address = new URL(slot.presigned_url, this.base);
-    const put = await this.call("PUT", `${address.pathname.replace(/^\//, "")}${address.search}`, {
+    // The address is as the server believes it; below our own we know better, whatever proxy is in front.
+    const { pathname } = new URL(slot.presigned_url, this.base);
+    const put = await this.call("PUT", pathname.slice(pathname.indexOf("/sessions/") + 1), {
       raw: blob,
       timeoutMs: UPLOAD_MS,
-      root: address.origin === this.base.origin ? new URL("/", this.base) : this.base,
     });
     await put.body?.cancel();
     return { upload_id: slot.presigned_id, name, mime_type: mimeType, size: blob.size };
@@ -219,22 +214,22 @@ export class Server {
    * One request. Throws ServerError for a status that is neither 2xx nor in `accept`.
    * @param {string} method
    * @param {string} path
-   * @param {{body?: object, raw?: Blob, accept?: number[], timeoutMs?: number, signal?: AbortSignal,
-   *   root?: URL}} [how]
+   * @param {{body?: object, raw?: Blob, accept?: number[], timeoutMs?: number, signal?: AbortSignal}} [how]
    */
-  async call(method, path, { body, raw, accept = [], timeoutMs = CALL_MS, signal, root = this.base } = {}) {
+  async call(method, path, { body, raw, accept = [], timeoutMs = CALL_MS, signal } = {}) {
     /** @type {Record<string, string>} */
     const headers = {
       "Reactor-API-Version": "1",
       "Reactor-API-Accept-Version": "1",
       "Reactor-WebRTC-Version": "1.0",
     };
-    if (this.token) headers.Authorization = `Bearer ${this.token}`;
+    // Not Authorization, which a proxy in front may need for a password of its own.
+    if (this.token) headers["X-Reactor-Token"] = this.token;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const deadline = AbortSignal.timeout(timeoutMs);
     let response;
     try {
-      response = await fetch(new URL(path, root), {
+      response = await fetch(new URL(path, this.base), {
         method,
         headers,
         cache: "no-store",
@@ -247,7 +242,9 @@ export class Server {
       throw new ServerError("The server does not answer.");
     }
     if (response.ok || accept.includes(response.status)) return response;
-    throw new ServerError(await reason(response), { status: response.status });
+    // A proxy in front may ask for a password, which is not our token.
+    const isLocked = response.status === 401 && /bearer/i.test(response.headers.get("WWW-Authenticate") ?? "");
+    throw new ServerError(await reason(response), { status: response.status, isLocked });
   }
 }
 
