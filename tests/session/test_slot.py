@@ -432,6 +432,14 @@ async def test_a_drain_ends_at_its_limit() -> None:
         assert link.told("sessionEnded") == [{"reason": "server stopped"}]
 
 
+async def test_a_drain_waits_for_nobody_who_never_came() -> None:
+    async with House.opened(drain_s=60) as house:
+        await house.start()
+        began_s = now_s()
+        await house.sessions.drain()
+        assert now_s() - began_s < 1
+
+
 async def test_a_drain_waits_for_nobody_who_left() -> None:
     async with House.opened(drain_s=60) as house:
         await house.start()

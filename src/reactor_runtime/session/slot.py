@@ -328,8 +328,8 @@ class ModelSlot:
                 await self._settled.wait()
 
     def _end_unwatched(self) -> None:
-        """While draining, nobody is waited for who has left."""
-        if self._draining and self.state is State.ORPHANED:
+        """While draining, a session that nobody watches is not waited for, whether they left or never came."""
+        if self._draining and self.state in (State.WAITING, State.ORPHANED):
             self._fire(Event.EVICTION)
             self._end(say.SessionEnded("server stopped"))
 
