@@ -288,7 +288,7 @@ export class Session {
       } catch (error) {
         this.rounds.check(round);
         if (isLocked(error)) throw error;
-        if (error instanceof ServerError && (error.status === 400 || error.status === 404)) {
+        if (isOver(error)) {
           this.finish(endedMeanwhile(loss, Date.now()));
           return;
         }
@@ -318,6 +318,9 @@ export class Session {
           ? "This access token was not accepted. Check it and try again."
           : "Enter the access token that the operator gave you.",
       );
+    } else if (isOver(error)) {
+      const text = "It ended before this page was connected. The operator's log says why.";
+      this.show("ended", "Session ended", text, { canStart: true });
     } else {
       this.show("ended", "Could not connect", error.message, { canStart: true });
     }
@@ -358,6 +361,12 @@ function offers({ canStart = false, canStop = false, busy = false, startText = "
 
 /** @param {Descriptor} running */
 const isJoinable = (running) => RUNNING.has(running.state) && Boolean(running.capabilities);
+
+/**
+ * Whether the session that was spoken of is not there any more.
+ * @param {unknown} error
+ */
+const isOver = (error) => error instanceof ServerError && (error.status === 400 || error.status === 404);
 
 /** @param {unknown} error */
 const isLocked = (error) => error instanceof ServerError && error.isLocked;

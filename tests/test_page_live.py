@@ -1,0 +1,174 @@
+"""The control page before a running server: restarts, strangers, cameras, failures. In Chromium."""
+
+from __future__ import annotations
+
+import re
+import socket
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+from support.chromium import ARGUMENTS, CHROMIUM
+from support.server import ReactorRun, running, write_model
+
+# The browser that the tests share keeps processes of its own between them.
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
+
+PAINT = """
+    import numpy as np
+    from reactor_runtime import VideoModel, command, get_ctx
+
+    class Model(VideoModel):
+        fps = 20
+
+        def start_session(self):
+            while True:
+                get_ctx().emit_frame(np.full((90, 160, 3), 90, np.uint8))
+
+        @command("{name}", description="Do it")
+        def act(self, amount: int = 3):
+            {body}
+"""
+CAMERA = """
+    import numpy as np
+    from reactor_runtime import VideoModel, get_ctx
+
+    class Model(VideoModel):
+        fps = 20
+        picture = None
+
+        def start_session(self):
+            while True:
+                if self.picture is None:
+                    get_ctx().wait(0.05)
+                else:
+                    get_ctx().emit_frame(self.picture)
+
+        def on_frame(self, frame):
+            self.picture = np.full((90, 160, 3), 90, np.uint8)
+"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context()
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReactorRun]:
+    with tempfile.TemporaryDirectory() as folder:
+        model = write_model(Path(folder), PAINT.format(name="fail", body="raise ValueError('no paint')"))
+        with running(model) as run:
+            yield run
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs(request: pytest.FixtureRequest) -> Iterator[None]:
+    yield
+    if "server" in request.fixturenames:
+        run: ReactorRun = request.getfixturevalue("server")
+        httpx.post(run.url + "/stop_session", json={})
+        run.wait_for_state("ready")
+
+
+def live(page: Page, *, within_s: float = 20) -> None:
+    expect(page.locator("body")).to_have_attribute("data-state", "live", timeout=within_s * 1000)
+
+
+def test_the_page_comes_back_by_itself_after_a_restart_with_the_new_model_s_controls(
+    page: Page, tmp_path: Path
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    first = write_model(tmp_path / "first", PAINT.format(name="brush", body="pass"))
+    second = write_model(tmp_path / "second", PAINT.format(name="pencil", body="pass"))
+    with running(first, "--port", port) as run:
+        page.goto(run.url)
+        live(page)
+        expect(page.get_by_test_id("command-brush")).to_be_visible()
+        run.stop()
+        expect(page.get_by_test_id("cover-title")).to_have_text("The server was shut down")
+        expect(page.get_by_test_id("cover-detail")).to_contain_text("comes back by itself")
+    with running(second, "--port", port):
+        live(page)
+        expect(page.get_by_test_id("notice-info")).to_contain_text("The server was restarted")
+        expect(page.get_by_test_id("command-pencil")).to_be_visible()
+        assert page.get_by_test_id("command-brush").count() == 0
+        page.get_by_test_id("send-pencil").click()
+        expect(page.get_by_test_id("status-pencil")).to_contain_text(re.compile("Accepted|Visible"))
+
+
+def test_the_page_comes_back_when_the_server_was_killed_and_started_again(page: Page, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    model = write_model(tmp_path / "model", PAINT.format(name="brush", body="pass"))
+    with running(model, "--port", port) as run:
+        page.goto(run.url)
+        live(page)
+        run.process.kill()
+        expect(page.locator("body")).to_have_attribute("data-state", "reconnecting", timeout=30_000)
+        expect(page.get_by_test_id("cover-detail")).to_contain_text(
+            re.compile(r"at \d\d:\d\d:\d\d, \d+ s ago")
+        )
+    with running(model, "--port", port):
+        live(page, within_s=40)
+        expect(page.get_by_test_id("notice-info")).to_contain_text("The server was restarted")
+
+
+def test_whoever_s_session_is_over_is_asked_before_joining_a_stranger_s(
+    page: Page, browser: Browser, server: ReactorRun
+) -> None:
+    page.goto(server.url)
+    live(page)
+    httpx.post(server.url + "/stop_session", json={})
+    expect(page.locator("body")).to_have_attribute("data-state", "ended")
+    server.wait_for_state("ready")
+    stranger = browser.new_page()
+    stranger.goto(server.url)
+    live(stranger)
+    for come_in in (page.get_by_test_id("cover-start").click, page.reload):
+        come_in()
+        expect(page.get_by_test_id("cover-title")).to_have_text("Your session is over")
+        expect(page.get_by_test_id("cover-detail")).to_contain_text("Somebody else uses the model now")
+        expect(page.get_by_test_id("send-fail")).to_be_disabled()
+    page.get_by_test_id("cover-start").click()
+    live(page)
+    stranger.close()
+
+
+def test_a_new_visitor_joins_the_session_that_runs(page: Page, browser: Browser, server: ReactorRun) -> None:
+    other = browser.new_page()
+    other.goto(server.url)
+    live(other)
+    page.goto(server.url)
+    live(page)
+    other.close()
+
+
+def test_a_model_that_waits_for_a_camera_is_offered_one_first(page: Page, tmp_path: Path) -> None:
+    with running(write_model(tmp_path, CAMERA)) as run:
+        page.goto(run.url)
+        expect(page.locator("aside .scroll button:visible").first).to_have_text("Use your camera")
+        expect(page.get_by_test_id("cover-detail")).to_have_text(
+            "This model waits for your camera.", timeout=10_000
+        )
+        page.get_by_test_id("cover-camera").click()
+        live(page)
+        expect(page.get_by_test_id("input-camera")).to_have_text("Stop your camera")
+        page.get_by_test_id("input-camera").click()
+        expect(page.get_by_test_id("input-camera")).to_have_text("Use your camera")
