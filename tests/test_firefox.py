@@ -1,6 +1,7 @@
 """The page in a real Firefox, against a real `reactor run` with either engine: picture, keys, uploads, webcam.
 
-Firefox offers otherwise than Chromium: sections of a bundle with port 0, VP8 before H.264, no video-orientation.
+Firefox offers otherwise than Chromium: sections of a bundle with port 0, and here no H.264, which is a plugin from the
+network.
 The model's picture has three parts, each read off one pixel: W held, the uploaded picture, the webcam.
 """
 
