@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -429,6 +430,37 @@ def test_a_signal_ends_an_idle_server_with_status_zero(running: Running, number:
     assert status == 0, err
     assert "Draining: no new sessions" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_log_in_json_is_one_object_a_line_and_tells_of_each_session(project: Path) -> None:
+    (project / "grey.py").write_text(
+        MODEL + "\nimport logging\nlogging.getLogger('net').warning('two\\nlines %d', 3)\n"
+    )
+    server = Running(project, "--port", "0", "--log-format", "json")
+    try:
+        address = server.address()
+        for path, body in (("start_session", {}), ("stop_session", {"reason": "over"})):
+            request = urllib.request.Request(  # noqa: S310  # our own server
+                f"{address}/{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+            )
+            urllib.request.urlopen(request, timeout=10).close()  # noqa: S310
+        server.process.send_signal(signal.SIGTERM)
+        status, err = server.end()
+    finally:
+        server.process.kill()
+        server.process.communicate()
+    assert status == 0, err
+    entries = [json.loads(line) for line in err.splitlines()]
+    assert all({"time", "level", "logger", "message"} <= entry.keys() for entry in entries)
+    (model,) = (entry for entry in entries if entry["logger"] == "reactor_runtime.model.net")
+    assert (model["level"], model["message"]) == ("WARNING", "two\nlines 3")
+    (started,) = (entry for entry in entries if entry.get("event") == "session_started")
+    (ended,) = (entry for entry in entries if entry.get("event") == "session_ended")
+    assert ended["session_id"] == started["session_id"]
+    assert ended["reason"] == "over"
+    assert 0 <= ended["duration_s"] < DEADLINE_S
+    assert any(entry.get("url") == address for entry in entries)
 
 
 @pytest.mark.slow

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor_runtime.worker.loglines import LogLines
+from reactor_runtime import limits
+from reactor_runtime.types import LogLine
+from reactor_runtime.worker.log_pipe import LogPipe
+from reactor_runtime.worker.loglines import LogLines, Tracebacks
 
 
 @given(st.binary(max_size=300), st.integers(1, 40))
@@ -73,3 +78,44 @@ def test_a_bar_of_any_length_takes_no_more_memory_than_its_line() -> None:
     for step in range(5000):
         assert lines.feed(f"\rstep {step}".encode(), 0.0) == []
     assert lines.end() == ["step 4999"]
+
+
+TRACEBACK = """Traceback (most recent call last):
+  File "m.py", line 3, in f
+    1 / 0
+    ~~^~~
+ZeroDivisionError: division by zero"""
+
+
+def test_a_printed_traceback_is_one_error_however_its_lines_arrive() -> None:
+    lines = ["before", *TRACEBACK.splitlines(), "after"]
+    expected = [LogLine("before"), LogLine(TRACEBACK, logging.ERROR), LogLine("after")]
+    whole = Tracebacks()
+    assert [*whole.feed(lines), *whole.end()] == expected
+    pieces = Tracebacks()
+    assert [line for each in lines for line in pieces.feed([each])] == expected
+
+
+def test_a_traceback_without_an_end_is_told_when_the_stream_ends_and_is_bounded() -> None:
+    cut = Tracebacks()
+    assert list(cut.feed(TRACEBACK.splitlines()[:3])) == []
+    assert [line.text.count("\n") for line in cut.end()] == [2]
+    endless = Tracebacks()
+    told = list(endless.feed(["Traceback (most recent call last):"] + ["  File"] * 10_000))
+    assert all(len(line.text) <= limits.LOG_RECORD_MAX for line in told)
+    assert len(told) > 9_000
+
+
+def test_a_flood_of_records_is_cut_to_the_rate_and_counted() -> None:
+    now_s, sent = 0.0, list[LogLine]()
+    pipe = LogPipe(sent.append, lambda: now_s)
+    for _ in range(1000):
+        pipe.emit(logging.LogRecord("net", logging.INFO, "", 1, "x" * 30_000, None, None))
+    assert len(sent) == limits.LOG_LINES_PER_S
+    assert {len(line.text) for line in sent} == {limits.LOG_RECORD_MAX}
+    now_s = 1.0
+    pipe.emit(logging.LogRecord("net", logging.INFO, "", 1, "next", None, None))
+    assert [line.text for line in sent[limits.LOG_LINES_PER_S :]] == [
+        f"({1000 - limits.LOG_LINES_PER_S} more records of the model's log were dropped)",
+        "next",
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import threading
@@ -261,6 +262,94 @@ async def test_printed_lines_and_libraries_output_come_as_they_are_written(tmp_p
     assert (await events.ask(host, "say", text="hello")).accepted
     await events.until(lambda: "half a line" in events.text)
     assert events.lines == ["constructed", "hello", "from a child", "half a line"]
+    await host.close()
+
+
+LOGS = (
+    """
+import logging, multiprocessing, warnings
+logging.basicConfig(level=logging.CRITICAL)
+log = logging.getLogger("coral.net")
+"""
+    + SHOWS
+    + """
+    @command("speak")
+    def speak(self):
+        log.debug("weights are %s", "warm")
+        log.info("one\\ntwo")
+        log.error("lost %d", 3)
+        try:
+            1 / 0
+        except ZeroDivisionError:
+            log.exception("went wrong")
+            import traceback
+            traceback.print_exc()
+        warnings.warn("old", UserWarning)
+        threading.Thread(target=lambda: {}["no"], name="painter").start()
+        child = multiprocessing.get_context("fork").Process(target=log.error, args=("from a fork",))
+        child.start()
+        child.join()
+
+    @command("fail")
+    def fail(self):
+        raise KeyError("inner")
+"""
+)
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+async def test_a_models_log_arrives_record_by_record_with_logger_and_level(
+    tmp_path: Path, verbose: bool
+) -> None:
+    events = Recording()
+    host = await running(tmp_path, LOGS, events, verbose=verbose)
+    assert (await events.ask(host, "speak")).accepted
+    assert not (await events.ask(host, "fail")).accepted
+    await events.until(
+        lambda: "inner" in events.text and "from a fork" in events.text and "'no'" in events.text
+    )
+    mine = [(line.level, line.text) for line in events.records if line.logger == "coral.net"]
+    assert mine[:-1] == [(logging.DEBUG, "weights are warm")] * verbose + [
+        (logging.INFO, "one\ntwo"),
+        (logging.ERROR, "lost 3"),
+    ]
+    level, text = mine[-1]
+    assert level == logging.ERROR
+    assert text.startswith("went wrong\nTraceback")
+    assert text.endswith("ZeroDivisionError: division by zero")
+    printed = [line for line in events.records if line.text.startswith("Traceback")]
+    assert [(line.level, line.text.splitlines()[-1]) for line in printed] == [
+        (logging.ERROR, "ZeroDivisionError: division by zero")
+    ]
+    for start, end in (
+        ("thread 'painter' raised:", "KeyError: 'no'"),
+        ("command 'fail' raised:", "KeyError: 'inner'"),
+    ):
+        (line,) = (line for line in events.records if line.text.startswith(start))
+        assert line.level == logging.ERROR
+        assert line.text.endswith(end)
+    (warning,) = (line for line in events.records if line.logger == "py.warnings")
+    assert warning.level == logging.WARNING
+    assert "UserWarning: old" in warning.text
+    await host.close()
+
+
+async def test_a_crash_of_native_code_is_one_record_with_its_stack(tmp_path: Path) -> None:
+    events = Recording()
+    source = (
+        SHOWS
+        + """
+    @command("crash")
+    def crash(self):
+        os.kill(os.getpid(), signal.SIGSEGV)
+"""
+    )
+    host = await running(tmp_path, source, events)
+    host.send_command(CommandCall(1, "crash", {}))
+    await events.until(lambda: events.failures)
+    (line,) = (line for line in events.records if line.text.startswith("Fatal Python error"))
+    assert line.level == logging.ERROR
+    assert "in crash" in line.text
     await host.close()
 
 

@@ -147,9 +147,6 @@ class ModelSettings(_Part):
     """How the model is run, and how patient its server is."""
 
     inline: bool = Field(False, description="run the model in the server's process, for debuggers")
-    verbose: Annotated[bool, Flag(short="-v")] = Field(
-        False, description="debug logging, and tracebacks for mistakes"
-    )
     load_s: float = Field(limits.LOAD_S, gt=0, description="how long the model may take to load")
     hang_s: float = Field(
         limits.HANG_S, gt=0, description="how long a model may go without a frame or a wait"
@@ -158,6 +155,17 @@ class ModelSettings(_Part):
         limits.FIRST_FRAME_S, gt=0, description="the same before a session's first frame"
     )
     stop_s: float = Field(limits.STOP_S, gt=0, description="how long a session may take to stop")
+
+
+class LogSettings(_Part):
+    """What is told to whom."""
+
+    verbose: Annotated[bool, Flag(short="-v")] = Field(
+        False, description="debug logging, the model's included, and tracebacks for mistakes"
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="how the log is written: for people, or one JSON object a line"
+    )
 
 
 class SessionSettings(_Part):
@@ -175,7 +183,7 @@ class SessionSettings(_Part):
     )
 
 
-class HostSettings(ModelSettings, WeightSettings, PictureSettings):
+class HostSettings(LogSettings, ModelSettings, WeightSettings, PictureSettings):
     """What a host of the model reads."""
 
 

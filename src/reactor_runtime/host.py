@@ -22,6 +22,7 @@ from .types import (
     Demand,
     EmittedFrame,
     JsonObject,
+    LogLine,
     ModelInfo,
     ModelMessage,
     Pixels,
@@ -63,8 +64,8 @@ class HostEvents(Protocol):
     def failed(self, error: ModelFailed) -> None:
         """The model process is gone: crashed, hung or out of memory. Ends the session with it."""
 
-    def log(self, line: str) -> None:
-        """One line of the model's output, cut to `limits.LOG_LINE_MAX`."""
+    def log(self, line: LogLine) -> None:
+        """One record of the model's log, or a line of its output, cut to `limits.LOG_RECORD_MAX`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -216,4 +216,6 @@ SESSION_LOG_MEMORY_BYTES: Final = 16 * MIB
 
 #: A line of the model's output; longer ones are cut. And lines per second; more are counted.
 LOG_LINE_MAX: Final = 2000
+#: A record of the model's log, traceback and all; longer ones are cut.
+LOG_RECORD_MAX: Final = 20_000
 LOG_LINES_PER_S: Final = 100

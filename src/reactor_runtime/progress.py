@@ -6,8 +6,10 @@ may not block while it does.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+from .types import JsonObject
 
 Stage: TypeAlias = Literal["weights", "loading", "ready", "session", "restarting", "failed", "draining"]
 
@@ -24,3 +26,5 @@ class Progress:
     stage: Stage
     text: str
     fraction: float | None = None
+    fields: JsonObject = field(default_factory=dict)
+    """The same for machines: what a log in JSON says of it."""

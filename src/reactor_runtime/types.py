@@ -6,12 +6,15 @@ processes.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
+
+from . import limits
 
 JsonValue: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | None"
 JsonObject: TypeAlias = dict[str, Any]
@@ -122,6 +125,23 @@ class ModelMessage:
 
     type: str
     data: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One record of the model's log, or one line that it printed. `level` is one of `logging`'s.
+
+    `logger` is the name that the author's code logged under, "" for what was printed and for this package's
+    words on the author's code. Only tracebacks and messages with line ends have several lines.
+    """
+
+    text: str
+    level: int = logging.INFO
+    logger: str = ""
+
+    def cut(self) -> LogLine:
+        """Return it within the bounds of a record."""
+        return LogLine(self.text[: limits.LOG_RECORD_MAX], self.level, self.logger[:200])
 
 
 @dataclass(frozen=True, slots=True)

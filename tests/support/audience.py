@@ -23,6 +23,7 @@ from reactor_runtime.types import (
     CommandOutcome,
     EmittedFrame,
     JsonObject,
+    LogLine,
     ModelInfo,
     ModelMessage,
     Pixels,
@@ -41,6 +42,7 @@ class Audience:
         self._outcomes: asyncio.Queue[CommandOutcome] = asyncio.Queue()
         self.messages: list[ModelMessage] = []
         self.lines: list[str] = []
+        self.records: list[LogLine] = []
         self.error: ModelFailed | None = None
         self._calls = 0
         self.host: InlineHost | ProcessHost
@@ -65,8 +67,9 @@ class Audience:
     def failed(self, error: ModelFailed) -> None:
         self.error = error
 
-    def log(self, line: str) -> None:
-        self.lines.append(line)
+    def log(self, line: LogLine) -> None:
+        self.records.append(line)
+        self.lines.append(line.text)
 
     # What the user does
 

@@ -19,6 +19,7 @@ from reactor_runtime.types import (
     Demand,
     EmittedFrame,
     JsonObject,
+    LogLine,
     ModelMessage,
 )
 
@@ -42,6 +43,7 @@ class Recording:
         self.failed_s = 0.0
         self.ended_s = 0.0
         self.lines: list[str] = []
+        self.records: list[LogLine] = []
         self._lock = threading.Lock()
 
     def frame(self, frame: EmittedFrame) -> None:
@@ -72,8 +74,9 @@ class Recording:
         self.failed_s = time.monotonic()
         self.failures.append(error)
 
-    def log(self, line: str) -> None:
-        self.lines.append(line)
+    def log(self, line: LogLine) -> None:
+        self.records.append(line)
+        self.lines.append(line.text)
 
     @property
     def text(self) -> str:

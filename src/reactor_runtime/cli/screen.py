@@ -2,7 +2,8 @@
 
 On a terminal: a spinner with the elapsed time, panels, colours (rich leaves them out for NO_COLOR and
 wraps to the terminal's width). Elsewhere: whole lines, never wrapped, so that a log can be searched.
-Everything goes to stderr but the address, which is the one result of `reactor run`.
+Everything goes to stderr but the address, which is the one result of `reactor run`. Once it serves, what it
+says are log records, with their time; with `log_format` json all is, but for a mistake that ends the start.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ from rich.text import Text
 
 from ..errors import ReactorError, Refused
 from ..progress import Progress
+from ..types import JsonObject
+
+log = logging.getLogger("reactor_runtime")
 
 MISTAKE = 2
 FAILURE = 1
@@ -54,7 +58,8 @@ def mistakes(*, verbose: bool = False) -> Iterator[None]:
 class Screen:
     """Shows one server's life. Used on the event loop's thread; log records may come from any thread."""
 
-    def __init__(self, *, verbose: bool) -> None:
+    def __init__(self, *, verbose: bool, log_format: str = "text") -> None:
+        self._json = log_format == "json"
         self.err = Console(stderr=True)
         self.out = Console()
         self._spinner = Spinner(
@@ -63,12 +68,12 @@ class Screen:
             TimeElapsedColumn(),
             console=self.err,
             transient=True,
-            disable=not self.err.is_interactive,
+            disable=self._json or not self.err.is_interactive,
         )
         self._task = self._spinner.add_task("Starting", total=None)
         self._loading = True
         self._last = ""
-        self._log = _log_to(self.err, verbose=verbose)
+        self._log = _log_to(self.err, verbose=verbose, as_json=self._json)
 
     def __enter__(self) -> Self:
         self._spinner.start()
@@ -82,17 +87,22 @@ class Screen:
 
     def show(self, progress: Progress) -> None:
         """Show one step. Repeats of a text, as a download reports them, are one line in a log."""
-        if self._loading and self.err.is_interactive:
+        if self._loading and self.err.is_interactive and not self._json:
             share = "" if progress.fraction is None else f" {progress.fraction:.0%}"
             self._spinner.update(self._task, description=progress.text + share)
         elif (key := f"{progress.stage} {progress.text if progress.fraction is None else ''}") != self._last:
             self._last = key
-            self.say(progress.text)
+            if self._loading:
+                self.say(progress.text, progress.fields)
+            else:
+                log.info("%s", progress.text, extra={"fields": progress.fields})
 
     def ready(self, url: str, *, took_s: float) -> None:
         """Print the address: a panel on a terminal, else a line that a script can wait for."""
         self._loading = False
         self._spinner.stop()
+        if self._json:
+            log.info("ready at %s", url, extra={"fields": {"url": url, "load_s": round(took_s, 1)}})
         if self.out.is_terminal:
             body = Text.assemble(
                 ("Open ", ""),
@@ -104,14 +114,22 @@ class Screen:
             self.out.print(f"Ready: {url}", soft_wrap=True, markup=False, highlight=False)
             self.out.file.flush()
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, fields: JsonObject | None = None) -> None:
+        if self._json:
+            log.info("%s", text, extra={"fields": fields or {}})
+            return
         self.err.print(text, soft_wrap=True, markup=False, highlight=False)
 
 
-def _log_to(console: Console, *, verbose: bool) -> logging.Handler:
+def _log_to(console: Console, *, verbose: bool, as_json: bool) -> logging.Handler:
     """Send log records to `console`, above a running spinner if there is one."""
     handler: logging.Handler
-    if console.is_terminal:
+    if as_json:
+        from .log_format import JsonFormatter
+
+        handler = logging.StreamHandler()
+        handler.setFormatter(JsonFormatter())
+    elif console.is_terminal:
         from rich.logging import RichHandler
 
         handler = RichHandler(console=console, show_path=verbose, log_time_format="%H:%M:%S")

@@ -52,7 +52,7 @@ def serve(path: Path, args: dict[str, JsonValue], settings: Settings, notes: Seq
     from ..server.runtime import Runtime
 
     failed = asyncio.Event()
-    with Screen(verbose=settings.verbose) as screen:
+    with Screen(verbose=settings.verbose, log_format=settings.log_format) as screen:
         for note in notes:
             log.warning("%s", note)
 

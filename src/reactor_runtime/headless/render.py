@@ -25,7 +25,7 @@ from ..pacing import Pacer
 from ..running.inbox import Feed
 from ..running.inline import InlineHost
 from ..session_log.digests import digest_of
-from ..types import CommandOutcome, Cue, Demand, EmittedFrame, JsonObject, ModelInfo, ModelMessage
+from ..types import CommandOutcome, Cue, Demand, EmittedFrame, JsonObject, LogLine, ModelInfo, ModelMessage
 
 #: A generator that polled this often, with no command to come before its next frame, waits for one that never will.
 POLLS_MAX: Final = 200
@@ -231,8 +231,8 @@ class Stage:
     def failed(self, error: ModelFailed) -> None:
         self.session_ended(error)
 
-    def log(self, line: str) -> None:
-        self._log(line)
+    def log(self, line: LogLine) -> None:
+        self._log(line.text)
 
 
 _WAITS = (

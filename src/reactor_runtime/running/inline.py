@@ -33,6 +33,7 @@ from ..types import (
     EmittedFrame,
     InputFrame,
     JsonObject,
+    LogLine,
     ModelInfo,
     ModelMessage,
     Pixels,
@@ -291,5 +292,4 @@ class _Outlet:
         self._host._tell(self._host._on_ended, error)
 
     def log(self, text: str) -> None:
-        for line in text.splitlines():
-            self._host._tell(self._host._events.log, line[: limits.LOG_LINE_MAX])
+        self._host._tell(self._host._events.log, LogLine(text, logging.ERROR).cut())

@@ -46,7 +46,7 @@ class RunnerOutlet(Outlet, Protocol):
     def session_ended(self, error: ModelFailed | None) -> None: ...
 
     def log(self, text: str) -> None:
-        """Lines for the operator."""
+        """What went wrong, for the operator: one record, of one or more lines."""
 
 
 class Runner:

@@ -22,13 +22,14 @@ from ..errors import ModelFailed, ReactorError
 from ..host import HostCounters, HostEvents, HostFactory, HostState, ModelHost
 from ..progress import Progress
 from ..tasks import Tasks
-from ..types import CommandOutcome, EmittedFrame, JsonObject, ModelInfo, ModelMessage
+from ..types import CommandOutcome, EmittedFrame, JsonObject, LogLine, ModelInfo, ModelMessage
 from ..wire import messages as say
 from .admission import SlotView
 from .lifecycle import Event, HealthWord, Lifecycle, State, Transition
 from .metrics import Totals
 from .restart import RestartBudget
 from .session import Session, SessionOwner
+from .told import SessionTold
 
 log = logging.getLogger(__name__)
 model_log = logging.getLogger("reactor_runtime.model")
@@ -79,6 +80,7 @@ class ModelSlot:
         self._info: ModelInfo | None = None
         self._openapi: JsonObject = {}
         self._session: Session | None = None
+        self._told: SessionTold | None = None
         self._detail: str | None = "loading the model"
         self._lost: ModelFailed | None = None
         """Why the host is unusable, until it is replaced."""
@@ -206,7 +208,8 @@ class ModelSlot:
         self._session = self._make_session(session_id, info=self._info, host=self._host, owner=self)
         self._totals.sessions += 1
         self._host.start_session(session_id)
-        self._owner.reported(Progress("session", f"session {session_id[:8]} started"))
+        self._told = SessionTold(session_id, self._clock())
+        self._owner.reported(self._told.started())
 
     def stop(self, *goodbyes: say.ServerMessage) -> None:
         """End the session, saying why. Raises SessionRefused when none runs."""
@@ -269,7 +272,9 @@ class ModelSlot:
         else:
             self._fire(Event.CLEANUP_COMPLETE)
         self._settled.set()
-        self._owner.reported(Progress("ready", f"session {session.session_id[:8]} ended"))
+        reason = next((each.reason for each in goodbyes if isinstance(each, say.SessionEnded)), "")
+        if self._told is not None:
+            self._owner.reported(self._told.ended(reason, self._clock()))
         await session.part()
 
     # SessionOwner -------------------------------------------------------------------------------------
@@ -283,6 +288,8 @@ class ModelSlot:
         self._end_unwatched()
 
     def note(self, event: str, detail: JsonObject) -> None:
+        if event == "offer" and self._told is not None:
+            self._told.offered(detail["client"])
         if event == "command":
             self._totals.commands += 1
             self._totals.commands_refused += detail["code"] != "ok"
@@ -389,5 +396,5 @@ class _Events(HostEvents):
     def failed(self, error: ModelFailed) -> None:
         self._slot.model_lost(error)
 
-    def log(self, line: str) -> None:
-        model_log.info("%s", line)
+    def log(self, line: LogLine) -> None:
+        (model_log.getChild(line.logger) if line.logger else model_log).log(line.level, "%s", line.text)

@@ -36,6 +36,7 @@ from ..types import (
     Demand,
     EmittedFrame,
     JsonObject,
+    LogLine,
     ModelInfo,
     ModelMessage,
     Pixels,
@@ -180,7 +181,7 @@ class _Tap:
         self._owner._end(error)
         self._events.failed(error)
 
-    def log(self, line: str) -> None:
+    def log(self, line: LogLine) -> None:
         self._events.log(line)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import logging
 import os
 import queue
 import resource
@@ -31,11 +32,21 @@ from ..running.frame_memory import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBoo
 from ..running.loading import load_model
 from ..running.pulse import PULSE_BYTES, words_of
 from ..running.runner import Runner
-from ..types import CommandCall, CommandOutcome, Demand, InputFrame, JsonObject, ModelMessage, UploadedFile
+from ..types import (
+    CommandCall,
+    CommandOutcome,
+    Demand,
+    InputFrame,
+    JsonObject,
+    LogLine,
+    ModelMessage,
+    UploadedFile,
+)
 from ..weights import resolve
 from . import records
 from .breakpoints import PassedBy
 from .failures import pack, unpack
+from .log_pipe import LogPipe
 
 #: prctl(2) PR_SET_PDEATHSIG, from <linux/prctl.h>.
 _PR_SET_PDEATHSIG: Final = 1
@@ -91,7 +102,7 @@ class ServerOutlet:
         self.send(records.Ended(None if error is None else pack(error)))
 
     def log(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        self.send(LogLine(text, logging.ERROR).cut())
 
 
 class ServerReader:
@@ -185,6 +196,7 @@ def main(argv: list[str]) -> None:
     sys.breakpointhook = PassedBy(outlet.log)
     reader = ServerReader(sock, outlet, input_memory)
     load = reader.first()
+    LogPipe(outlet.send).install(verbose=load.verbose)
     threading.Thread(target=reader.run, name="reactor-io", daemon=True).start()
     manifest_path = Path(load.manifest_path)
     if manifest_path.exists():

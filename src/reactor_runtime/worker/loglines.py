@@ -8,10 +8,19 @@ drawn it is shown now and then, because loading a model may be nothing but one l
 
 from __future__ import annotations
 
+import logging
+import re
+from collections.abc import Iterator
 from typing import Final
 
 from .. import limits
+from ..types import LogLine
 
+#: Lines of one printed traceback; what goes beyond is lines of its own.
+TRACEBACK_LINES: Final = 200
+#: Python's own words at the head of a traceback, and of faulthandler's.
+_BEGINS: Final = re.compile(r"Traceback \(most recent call last\):|Fatal Python error: ")
+_GOES_ON: Final = re.compile(r"\s|$|(Current thread|Thread) 0x|Extension modules: |Python runtime state: ")
 #: How often a line that is drawn over and over is shown.
 PROGRESS_S: Final = 5.0
 
@@ -101,3 +110,32 @@ def _standing(line: bytes) -> bytes:
     """Return what stands on a terminal's line after its carriage returns; those at the end change nothing."""
     shown = line.rstrip(b"\r")
     return line[shown.rfind(b"\r") + 1 :]
+
+
+class Tracebacks:
+    """Puts the lines of a printed traceback together again, so that it is one record, and an error."""
+
+    def __init__(self) -> None:
+        self._open: list[str] = []
+
+    def feed(self, lines: list[str]) -> Iterator[LogLine]:
+        for line in lines:
+            if not self._open:
+                if _BEGINS.match(line):
+                    self._open.append(line)
+                else:
+                    yield LogLine(line)
+            elif _GOES_ON.match(line) and len(self._open) < TRACEBACK_LINES:
+                self._open.append(line)
+            elif self._open[0].startswith("Traceback") and not _BEGINS.match(line):
+                self._open.append(line)  # the exception itself
+                yield from self.end()
+            else:
+                yield from self.end()
+                yield from self.feed([line])
+
+    def end(self) -> Iterator[LogLine]:
+        """Yield what is still open."""
+        if self._open:
+            text, self._open = "\n".join(self._open), []
+            yield LogLine(text, logging.ERROR).cut()

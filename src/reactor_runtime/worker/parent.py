@@ -43,6 +43,7 @@ from ..types import (
     CommandOutcome,
     Demand,
     EmittedFrame,
+    LogLine,
     ModelInfo,
     ModelMessage,
     Pixels,
@@ -76,7 +77,9 @@ class ProcessHost:
         self._own_supply = supply is None
         self._asked: set[asyncio.Task[None]] = set()
         weights = {name: str(folder) for name, folder in self._supply.folders.items()}
-        self._load = records.Load(str(manifest_path), dict(args_overrides), settings.fps, weights)
+        self._load = records.Load(
+            str(manifest_path), dict(args_overrides), settings.fps, weights, settings.verbose
+        )
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._state = HostState.CREATED
@@ -326,6 +329,8 @@ class ProcessHost:
                     self._events.outcome(record)
             case ModelMessage():
                 self._events.message(record)
+            case LogLine():
+                self._events.log(record.cut())
             case records.Metrics(values):
                 self._events.metrics(values)
             case records.InputDone(ticket, unseen):

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Final
 
 from ..limits import MIB
+from ..types import LogLine
 from ..weights.resolve import without_credentials
-from .loglines import LogLines
+from .loglines import LogLines, Tracebacks
 
 #: One read of the model's output. A full one is followed by a pause, so that 100 MB/s of noise take
 #: a few percent of the loop and what exceeds that waits in the model process.
@@ -43,12 +44,13 @@ class ModelProcess:
         *,
         pass_fds: Sequence[int],
         on_exit: Callable[[int], None],
-        on_line: Callable[[str], None],
+        on_line: Callable[[LogLine], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_exit = on_exit
         self._on_line = on_line
         self._lines = LogLines()
+        self._whole = Tracebacks()
         self._output, write_fd = os.pipe()
         try:
             os.set_blocking(self._output, False)
@@ -147,7 +149,7 @@ class ModelProcess:
         left = _LAST_BYTES
         while self._output >= 0 and left > 0 and (size := self._read_lines()) > 0:
             left -= size
-        for line in self._lines.end():
+        for line in (*self._whole.feed(self._lines.end()), *self._whole.end()):
             self._on_line(line)
         self._on_exit(exit_code)
 
@@ -171,6 +173,6 @@ class ModelProcess:
             data = os.read(self._output, _READ_BYTES)
         except BlockingIOError:
             return -1
-        for line in self._lines.feed(data, time.monotonic()):
+        for line in self._whole.feed(self._lines.feed(data, time.monotonic())):
             self._on_line(line)
         return len(data)

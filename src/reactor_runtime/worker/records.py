@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from .. import limits
-from ..types import CommandOutcome, Demand, JsonObject, ModelInfo, ModelMessage, UploadedFile
+from ..types import CommandOutcome, Demand, JsonObject, LogLine, ModelInfo, ModelMessage, UploadedFile
 
 #: The JSON of a record: a command's arguments, a model's schema. Larger: RecordError.
 HEADER_MAX_BYTES: Final = 4 * limits.MIB
@@ -60,6 +60,7 @@ class Load:
     fps: float | None
     weights: JsonObject
     """Name as the manifest writes it → folder."""
+    verbose: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,16 @@ ToModel: TypeAlias = (
     Load | Start | Stop | Close | Released | Input | Weights | UploadedFile | Command | Demand
 )
 ToServer: TypeAlias = (
-    Loaded | LoadFailed | WantWeights | Frame | InputDone | CommandOutcome | ModelMessage | Metrics | Ended
+    Loaded
+    | LoadFailed
+    | WantWeights
+    | Frame
+    | InputDone
+    | CommandOutcome
+    | ModelMessage
+    | Metrics
+    | LogLine
+    | Ended
 )
 
 # Values → bytes -----------------------------------------------------------------------------------------
