@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from fastapi import FastAPI, Request
 from support.memory_runtime import SESSION, TOKEN, Live, P, all_routes, serving
 
 from reactor_runtime.config import Settings
 from reactor_runtime.errors import SettingError
 from reactor_runtime.server.app import create_app
+from reactor_runtime.server.guards import is_author
 
 
 @pytest.fixture
@@ -457,3 +459,44 @@ async def test_with_a_token_any_host_name_is_answered() -> None:
     async with serving(token=TOKEN) as live:
         headers = {"Host": "gpu.example", "Authorization": f"Bearer {TOKEN}"}
         assert (await live.call("GET", "/session", headers=headers)).status_code == 200
+
+
+# Who is the author -------------------------------------------------------------------------------------
+
+
+def asked(client: str | None = "127.0.0.1", *, is_open: bool = False, **headers: str) -> Request:
+    app = FastAPI()
+    app.state.is_open = is_open
+    named = {"origin": "http://localhost:8080", **{name.replace("_", "-"): v for name, v in headers.items()}}
+    raw = [(name.encode(), value.encode()) for name, value in named.items()]
+    scope = {"type": "http", "app": app, "client": (client, 5) if client else None, "headers": raw}
+    return Request(scope)
+
+
+@pytest.mark.parametrize(
+    "request_", [asked(), asked("::1"), asked(origin="http://127.0.0.1:9"), asked(origin="http://[::1]:8080")]
+)
+def test_a_browser_on_this_machine_is_the_author_s(request_: Request) -> None:
+    assert is_author(request_)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        asked("192.168.1.7"),
+        asked("203.0.113.7"),
+        asked(None),
+        asked(is_open=True),
+        asked(origin="https://demo.example.org"),
+        asked(origin="null"),
+        asked(origin=""),
+        asked(x_forwarded_for="203.0.113.7"),
+        asked(x_forwarded_proto="https"),
+        asked(forwarded="for=203.0.113.7"),
+        asked(via="1.1 proxy"),
+        asked(x_real_ip="203.0.113.7"),
+        asked(cf_connecting_ip="203.0.113.7"),
+    ],
+)
+def test_nobody_else_is_taken_for_the_author(request_: Request) -> None:
+    assert not is_author(request_)

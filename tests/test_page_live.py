@@ -25,8 +25,11 @@ PAINT = """
         fps = 20
 
         def start_session(self):
+            self.broken = False
             while True:
                 get_ctx().emit_frame(np.full((90, 160, 3), 90, np.uint8))
+                if self.broken:
+                    raise ValueError("there is no paint left")
 
         @command("{name}", description="Do it")
         def act(self, amount: int = 3):
@@ -70,7 +73,7 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReactorRun]:
     with tempfile.TemporaryDirectory() as folder:
-        model = write_model(Path(folder), PAINT.format(name="fail", body="raise ValueError('no paint')"))
+        model = write_model(Path(folder), PAINT.format(name="fail", body="self.broken = True"))
         with running(model) as run:
             yield run
 
@@ -80,7 +83,7 @@ def nothing_runs(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "server" in request.fixturenames:
         run: ReactorRun = request.getfixturevalue("server")
-        httpx.post(run.url + "/stop_session", json={})
+        httpx.post(run.url + "/stop_session", json={})  # 409 where the test has ended it
         run.wait_for_state("ready")
 
 
@@ -172,3 +175,20 @@ def test_a_model_that_waits_for_a_camera_is_offered_one_first(page: Page, tmp_pa
         expect(page.get_by_test_id("input-camera")).to_have_text("Stop your camera")
         page.get_by_test_id("input-camera").click()
         expect(page.get_by_test_id("input-camera")).to_have_text("Use your camera")
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "told"), [(False, True), (True, False)], ids=["author", "through a proxy"]
+)
+def test_what_a_model_raised_is_shown_on_its_own_machine_only(
+    page: Page, server: ReactorRun, forwarded: bool, told: bool
+) -> None:
+    if forwarded:
+        page.set_extra_http_headers({"X-Forwarded-For": "203.0.113.7"})
+    page.goto(server.url)
+    live(page)
+    page.get_by_test_id("send-fail").click()
+    expect(page.get_by_test_id("cover-title")).to_have_text("Session ended")
+    expect(page.get_by_test_id("cover-detail")).to_contain_text("The model failed.")
+    text = page.get_by_test_id("cover-detail").inner_text()
+    assert ("ValueError: there is no paint left" in text) is told, text

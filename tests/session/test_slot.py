@@ -432,6 +432,18 @@ async def test_a_drain_ends_at_its_limit() -> None:
         assert link.told("sessionEnded") == [{"reason": "server stopped"}]
 
 
+async def test_what_the_model_raised_is_told_to_its_author_and_to_nobody_else(house: House) -> None:
+    await house.start()
+    author, stranger = await house.watch(author=True), await house.watch()
+    raised = "start_session raised ValueError: /home/me/weights is empty"
+    house.host.finish(ModelFailed(raised))
+    await house.until(State.READY)
+    public = {"code": "model_error", "message": ModelFailed("").public()}
+    assert author.told("notice") == [{**public, "detail": raised}]
+    assert stranger.told("notice") == [public]
+    assert author.told("sessionEnded") == stranger.told("sessionEnded") == [{"reason": "model_error"}]
+
+
 async def test_a_drain_waits_for_nobody_who_never_came() -> None:
     async with House.opened(drain_s=60) as house:
         await house.start()

@@ -82,21 +82,21 @@ class House:
     async def stop(self, *, moderate: bool = False, reason: str = "") -> None:
         await self.sessions.stop(moderate=moderate, reason=reason)
 
-    async def join(self) -> tuple[int, FakeLink]:
+    async def join(self, *, author: bool = False) -> tuple[int, FakeLink]:
         """Register and offer; return the connection's id and its link, which is not connected yet."""
         session = self.sessions.session(self.sessions.descriptor()["session_id"])
         connection_id = session.register()
-        return connection_id, await self.offer(connection_id)
+        return connection_id, await self.offer(connection_id, author=author)
 
-    async def offer(self, connection_id: int, *, replace: bool = False) -> FakeLink:
+    async def offer(self, connection_id: int, *, replace: bool = False, author: bool = False) -> FakeLink:
         session = self.sessions.session(self.sessions.descriptor()["session_id"])
-        session.offer(connection_id, Offer("an offer"), replace=replace, legacy=False)
+        session.offer(connection_id, Offer("an offer", author=author), replace=replace, legacy=False)
         await settle()
         return self.engine.links[-1]
 
-    async def watch(self) -> FakeLink:
+    async def watch(self, *, author: bool = False) -> FakeLink:
         """Join, connect and ask for the picture; return the link."""
-        _, link = await self.join()
+        _, link = await self.join(author=author)
         link.connect()
         link.notify("resume_track")
         await settle()

@@ -30,6 +30,7 @@ def create_app(service: Service, settings: ListenSettings) -> FastAPI:
     app.state.service = service
     app.state.event_readers = Readers()
     app.state.instance = secrets.token_hex(8)
+    app.state.is_open = not settings.token and not is_loopback(settings.host)
     files = routes_page.page_files(routes_page.PAGE)
     app.include_router(routes_sessions.router)
     app.include_router(routes_files.router)

@@ -57,7 +57,7 @@ class OfferBody(BaseModel):
     track_mapping: list[MappingBody] = Field(default=[], max_length=limits.OFFER_MAX_SECTIONS)
     ice_servers: list[IceServerBody] | None = Field(None, max_length=8)
 
-    def value(self) -> Offer:
+    def value(self, *, author: bool) -> Offer:
         info = self.client_info or {}
         servers = None if self.ice_servers is None else tuple(server.value() for server in self.ice_servers)
         return Offer(
@@ -65,6 +65,7 @@ class OfferBody(BaseModel):
             mapping=tuple(TrackMapping(entry.mid, entry.name) for entry in self.track_mapping),
             ice_servers=servers,
             client=f"{info.get('sdk_type', '')} {info.get('sdk_version', '')}".strip()[:64],
+            author=author,
         )
 
 

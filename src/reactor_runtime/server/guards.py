@@ -23,7 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import limits
 from ..errors import LimitExceeded
-from ..origins import Origins, names_this_machine, parse_origin
+from ..origins import Origins, host_of, names_this_machine, parse_origin
 from .replies import refusal
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,8 @@ _UPLOAD_PATH: Final = re.compile(r"/sessions/[^/]+/uploads/[^/]+/[^/]+")
 _PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
 #: Origins that are named in the log when they are refused. More are only refused.
 _ORIGINS_TOLD: Final = 16
+#: What proxies and tunnels add to a request that they pass on, besides X-Forwarded-*.
+_PROXIED: Final = frozenset({"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip"})
 
 
 def is_loopback(host: str) -> bool:
@@ -72,6 +74,21 @@ def own_url(request: Request) -> str:
     named = request.headers.get("x-forwarded-host", "").partition(",")[0].strip()
     host = named if _HOST.fullmatch(named) else request.url.netloc
     return f"{request.url.scheme}://{host}{request.scope['reactor.prefix']}"
+
+
+def is_author(request: Request) -> bool:
+    """Whether the model's author asks: in a browser, on this machine, with no proxy between.
+
+    A wrong yes would show a stranger what the model raised, so everything must speak for it: the connection,
+    the page's origin, and that no header tells of a proxy. A server that is open to everybody says no.
+    """
+    headers = request.headers
+    if request.app.state.is_open or request.client is None or not names_this_machine(request.client.host):
+        return False
+    if any(name.startswith("x-forwarded-") or name in _PROXIED for name in headers):
+        return False
+    origin = parse_origin(headers.get("origin", ""))
+    return origin is not None and names_this_machine(host_of(origin))
 
 
 class OriginGuard:

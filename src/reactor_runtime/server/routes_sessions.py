@@ -16,6 +16,7 @@ from ..errors import OfferRejected
 from ..session.service import LEGACY_CONNECTION_ID, Service, SessionAccess
 from ..webrtc.peer import IceServer
 from .bodies import CandidatesBody, OfferBody, StartBody, StopBody, documented, json_body
+from .guards import is_author
 
 router: Final = APIRouter()
 
@@ -36,6 +37,7 @@ def running_session(session_id: str, service: Annotated[Service, Depends(runtime
 Runtime = Annotated[Service, Depends(runtime)]
 Running = Annotated[SessionAccess, Depends(running_session)]
 OfferIn = Annotated[OfferBody, Depends(json_body(OfferBody))]
+Author = Annotated[bool, Depends(is_author)]
 CandidatesIn = Annotated[CandidatesBody, Depends(json_body(CandidatesBody))]
 
 
@@ -76,17 +78,17 @@ async def register(running: Running) -> JSONResponse:
 @router.post(
     _P + "/connections/{connection_id}/sdp_params", status_code=202, openapi_extra=documented(OfferBody)
 )
-async def offer(connection_id: int, running: Running, body: OfferIn) -> JSONResponse:
+async def offer(connection_id: int, running: Running, body: OfferIn, author: Author) -> JSONResponse:
     """Hand over an offer; fetch its answer with GET."""
-    return _offer(running, connection_id, body, replace=False)
+    return _offer(running, connection_id, body, author=author, replace=False)
 
 
 @router.put(
     _P + "/connections/{connection_id}/sdp_params", status_code=202, openapi_extra=documented(OfferBody)
 )
-async def replace_offer(connection_id: int, running: Running, body: OfferIn) -> JSONResponse:
+async def replace_offer(connection_id: int, running: Running, body: OfferIn, author: Author) -> JSONResponse:
     """Hand over the offer of a reconnect, or of a connection that never offered."""
-    return _offer(running, connection_id, body, replace=True)
+    return _offer(running, connection_id, body, author=author, replace=True)
 
 
 @router.get(_P + "/connections/{connection_id}/sdp_params")
@@ -109,15 +111,15 @@ async def candidates(connection_id: int, running: Running, body: CandidatesIn) -
 
 
 @router.post(_P + "/sdp_params", status_code=202, openapi_extra=documented(OfferBody))
-async def legacy_offer(running: Running, body: OfferIn) -> JSONResponse:
+async def legacy_offer(running: Running, body: OfferIn, author: Author) -> JSONResponse:
     """As `connections/1001/sdp_params`, with tracks that start active."""
-    return _offer(running, LEGACY_CONNECTION_ID, body, replace=False)
+    return _offer(running, LEGACY_CONNECTION_ID, body, author=author, replace=False)
 
 
 @router.put(_P + "/sdp_params", status_code=202, openapi_extra=documented(OfferBody))
-async def legacy_replace_offer(running: Running, body: OfferIn) -> JSONResponse:
+async def legacy_replace_offer(running: Running, body: OfferIn, author: Author) -> JSONResponse:
     """As `connections/1001/sdp_params`, with tracks that start active."""
-    return _offer(running, LEGACY_CONNECTION_ID, body, replace=True)
+    return _offer(running, LEGACY_CONNECTION_ID, body, author=author, replace=True)
 
 
 @router.get(_P + "/sdp_params")
@@ -132,12 +134,14 @@ async def legacy_candidates(running: Running, body: CandidatesIn) -> Response:
     return _candidates(running, LEGACY_CONNECTION_ID, body)
 
 
-def _offer(running: SessionAccess, connection_id: int, body: OfferBody, *, replace: bool) -> JSONResponse:
+def _offer(
+    running: SessionAccess, connection_id: int, body: OfferBody, *, author: bool, replace: bool
+) -> JSONResponse:
     # The cheap bound, before anything parses SDP; the engine's side counts candidates and sections.
     if len(body.sdp_offer.encode()) > limits.OFFER_MAX_BYTES:
         raise OfferRejected(f"an offer may have {limits.OFFER_MAX_BYTES} bytes")
     legacy = connection_id == LEGACY_CONNECTION_ID
-    running.offer(connection_id, body.value(), replace=replace, legacy=legacy)
+    running.offer(connection_id, body.value(author=author), replace=replace, legacy=legacy)
     return JSONResponse({"connection_id": connection_id}, 202)
 
 

@@ -82,6 +82,7 @@ class Connections:
         if not viewer.joining:
             self._make_room_to_join()
         ice_servers = self._ice_servers if offer.ice_servers is None else offer.ice_servers
+        viewer.author = offer.author
         signalling.offer(offer.sdp, offer.mapping, ice_servers=ice_servers)
 
     async def answer(self, connection_id: int, hold_s: float) -> str | None:

@@ -35,6 +35,8 @@ class Offer:
     ice_servers: tuple[IceServer, ...] | None = None
     client: str = ""
     """SDK and version as the client names itself, for the log; untrusted text, cut to 64 characters."""
+    author: bool = False
+    """Whether it comes from the machine that the model runs on: its author may read what the model raised."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -226,7 +226,9 @@ class ModelSlot:
             return
         self._failed(error)
         self._fire(Event.MODEL_FINISHED)
-        self._end(say.RuntimeNotice(error.code, error.public()), say.SessionEnded(error.code))
+        self._end(
+            say.RuntimeNotice(error.code, error.public(), detail=str(error)), say.SessionEnded(error.code)
+        )
 
     def model_lost(self, error: ModelFailed) -> None:
         """The model process is gone; whatever ran on it ends, then it is loaded again."""
@@ -235,7 +237,9 @@ class ModelSlot:
         self._failed(error)
         if self._lifecycle.running:
             self._fire(Event.MODEL_FINISHED)
-            self._end(say.RuntimeNotice(error.code, error.public()), say.SessionEnded(error.code))
+            self._end(
+                say.RuntimeNotice(error.code, error.public(), detail=str(error)), say.SessionEnded(error.code)
+            )
         elif self.state is State.READY:
             self._fire(Event.MODEL_LOST)
             self._tasks.spawn(self._reload())

@@ -8,6 +8,7 @@ frame latched, and handed to the session; what the session says goes out in that
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -88,6 +89,8 @@ class Viewer:
         self._closed = False
         self._state = LinkState.CONNECTING
         self.connected = False
+        self.author = False
+        """Whether it is the model's author, who may read what the model raised."""
         self.linked_s = 0.0
         """When it got the link that it holds, monotonic seconds."""
         self.heard_s = self._clock()
@@ -129,6 +132,8 @@ class Viewer:
         """Say something in the client's format; kept until it is known which that is. Never raises."""
         if self._closed:
             return
+        if isinstance(message, say.RuntimeNotice) and not self.author:
+            message = dataclasses.replace(message, detail="")
         if self._wire is None:
             # Numbers of a moment that has passed help nobody.
             if not isinstance(message, say.RuntimeStats):

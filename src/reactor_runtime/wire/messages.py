@@ -224,11 +224,15 @@ class SessionEnded:
 class RuntimeNotice:
     """Something went wrong or changed that viewers should know: `code` is stable, `message` for people.
 
-    v0: a runtime message of type `notice`, which published clients ignore. v1: an uncorrelated error.
+    `detail` is for the model's author alone: a viewer passes it on only where it knows that it speaks to them.
+
+    v0: a runtime message of type `notice`, which published clients ignore. v1: an uncorrelated error, without
+    `detail`.
     """
 
     code: str
     message: str
+    detail: str = ""
 
 
 @dataclass(frozen=True, slots=True)

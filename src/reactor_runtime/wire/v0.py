@@ -86,7 +86,8 @@ class V0:
             case m.SessionEnded():
                 return [_runtime("sessionEnded", {"reason": message.reason})]
             case m.RuntimeNotice():
-                return [_runtime("notice", {"code": message.code, "message": message.message})]
+                notice: JsonObject = {"code": message.code, "message": message.message}
+                return [_runtime("notice", notice | ({"detail": message.detail} if message.detail else {}))]
             case m.RuntimeStats():
                 return [_runtime("stats", message.values)]
 
