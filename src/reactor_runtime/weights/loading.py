@@ -1,6 +1,7 @@
 """State dicts from files, without running what the files bring.
 
     .safetensors            mapped into memory; cannot hold code
+    *.index.json            the shards that it lists, beside it, as one
     .pt .pth .bin .ckpt     PyTorch's restricted unpickler (weights_only=True), mapped where the format allows
 
 The restricted unpickler is a filter and not a wall: it was bypassed twice (CVE-2025-32434, CVE-2026-24747),
@@ -13,6 +14,7 @@ Call it in the model process. torch and safetensors are imported here and nowher
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import pickle
 import zipfile
@@ -24,6 +26,7 @@ from packaging.version import Version
 
 from .. import limits
 from ..errors import UnsafeWeights, WeightsCorrupt, WeightsMissing
+from .impostors import impostor
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +51,10 @@ def load_weights(
         raise WeightsMissing(
             f"{file} is not a file.\n  Fix: look what VideoModel.weights(...) has in its folder."
         )
+    if file.name.endswith(".index.json"):
+        return _load_shards(file, device, mmap=mmap)
+    if (problem := impostor(file)) is not None:
+        raise WeightsCorrupt(problem, file=file.name)
     suffix = file.suffix.lower()
     if suffix == ".safetensors":
         return _load_safetensors(file, device)
@@ -55,8 +62,36 @@ def load_weights(
         return _load_pickle(file, device, mmap=mmap, trust_sha256=trust_sha256)
     raise UnsafeWeights(
         f"{file.name}: files of this kind are not loaded here.\n"
-        f"  Fix: use .safetensors, or one of {', '.join(sorted(_PICKLES))}."
+        f"  Fix: use .safetensors, or one of {', '.join(sorted(_PICKLES))}, or the .index.json of shards of these."
     )
+
+
+def _load_shards(file: Path, device: str, *, mmap: bool) -> dict[str, Any]:
+    """Load what hubs split: {"weight_map": {tensor: file beside it}}. Only tensors that the map names."""
+    try:
+        listed = json.loads(file.read_text("utf-8"))["weight_map"]
+        shards: dict[str, list[str]] = {}
+        for tensor, name in listed.items():
+            shards.setdefault(name, []).append(tensor)
+        if any(Path(name).name != name or name.endswith(".index.json") for name in shards):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise WeightsCorrupt(
+            f'{file.name} is not an index of shards: it has no "weight_map" of tensors to files beside it.',
+            file=file.name,
+        ) from None
+    found: dict[str, Any] = {}
+    for name, tensors in shards.items():
+        held = load_weights(file.parent / name, device=device, mmap=mmap)
+        missing = [tensor for tensor in tensors if tensor not in held]
+        if missing:
+            raise WeightsCorrupt(
+                f"{name} lacks {missing[0]!r}, which {file.name} says it has.\n"
+                "  Fix: fetch both again: they are of different versions.",
+                file=name,
+            )
+        found.update((tensor, held[tensor]) for tensor in tensors)
+    return found
 
 
 def _load_safetensors(file: Path, device: str) -> Any:

@@ -26,6 +26,7 @@ from ..errors import StoreRefused, StoreUnreachable, WeightsCorrupt, WeightsMiss
 from . import names
 from .catalog import published_versions
 from .fetch import Stopped
+from .impostors import impostor
 from .index import FileEntry, Index, Latest, canonical
 from .patience import Patience
 from .progress import Progress, ProgressSink, Rate, ignore
@@ -82,6 +83,8 @@ def folder_files(folder: Path) -> tuple[LocalFile, ...]:
                 raise WeightsMissing(
                     f"{source} is not a file that can be read.\n  Fix: remove or replace it."
                 )
+            if (problem := impostor(source)) is not None:
+                raise WeightsMissing(problem)
             path = source.relative_to(folder).as_posix()
             files.append(LocalFile(path, source, status.st_size, status.st_mtime_ns))
     names.check_paths(file.path for file in files)

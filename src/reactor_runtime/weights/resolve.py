@@ -15,6 +15,7 @@ loads neither the storage library nor pydantic.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import WeightsCorrupt, WeightsMissing
 from . import names
+from .impostors import impostor
 
 if TYPE_CHECKING:
     from .progress import ProgressSink
@@ -37,6 +39,9 @@ Source: TypeAlias = Callable[[str], Path]
 
 #: What a script pulls with; opened at its first question.
 _own: Registry | None = None
+
+#: Files of a local folder that are looked into before it is handed out.
+_LOOKED_AT = 1000
 
 #: Variables that open stores, which a model process has no use for.
 _SECRET_PREFIXES = ("AWS_", "AZURE_", "GOOGLE_", "GCP_")
@@ -153,6 +158,9 @@ def _checked(path: Path, name: str) -> Path:
                     "  Fix: copy it again, or remove the folder so that the registry is asked.",
                     file=file,
                 )
+    for file_here in itertools.islice((each for each in path.rglob("*") if each.is_file()), _LOOKED_AT):
+        if (problem := impostor(file_here)) is not None:
+            raise WeightsCorrupt(f"{path}: {problem}", file=file_here.name)
     return path
 
 

@@ -280,6 +280,8 @@ def _options(scheme: str, patience: Patience, environ: Mapping[str, str]) -> dic
         "user_agent": "framehelm",
     }
     options: dict[str, Any] = {"client_options": client, "retry_config": {"max_retries": 0}}
+    if bundle := environ.get("AWS_CA_BUNDLE"):
+        client["root_certificate"] = _certificates(bundle)
     if scheme in {"s3", "s3a"}:
         profile = credentials.profile(environ)
         endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL") or profile.endpoint
@@ -297,6 +299,21 @@ def _options(scheme: str, patience: Patience, environ: Mapping[str, str]) -> dic
     elif scheme == "http":
         client["allow_http"] = True
     return options
+
+
+def _certificates(bundle: str) -> bytes:
+    """Read an authority's certificates, which are trusted beside the system's. Raises StoreRefused."""
+    try:
+        data = Path(bundle).expanduser().read_bytes()
+    except (OSError, RuntimeError):
+        data = b""
+    if b"-----BEGIN CERTIFICATE-----" not in data:
+        raise StoreRefused(
+            f"AWS_CA_BUNDLE names {bundle!r}, which is not a readable file with certificates (PEM).\n"
+            "  Fix: correct or unset it.",
+            setting="AWS_CA_BUNDLE",
+        )
+    return data
 
 
 def _local_folder(address: str) -> Path | None:

@@ -136,6 +136,8 @@ def translate(error: BaseException, where: str) -> Exception:
     for rule in _RULES:
         if code in rule.codes or status in rule.statuses or (rule.mark and rule.mark in text):
             return refused(f"{where} ({said})" if said else where, rule.problem, rule.fix, rule.setting)
+    if "InvalidCertificate" in text or "InvalidContentType" in text:
+        return _untrusted(where, text)
     if isinstance(error, exceptions.AlreadyExistsError):
         return Exists(where)
     if isinstance(error, exceptions.PreconditionError) or status == 412:
@@ -156,6 +158,35 @@ def translate(error: BaseException, where: str) -> Exception:
     return Unavailable(_words(text, said))
 
 
+def _untrusted(where: str, text: str) -> StoreRefused:
+    """A certificate does not get better by trying again. The marks are rustls's names of what is wrong."""
+    for mark, problem, fix, setting in (
+        (
+            "UnknownIssuer",
+            "its certificate is of an authority that is not trusted here",
+            "set AWS_CA_BUNDLE to the file of that authority's certificate (PEM)",
+            "AWS_CA_BUNDLE",
+        ),
+        (
+            "NotValidForName",
+            "its certificate is for another host name",
+            "use the name that the certificate has in AWS_ENDPOINT_URL",
+            "AWS_ENDPOINT_URL",
+        ),
+        ("Expired", "its certificate has expired", "renew it, or set this machine's clock", "clock"),
+        ("NotValidYet", "its certificate is not valid yet", "set this machine's clock", "clock"),
+        (
+            "InvalidContentType",
+            "it does not speak TLS",
+            "write http:// in AWS_ENDPOINT_URL, or the port that speaks https",
+            "AWS_ENDPOINT_URL",
+        ),
+    ):
+        if mark in text:
+            return refused(where, problem, fix, setting)
+    return refused(where, "its certificate is not valid", "renew the store's certificate", "AWS_CA_BUNDLE")
+
+
 def _words(text: str, said: str) -> str:
     """Say in a few words of ours what kind of trouble it is."""
     if said:
@@ -166,7 +197,6 @@ def _words(text: str, said: str) -> str:
         ("TimedOut", "it did not answer in time"),
         ("timed out", "it did not answer in time"),
         ("Timeout", "it did not answer in time"),
-        ("certificate", "its certificate is not trusted"),
         ("IncompleteMessage", "the connection was cut"),
         ("Connect", "no connection"),
     ):
