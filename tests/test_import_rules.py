@@ -57,6 +57,7 @@ PURE = [
     "session.admission",
     "session.claims",
     "session.commands",
+    "session.grants",
     "session.lifecycle",
     "session.rate",
     "session_log.digests",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -128,9 +130,15 @@ def test_a_share_is_an_ipv4_address_or_an_ipv6_network(one: str, other: str, sam
 
 def test_a_reader_of_events_beyond_the_places_ends_the_oldest_of_the_address_with_most() -> None:
     readers = Readers()
-    alone = readers.enter("b", 0)
-    crowd = [readers.enter("a", 0) for _ in range(limits.EVENT_STREAMS - 1)]
-    readers.enter("c", 1)
+    told: list[int] = []
+
+    def tells(number: int) -> Callable[[], None]:
+        return lambda: told.append(number)
+
+    alone = readers.enter("b", 0, tells(-1))
+    crowd = [readers.enter("a", 0, tells(n)) for n in range(limits.EVENT_STREAMS - 1)]
+    readers.enter("c", 1, lambda: None)
+    assert told == [0]
     assert [reader.may_go_on(1) for reader in crowd[:2]] == [False, True]
     assert alone.may_go_on(1)
     assert not alone.may_go_on(limits.EVENT_STREAM_S)

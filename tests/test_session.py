@@ -477,7 +477,7 @@ async def test_closing_the_server_tells_the_viewers_and_leaves_nothing(tmp_path:
         await runtime.close()
         assert await visitor.hear("sessionEnded") == {"reason": "server stopped"}
         await runtime.close()
-        assert runtime.sessions.health().state == "terminated"
+        assert (await runtime.sessions.health()).state == "terminated"
 
 
 async def test_a_drain_refuses_the_new_lets_the_running_end_and_waits_for_nobody_who_left(

@@ -15,6 +15,7 @@
     │   ├── SessionRefused       the session is busy, gone or not this one
     │   ├── ClipRefused          a clip or a part of it that is not kept
     │   ├── Unauthorized         missing or wrong token
+    │   ├── NotGranted           a token that does not allow this
     │   ├── WeightsMissing       weights that no source has, or a name that cannot be one
     │   ├── WeightsPublished     a version that exists already and never changes
     │   ├── UnsafeWeights        a weights file that could run code when it is loaded
@@ -161,6 +162,12 @@ class Unauthorized(Refused):
     """A token is missing or wrong."""
 
     code = "unauthorized"
+
+
+class NotGranted(Refused):
+    """Whoever asks is known, and may not do this. Names the right that it takes."""
+
+    code = "not_granted"
 
 
 class WeightsMissing(Refused):

@@ -46,20 +46,20 @@ async def test_a_session_goes_from_ready_to_streaming_and_back_to_ready(house: H
 
 async def test_a_client_may_name_its_session(house: House) -> None:
     assert await house.start("mine") == "mine"
-    assert house.sessions.session("mine").session_id == "mine"
+    await house.sessions.check("mine")
 
 
 async def test_sessions_are_found_by_id_and_only_while_they_run(house: House) -> None:
     with pytest.raises(SessionRefused, match="No session running") as refused:
-        house.sessions.session("mine")
+        await house.sessions.check("mine")
     assert refused.value.status == 400
     await house.start("mine")
     with pytest.raises(SessionRefused, match="Unknown session") as refused:
-        house.sessions.session("another")
+        await house.sessions.check("another")
     assert refused.value.status == 404
     await house.stop()
     with pytest.raises(SessionRefused, match="No session running"):
-        house.sessions.session("mine")
+        await house.sessions.check("mine")
 
 
 async def test_the_model_is_loaded_once_for_one_session_after_the_other(house: House) -> None:
@@ -165,7 +165,7 @@ async def test_a_start_while_a_session_runs_is_refused_and_harms_nobody(house: H
         await house.start()
     assert refused.value.status == 409
     assert house.state() is state
-    assert house.sessions.session(session_id)
+    await house.sessions.check(session_id)
 
 
 async def test_a_start_while_the_last_session_closes_waits_for_it() -> None:
@@ -299,7 +299,7 @@ async def test_a_model_that_is_lost_between_sessions_is_replaced_as_well(house: 
     house.host.lose()
     assert house.state() is State.CREATED
     await settle()
-    assert house.sessions.health().detail == "the model is restarted after model crashed"
+    assert (await house.sessions.health()).detail == "the model is restarted after model crashed"
     await house.until(State.READY)
 
 
@@ -378,7 +378,7 @@ async def test_a_first_load_that_fails_is_final_and_said() -> None:
         with pytest.raises(ManifestError):
             await house.load()
         assert house.state() is State.TERMINATED
-        assert house.sessions.health().detail == "the model could not be loaded"
+        assert (await house.sessions.health()).detail == "the model could not be loaded"
         with pytest.raises(SessionRefused, match="the model could not be loaded"):
             await house.start()
 
@@ -405,7 +405,7 @@ async def test_a_drain_without_a_session_is_over_at_once_and_refuses_starts(hous
     with pytest.raises(SessionRefused, match="shutting down") as refused:
         await house.start()
     assert (refused.value.status, refused.value.retry_after_s) == (503, 10)
-    assert not house.sessions.health().healthy
+    assert not (await house.sessions.health()).healthy
 
 
 async def test_a_drain_waits_for_the_session_that_runs_and_tells_its_viewers() -> None:

@@ -14,7 +14,7 @@ from reactor_runtime import limits
 from reactor_runtime.errors import OfferRejected, SessionRefused
 from reactor_runtime.link import LinkState
 from reactor_runtime.session.lifecycle import State
-from reactor_runtime.session.service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
+from reactor_runtime.session.service import CONNECTION_IDS, LEGACY_CONNECTION_ID
 
 
 def by_hand(host: FakeHost) -> None:
@@ -26,22 +26,19 @@ def by_hand(host: FakeHost) -> None:
 
 async def test_a_connection_gets_an_id_and_an_answer_to_its_offer(house: House) -> None:
     session_id = await house.start()
-    session = house.sessions.session(session_id)
-    connection_id = session.register()
+    connection_id, _ = await house.join()
     assert connection_id in CONNECTION_IDS
-    session.offer(connection_id, Offer("v=0"), replace=False, legacy=False)
-    assert await session.answer(connection_id, hold_s=5) == "answer to v=0"
+    assert await house.sessions.answer(session_id, connection_id, hold_s=5) == "answer to v=0"
 
 
 async def test_an_answer_that_takes_longer_is_asked_for_again(house: House) -> None:
-    session = house.sessions.session(await house.start())
+    session_id = await house.start()
     house.engine.answer_s = 7
-    connection_id = session.register()
-    session.offer(connection_id, Offer("v=0"), replace=False, legacy=False)
+    connection_id, _ = await house.join()
     began_s = now_s()
-    assert await session.answer(connection_id, hold_s=5) is None
+    assert await house.sessions.answer(session_id, connection_id, hold_s=5) is None
     assert now_s() - began_s == pytest.approx(5)
-    assert await session.answer(connection_id, hold_s=5) == "answer to v=0"
+    assert await house.sessions.answer(session_id, connection_id, hold_s=5) == "answer to v=0"
 
 
 async def test_a_second_offer_needs_to_say_that_it_replaces_the_first(house: House) -> None:
@@ -55,12 +52,12 @@ async def test_a_second_offer_needs_to_say_that_it_replaces_the_first(house: Hou
 
 
 async def test_a_refused_offer_can_be_replaced(house: House) -> None:
-    session = house.sessions.session(await house.start())
+    session_id = await house.start()
     house.engine.refusal = OfferRejected("no codec in common")
     connection_id, link = await house.join()
     assert link.closed
     with pytest.raises(OfferRejected):
-        await session.answer(connection_id, hold_s=5)
+        await house.sessions.answer(session_id, connection_id, hold_s=5)
     house.engine.refusal = None
     again = await house.offer(connection_id, replace=True)
     again.connect()
@@ -68,11 +65,10 @@ async def test_a_refused_offer_can_be_replaced(house: House) -> None:
 
 
 async def test_whoever_waits_for_an_answer_hears_that_the_session_ended(house: House) -> None:
-    session = house.sessions.session(await house.start())
+    session_id = await house.start()
     house.engine.answer_s = 3
-    connection_id = session.register()
-    session.offer(connection_id, Offer("v=0"), replace=False, legacy=False)
-    asking = asyncio.create_task(session.answer(connection_id, hold_s=5))
+    connection_id, _ = await house.join()
+    asking = asyncio.create_task(house.sessions.answer(session_id, connection_id, hold_s=5))
     await asyncio.sleep(1)
     await house.stop()
     with pytest.raises(SessionRefused, match="No session running"):
@@ -89,10 +85,8 @@ async def test_an_id_that_was_never_registered_is_unknown(house: House) -> None:
 async def test_clients_of_one_connection_need_no_registration_and_get_the_picture_unasked(
     house: House,
 ) -> None:
-    session = house.sessions.session(await house.start())
-    session.offer(LEGACY_CONNECTION_ID, Offer("v=0"), replace=False, legacy=True)
-    await settle()
-    link = house.engine.links[-1]
+    await house.start()
+    link = await house.offer(LEGACY_CONNECTION_ID, legacy=True)
     link.connect()
     house.host.emit()
     assert link.frames == [1]
@@ -104,7 +98,7 @@ async def test_a_viewer_whose_link_flickers_is_counted_once(house: House) -> Non
     for state in (LinkState.INTERRUPTED, LinkState.CONNECTED) * 3:
         link.move(state)
     assert house.viewers == 1
-    assert "reactor_viewers_connected_total 1.0" in house.sessions.metrics_text()
+    assert "reactor_viewers_connected_total 1.0" in await house.sessions.metrics_text()
     link.lose()
     await settle()
     assert (house.viewers, house.state()) == (0, State.ORPHANED)
@@ -186,12 +180,12 @@ async def test_links_that_never_connect_keep_nobody_out_for_long(house: House) -
 
 
 async def test_ids_that_nobody_uses_are_forgotten_the_most_silent_first(house: House) -> None:
-    session = house.sessions.session(await house.start())
+    session_id = await house.start()
     ids = []
     for _ in range(limits.CONNECTIONS_KNOWN):
-        ids.append(session.register())
+        ids.append((await house.sessions.register(session_id)).connection_id)
         await asyncio.sleep(0.1)
-    session.register()
+    await house.sessions.register(session_id)
     with pytest.raises(SessionRefused, match="Unknown connection"):
         await house.offer(ids[0])
     await house.offer(ids[1])
@@ -371,7 +365,7 @@ async def test_a_viewer_whose_channel_is_full_costs_the_others_nothing(house: Ho
     full.full = True
     house.host.send("hello", {"n": 1})
     assert other.told("hello") == [{"n": 1}]
-    assert "reactor_messages_dropped_total 1.0" in house.sessions.metrics_text()
+    assert "reactor_messages_dropped_total 1.0" in await house.sessions.metrics_text()
 
 
 async def test_everybody_hears_the_numbers_once_a_second(house: House) -> None:

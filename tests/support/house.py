@@ -17,9 +17,10 @@ from typing import Any
 
 from reactor_runtime.config import Settings
 from reactor_runtime.progress import Progress
+from reactor_runtime.session.grants import EVERYTHING, Grant
 from reactor_runtime.session.lifecycle import State
 from reactor_runtime.session.service import Offer
-from reactor_runtime.session.sessions import Sessions
+from reactor_runtime.session.sessions import NO_SESSION, Sessions
 
 from .fakes import FakeEngine, FakeFanOut, FakeHost, FakeLink, Hosts
 from .virtual_time import now_s, settle
@@ -65,7 +66,13 @@ class House:
         return self.hosts.last
 
     def state(self) -> State:
-        return State(self.sessions.descriptor()["state"])
+        return self.sessions._slot.state
+
+    @property
+    def running(self) -> str:
+        """The id of the session that runs or closes."""
+        session = self.sessions._slot.session
+        return session.session_id if session is not None else NO_SESSION
 
     @property
     def viewers(self) -> int:
@@ -77,20 +84,30 @@ class House:
 
     async def start(self, session_id: str | None = None) -> str:
         """Start a session and return its id."""
-        return str((await self.sessions.start(session_id))["session_id"])
+        return str((await self.sessions.start(session_id, grant=EVERYTHING))["session_id"])
 
     async def stop(self, *, moderate: bool = False, reason: str = "") -> None:
-        await self.sessions.stop(moderate=moderate, reason=reason)
+        await self.sessions.stop(None, moderate=moderate, reason=reason, grant=EVERYTHING)
 
-    async def join(self, *, author: bool = False) -> tuple[int, FakeLink]:
+    async def join(self, *, grant: Grant = EVERYTHING, author: bool = False) -> tuple[int, FakeLink]:
         """Register and offer; return the connection's id and its link, which is not connected yet."""
-        session = self.sessions.session(self.sessions.descriptor()["session_id"])
-        connection_id = session.register()
-        return connection_id, await self.offer(connection_id, author=author)
+        connection_id = (await self.sessions.register(self.running)).connection_id
+        return connection_id, await self.offer(connection_id, grant=grant, author=author)
 
-    async def offer(self, connection_id: int, *, replace: bool = False, author: bool = False) -> FakeLink:
-        session = self.sessions.session(self.sessions.descriptor()["session_id"])
-        session.offer(connection_id, Offer("an offer", author=author), replace=replace, legacy=False)
+    async def offer(
+        self,
+        connection_id: int,
+        *,
+        replace: bool = False,
+        legacy: bool = False,
+        grant: Grant = EVERYTHING,
+        author: bool = False,
+    ) -> FakeLink:
+        """Offer on a connection and return the newest link."""
+        offer = Offer("v=0", author=author)
+        await self.sessions.offer(
+            self.running, connection_id, offer, replace=replace, legacy=legacy, grant=grant
+        )
         await settle()
         return self.engine.links[-1]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +18,11 @@ from reactor_runtime.errors import SessionRefused
 from reactor_runtime.recording.store import Recordings
 from reactor_runtime.server.app import create_app
 from reactor_runtime.server.serve import HttpServer
-from reactor_runtime.session.journal import Journal
+from reactor_runtime.session.grants import Grant, Right
+from reactor_runtime.session.journal import Entry, Journal
 from reactor_runtime.session.lifecycle import Event, Lifecycle
-from reactor_runtime.session.service import CONNECTION_IDS, Health, Offer
-from reactor_runtime.session.uploads import Uploads
+from reactor_runtime.session.service import CONNECTION_IDS, Health, Offer, Registration
+from reactor_runtime.session.uploads import Reservation, Uploads
 from reactor_runtime.session_log.logbook import Logbook
 from reactor_runtime.types import JsonObject
 from reactor_runtime.webrtc.peer import Candidate, IceServer
@@ -47,9 +48,6 @@ class MemorySession:
     answering: asyncio.Event = field(default_factory=asyncio.Event)
     servers: tuple[IceServer, ...] = ()
     broken: Exception | None = None
-
-    def ice_servers(self) -> Sequence[IceServer]:
-        return self.servers
 
     def track_map(self) -> JsonObject:
         return {"main_video": {"kind": "video", "direction": "out", "rate": 90000}}
@@ -91,43 +89,94 @@ class MemoryService:
     def __init__(self) -> None:
         self.lifecycle = Lifecycle(orphan_s=60, clock=asyncio.get_running_loop().time)
         self.journal = Journal()
-        self.recordings = Recordings(Settings.load({}, {}))
-        self.logbook = Logbook(Settings.load({}, {}))
+        self._logbook = Logbook(Settings.load({}, {}))
+        self._recordings = Recordings(Settings.load({}, {}))
         self.running = MemorySession()
         self.stopped: list[tuple[bool, str]] = []
         self.failure: Exception | None = None
         self.metrics = "reactor_sessions_total 3\n"
         self.lifecycle.fire(Event.INITIALIZATION_SUCCESS)
 
-    def descriptor(self) -> JsonObject:
+    async def descriptor(self) -> JsonObject:
+        return self._describe()
+
+    def _describe(self) -> JsonObject:
         if self.failure is not None:
             raise self.failure
         return {"session_id": SESSION, "state": self.lifecycle.state.value}
 
-    async def start(self, session_id: str | None) -> JsonObject:
+    async def start(self, session_id: str | None, *, grant: Grant) -> JsonObject:
+        grant.require(Right.DRIVE)
         self.lifecycle.fire(Event.START_SESSION)
-        return self.descriptor() | ({"asked_for": session_id} if session_id else {})
+        return self._describe() | ({"asked_for": session_id} if session_id else {})
 
-    async def stop(self, *, moderate: bool, reason: str) -> None:
+    async def stop(self, session_id: str | None, *, moderate: bool, reason: str, grant: Grant) -> None:
         self.lifecycle.fire(Event.STOP_SESSION)
         self.lifecycle.fire(Event.CLEANUP_COMPLETE)
         self.stopped.append((moderate, reason))
 
-    def session(self, session_id: str) -> MemorySession:
+    def _session(self, session_id: str) -> MemorySession:
         if not self.lifecycle.running:
             raise SessionRefused("No session running", status=400)
         if session_id != SESSION:
             raise SessionRefused("Unknown session", status=404)
         return self.running
 
-    def health(self) -> Health:
+    async def check(self, session_id: str) -> None:
+        self._session(session_id)
+
+    async def ice_servers(self, session_id: str) -> tuple[IceServer, ...]:
+        return self._session(session_id).servers
+
+    async def register(self, session_id: str) -> Registration:
+        session = self._session(session_id)
+        return Registration(session.register(), session.track_map())
+
+    async def offer(
+        self, session_id: str, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant
+    ) -> None:
+        grant.require(Right.WATCH)
+        self._session(session_id).offer(connection_id, offer, replace=replace, legacy=legacy)
+
+    async def answer(self, session_id: str, connection_id: int, *, hold_s: float) -> str | None:
+        return await self._session(session_id).answer(connection_id, hold_s=hold_s)
+
+    async def add_candidates(
+        self, session_id: str, connection_id: int, candidates: Sequence[Candidate]
+    ) -> None:
+        self._session(session_id).add_candidates(connection_id, candidates)
+
+    async def reserve_upload(
+        self, session_id: str, *, name: str, size_bytes: int, mime_type: str, upload_id: str | None
+    ) -> Reservation:
+        uploads = self._session(session_id).uploads
+        return uploads.reserve(name=name, size_bytes=size_bytes, mime_type=mime_type, upload_id=upload_id)
+
+    async def receive_upload(
+        self, session_id: str, upload_id: str, key: str, chunks: AsyncIterable[bytes]
+    ) -> None:
+        await self._session(session_id).uploads.receive(upload_id, key, chunks)
+
+    async def session_log(self, session_id: str, key: str) -> bytes:
+        return self._logbook.read(session_id, key)
+
+    async def clip(self, recording_id: str, start_s: float, end_s: float) -> str | None:
+        return self._recordings.clip(recording_id, start_s, end_s)
+
+    async def clip_file(self, recording_id: str, name: str, *, begin: int) -> bytes:
+        return self._recordings.read(recording_id, name, begin=begin)
+
+    def events(self, since: int) -> AsyncGenerator[Entry | None, None]:
+        return self.journal.follow(since, idle_s=limits.EVENT_IDLE_S)
+
+    async def health(self) -> Health:
         word = self.lifecycle.health_word
         return Health(word in ("available", "serving"), word)
 
-    def openapi(self) -> JsonObject:
+    async def openapi(self) -> JsonObject:
         return {"openapi": "3.1.0", "paths": {}}
 
-    def metrics_text(self) -> str:
+    async def metrics_text(self) -> str:
         return self.metrics
 
 

@@ -3,7 +3,7 @@
     BelowPrefix ──▶ OriginGuard ──▶ CORS ──▶ HostGuard ──▶ TokenGuard ──▶ BodyLimit ──▶ routes
 
 The token guard refuses by default: whatever is not on the short list of open paths needs the token, so an
-odd spelling of a path cannot slip by. Nothing here reads a body.
+odd spelling of a path cannot slip by; nor can a kind of connection that they do not know. Nothing here reads a body.
 """
 
 from __future__ import annotations
@@ -24,12 +24,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .. import limits
 from ..errors import LimitExceeded
 from ..origins import Origins, host_of, names_this_machine, parse_origin
+from ..session.grants import EVERYTHING, NOTHING
 from .replies import refusal
 
 log = logging.getLogger(__name__)
 
 #: RFC 3986 host and port, as far as this server needs them.
 _HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::[0-9]{0,5})?")
+#: Where a request's scope has what its sender may do, a `Grant`.
+GRANT: Final = "reactor.grant"
 #: An upload's own URL carries its permission; the route compares the key. SDKs send no token with the bytes.
 _UPLOAD_PATH: Final = re.compile(r"/sessions/[^/]+/uploads/[^/]+/[^/]+")
 
@@ -47,6 +50,20 @@ def is_loopback(host: str) -> bool:
     return names_this_machine(host)
 
 
+async def _refused(scope: Scope, send: Send) -> bool:
+    """Refuse a connection of a kind that no guard has looked at; True when that was done.
+
+    `lifespan` is the server's own, and no client's.
+    """
+    if scope["type"] in ("http", "lifespan"):
+        return False
+    if scope["type"] != "websocket":
+        raise RuntimeError(f"no guard knows connections of type {scope['type']!r}")
+    # Before it is accepted, which makes it a plain 403.
+    await send({"type": "websocket.close", "code": 1008, "reason": "no WebSocket is served here"})
+    return True
+
+
 class BelowPrefix:
     """Know the path below which a proxy shows us, whether it strips it or not.
 
@@ -59,6 +76,8 @@ class BelowPrefix:
         self._prefix = prefix.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if await _refused(scope, send):
+            return
         if scope["type"] == "http":
             told = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
             prefix = told if _PREFIX.fullmatch(told) else self._prefix
@@ -100,6 +119,8 @@ class OriginGuard:
         self._told: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if await _refused(scope, send):
+            return
         if scope["type"] == "http":
             headers = Headers(scope=scope)
             origin = headers.get("origin", "")
@@ -143,6 +164,8 @@ class HostGuard:
         self._names = names
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if await _refused(scope, send):
+            return
         if scope["type"] == "http":
             host = Headers(scope=scope).get("host")
             # Absent only in HTTP/1.0, which no browser speaks.
@@ -161,7 +184,7 @@ class HostGuard:
 
 
 class TokenGuard:
-    """Demand the token, except for GETs of `open_paths`.
+    """Demand the token, except for GETs of `open_paths`, and make the grant.
 
     In `Authorization: Bearer`, in `X-Reactor-Token`, for behind a proxy that needs the first for itself, or in
     `?token=`.
@@ -175,10 +198,15 @@ class TokenGuard:
         self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and self._token and not self._is_open(scope) and not self._presents(scope):
-            answer = refusal(401, "missing or wrong token", headers={"WWW-Authenticate": "Bearer"})
-            await answer(scope, receive, send)
+        if await _refused(scope, send):
             return
+        if scope["type"] == "http":
+            grant = EVERYTHING if not self._token or self._presents(scope) else NOTHING
+            if grant is NOTHING and not self._is_open(scope):
+                answer = refusal(401, "missing or wrong token", headers={"WWW-Authenticate": "Bearer"})
+                await answer(scope, receive, send)
+                return
+            scope = {**scope, GRANT: grant}
         await self._app(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
@@ -205,6 +233,8 @@ class BodyLimit:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if await _refused(scope, send):
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -19,6 +19,7 @@ from ..errors import (
     ClipRefused,
     LimitExceeded,
     MessageRejected,
+    NotGranted,
     OfferRejected,
     ReactorError,
     Refused,
@@ -78,6 +79,8 @@ async def _reactor_error(_request: Request, error: Exception) -> Response:
             return refusal(422, error.public(), code="malformed")
         case Unauthorized():
             return refusal(401, error.public(), code=error.code, headers={"WWW-Authenticate": "Bearer"})
+        case NotGranted():
+            return refusal(403, error.public(), code=error.code)
         case LimitExceeded():
             return refusal(_LIMIT_STATUS.get(error.limit, 413), error.public(), code=error.code)
         case Refused():

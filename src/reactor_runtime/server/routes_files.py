@@ -5,7 +5,6 @@ An upload's URL holds a key, so that the PUT needs no token: SDKs send none with
 
 from __future__ import annotations
 
-import asyncio
 import math
 from typing import Annotated, Final
 
@@ -25,12 +24,13 @@ router: Final = APIRouter()
 async def reserve_upload(
     session_id: str,
     request: Request,
+    service: Runtime,
     running: Running,
     body: Annotated[UploadBody, Depends(json_body(UploadBody))],
 ) -> JSONResponse:
     """Reserve a slot for a file and say where to PUT its bytes."""
-    slot = running.uploads.reserve(
-        name=body.name, size_bytes=body.size, mime_type=body.mime_type, upload_id=body.upload_id
+    slot = await service.reserve_upload(
+        running, name=body.name, size_bytes=body.size, mime_type=body.mime_type, upload_id=body.upload_id
     )
     # Absolute, because JS 2.9.0 and Python use it verbatim; of the host that the client itself named.
     path = f"sessions/{session_id}/uploads/{slot.upload_id}/{slot.key}"
@@ -45,16 +45,18 @@ async def reserve_upload(
 
 
 @router.put("/sessions/{session_id}/uploads/{upload_id}/{key}")
-async def receive_upload(upload_id: str, key: str, request: Request, running: Running) -> Response:
+async def receive_upload(
+    upload_id: str, key: str, request: Request, service: Runtime, running: Running
+) -> Response:
     """Take the bytes of a reserved upload: exactly as many as were announced."""
-    await running.uploads.receive(upload_id, key, request.stream())
+    await service.receive_upload(running, upload_id, key, request.stream())
     return Response()
 
 
 @router.get("/sessions/{session_id}/log/{key}")
 async def session_log(session_id: str, key: str, service: Runtime) -> Response:
     """The log of the session that runs or ran last, so far. The key was told to whoever started it."""
-    content = await asyncio.to_thread(service.logbook.read, session_id, key)
+    content = await service.session_log(session_id, key)
     headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="session.jsonl"'}
     return Response(content, media_type="application/jsonl", headers=headers)
 
@@ -64,7 +66,7 @@ async def clips(start: float, end: float, service: Runtime, session_id: str = ""
     """The playlist of a clip: 202 until its last segment is closed, at most a segment's length from now."""
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
         return refusal(400, "bad range: 0 <= start < end, in seconds")
-    playlist = service.recordings.clip(session_id, start, end)
+    playlist = await service.clip(session_id, start, end)
     if playlist is None:
         return Response(status_code=202, headers={"Retry-After": "2"})
     return Response(playlist, media_type="application/vnd.apple.mpegurl")
@@ -75,5 +77,5 @@ async def clip_chunk(
     recording: str, file: str, service: Runtime, begin: Annotated[int, Query(ge=0, lt=1 << 62)] = 0
 ) -> Response:
     """A file of a recording. `begin` is where the clip begins that this segment is fetched for, in ticks."""
-    data = await asyncio.to_thread(service.recordings.read, recording, file, begin=begin)
+    data = await service.clip_file(recording, file, begin=begin)
     return Response(data, media_type="video/mp4" if file == INIT_NAME else "video/iso.segment")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from enum import Enum
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from .. import limits
-from ..session.journal import Entry, Journal
+from ..session.journal import Entry
+from ..session.service import Service
 from .places import share_of
 from .readers import Readers
 from .routes_sessions import Runtime
@@ -19,10 +21,17 @@ from .routes_sessions import Runtime
 router: Final = APIRouter()
 
 
+class _End(Enum):
+    END = "end"
+
+
+_END: Final = _End.END
+
+
 @router.get("/schema")
 async def schema(service: Runtime) -> JSONResponse:
     """The model's commands and messages as an OpenAPI document; {} before the model is known."""
-    return JSONResponse(service.openapi())
+    return JSONResponse(await service.openapi())
 
 
 @router.get("/health")
@@ -32,7 +41,7 @@ async def health(request: Request, service: Runtime) -> JSONResponse:
     `instance` is another word after each start, by which a page knows a server that was started again from
     a network that was away.
     """
-    now = service.health()
+    now = await service.health()
     body = {
         "status": "healthy" if now.healthy else "unhealthy",
         "state": now.state,
@@ -51,7 +60,7 @@ async def live() -> JSONResponse:
 @router.get("/metrics")
 async def metrics(service: Runtime) -> Response:
     """Metrics in the Prometheus text format."""
-    return Response(service.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(await service.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @router.get("/events")
@@ -66,25 +75,40 @@ async def events(
     if last_event_id is not None and last_event_id.isascii() and last_event_id.isdecimal():
         since = int(last_event_id[:18])
     return StreamingResponse(
-        _lines(service.journal, since, readers, share_of(request.client.host if request.client else "")),
+        _lines(service, since, readers, share_of(request.client.host if request.client else "")),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
     )
 
 
-async def _lines(journal: Journal, since: int, readers: Readers, address: str) -> AsyncIterator[str]:
-    reader = readers.enter(address, time.monotonic())
-    journal.nudge()  # one that had to make room ends now
+async def _lines(service: Service, since: int, readers: Readers, address: str) -> AsyncIterator[str]:
+    ended = asyncio.Event()
+    reader = readers.enter(address, time.monotonic(), ended.set)
+    events = service.events(since)
     try:
         # A first byte at once: EventSource and proxies then know that the line stands.
         yield ": open\n\n"
-        follow = journal.follow(
-            since, idle_s=limits.EVENT_IDLE_S, wanted=lambda: reader.may_go_on(time.monotonic())
-        )
-        async for entry in follow:
+        while reader.may_go_on(time.monotonic()):
+            entry = await _next(events, ended)
+            if entry is _END:
+                return
             yield ": still here\n\n" if entry is None else _line(entry)
     finally:
         readers.leave(reader)
+        await events.aclose()
+
+
+async def _next(events: AsyncGenerator[Entry | None, None], ended: asyncio.Event) -> Entry | _End | None:
+    """Return the next event, or _END when there is none or the reader has to make room."""
+    coming = asyncio.ensure_future(anext(events, _END))
+    ending = asyncio.ensure_future(ended.wait())
+    try:
+        await asyncio.wait([coming, ending], return_when=asyncio.FIRST_COMPLETED)
+        return coming.result() if coming.done() else _END
+    finally:
+        for waiting in (coming, ending):
+            waiting.cancel()
+        await asyncio.gather(coming, ending, return_exceptions=True)
 
 
 def _line(entry: Entry) -> str:

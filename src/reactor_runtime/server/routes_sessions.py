@@ -13,10 +13,11 @@ from starlette.responses import JSONResponse, Response
 
 from .. import limits
 from ..errors import OfferRejected
-from ..session.service import LEGACY_CONNECTION_ID, Service, SessionAccess
+from ..session.grants import Grant
+from ..session.service import LEGACY_CONNECTION_ID, Service
 from ..webrtc.peer import IceServer
 from .bodies import CandidatesBody, OfferBody, StartBody, StopBody, documented, json_body
-from .guards import is_author
+from .guards import GRANT, is_author
 
 router: Final = APIRouter()
 
@@ -29,13 +30,21 @@ def runtime(request: Request) -> Service:
     return service
 
 
-def running_session(session_id: str, service: Annotated[Service, Depends(runtime)]) -> SessionAccess:
-    """The session of the path. 400 when none runs, 404 when it is another."""
-    return service.session(session_id)
+async def running_session(session_id: str, service: Annotated[Service, Depends(runtime)]) -> str:
+    """The session of the path, by its id. 400 when none runs, 404 when it is another."""
+    await service.check(session_id)
+    return session_id
+
+
+def granted(request: Request) -> Grant:
+    """What the guard lets this request do."""
+    grant: Grant = request.scope[GRANT]
+    return grant
 
 
 Runtime = Annotated[Service, Depends(runtime)]
-Running = Annotated[SessionAccess, Depends(running_session)]
+Running = Annotated[str, Depends(running_session)]
+Granted = Annotated[Grant, Depends(granted)]
 OfferIn = Annotated[OfferBody, Depends(json_body(OfferBody))]
 Author = Annotated[bool, Depends(is_author)]
 CandidatesIn = Annotated[CandidatesBody, Depends(json_body(CandidatesBody))]
@@ -43,58 +52,66 @@ CandidatesIn = Annotated[CandidatesBody, Depends(json_body(CandidatesBody))]
 
 @router.post("/start_session", openapi_extra=documented(StartBody))
 async def start_session(
-    service: Runtime, body: Annotated[StartBody, Depends(json_body(StartBody))]
+    service: Runtime, grant: Granted, body: Annotated[StartBody, Depends(json_body(StartBody))]
 ) -> JSONResponse:
     """Start a session and describe it. 409 while one runs, 503 while the model loads."""
-    return JSONResponse(await service.start(body.session_id))
+    return JSONResponse(await service.start(body.session_id, grant=grant))
 
 
 @router.get("/session")
 async def session(service: Runtime) -> JSONResponse:
     """Describe the session, in any state."""
-    return JSONResponse(service.descriptor())
+    return JSONResponse(await service.descriptor())
 
 
 @router.post("/stop_session", openapi_extra=documented(StopBody))
-async def stop_session(service: Runtime, body: Annotated[StopBody, Depends(json_body(StopBody))]) -> Response:
+async def stop_session(
+    service: Runtime, grant: Granted, body: Annotated[StopBody, Depends(json_body(StopBody))]
+) -> Response:
     """End the session. 409 when none runs."""
-    await service.stop(moderate=body.moderate, reason=body.reason)
+    await service.stop(None, moderate=body.moderate, reason=body.reason, grant=grant)
     return Response()
 
 
 @router.get(_P + "/ice_servers")
-async def ice_servers(running: Running) -> JSONResponse:
+async def ice_servers(service: Runtime, running: Running) -> JSONResponse:
     """The STUN and TURN servers to gather candidates with."""
-    return JSONResponse({"ice_servers": [_ice_server(server) for server in running.ice_servers()]})
+    return JSONResponse(
+        {"ice_servers": [_ice_server(server) for server in await service.ice_servers(running)]}
+    )
 
 
 @router.post(_P + "/connections", status_code=201)
-async def register(running: Running) -> JSONResponse:
+async def register(service: Runtime, running: Running) -> JSONResponse:
     """Reserve a connection. 503 when the session has no room for another viewer."""
-    connection_id = running.register()
-    return JSONResponse({"connection_id": connection_id, "track_map": running.track_map()}, 201)
+    made = await service.register(running)
+    return JSONResponse({"connection_id": made.connection_id, "track_map": made.track_map}, 201)
 
 
 @router.post(
     _P + "/connections/{connection_id}/sdp_params", status_code=202, openapi_extra=documented(OfferBody)
 )
-async def offer(connection_id: int, running: Running, body: OfferIn, author: Author) -> JSONResponse:
+async def offer(
+    connection_id: int, service: Runtime, running: Running, grant: Granted, body: OfferIn, author: Author
+) -> JSONResponse:
     """Hand over an offer; fetch its answer with GET."""
-    return _offer(running, connection_id, body, author=author, replace=False)
+    return await _offer(service, running, connection_id, body, grant, author=author, replace=False)
 
 
 @router.put(
     _P + "/connections/{connection_id}/sdp_params", status_code=202, openapi_extra=documented(OfferBody)
 )
-async def replace_offer(connection_id: int, running: Running, body: OfferIn, author: Author) -> JSONResponse:
+async def replace_offer(
+    connection_id: int, service: Runtime, running: Running, grant: Granted, body: OfferIn, author: Author
+) -> JSONResponse:
     """Hand over the offer of a reconnect, or of a connection that never offered."""
-    return _offer(running, connection_id, body, author=author, replace=True)
+    return await _offer(service, running, connection_id, body, grant, author=author, replace=True)
 
 
 @router.get(_P + "/connections/{connection_id}/sdp_params")
-async def answer(connection_id: int, running: Running) -> Response:
+async def answer(connection_id: int, service: Runtime, running: Running) -> Response:
     """The answer, as soon as it exists; 202 if it takes longer than five seconds."""
-    return await _answer(running, connection_id)
+    return await _answer(service, running, connection_id)
 
 
 @router.post(
@@ -102,58 +119,75 @@ async def answer(connection_id: int, running: Running) -> Response:
     status_code=202,
     openapi_extra=documented(CandidatesBody),
 )
-async def candidates(connection_id: int, running: Running, body: CandidatesIn) -> Response:
+async def candidates(connection_id: int, service: Runtime, running: Running, body: CandidatesIn) -> Response:
     """Hand over ICE candidates, also before the offer."""
-    return _candidates(running, connection_id, body)
+    return await _candidates(service, running, connection_id, body)
 
 
 # JS 2.9.0 knows one connection per session and these routes only.
 
 
 @router.post(_P + "/sdp_params", status_code=202, openapi_extra=documented(OfferBody))
-async def legacy_offer(running: Running, body: OfferIn, author: Author) -> JSONResponse:
+async def legacy_offer(
+    service: Runtime, running: Running, grant: Granted, body: OfferIn, author: Author
+) -> JSONResponse:
     """As `connections/1001/sdp_params`, with tracks that start active."""
-    return _offer(running, LEGACY_CONNECTION_ID, body, author=author, replace=False)
+    return await _offer(service, running, LEGACY_CONNECTION_ID, body, grant, author=author, replace=False)
 
 
 @router.put(_P + "/sdp_params", status_code=202, openapi_extra=documented(OfferBody))
-async def legacy_replace_offer(running: Running, body: OfferIn, author: Author) -> JSONResponse:
+async def legacy_replace_offer(
+    service: Runtime, running: Running, grant: Granted, body: OfferIn, author: Author
+) -> JSONResponse:
     """As `connections/1001/sdp_params`, with tracks that start active."""
-    return _offer(running, LEGACY_CONNECTION_ID, body, author=author, replace=True)
+    return await _offer(service, running, LEGACY_CONNECTION_ID, body, grant, author=author, replace=True)
 
 
 @router.get(_P + "/sdp_params")
-async def legacy_answer(running: Running) -> Response:
+async def legacy_answer(service: Runtime, running: Running) -> Response:
     """As `connections/1001/sdp_params`."""
-    return await _answer(running, LEGACY_CONNECTION_ID)
+    return await _answer(service, running, LEGACY_CONNECTION_ID)
 
 
 @router.post(_P + "/ice_candidates", status_code=202, openapi_extra=documented(CandidatesBody))
-async def legacy_candidates(running: Running, body: CandidatesIn) -> Response:
+async def legacy_candidates(service: Runtime, running: Running, body: CandidatesIn) -> Response:
     """As `connections/1001/ice_candidates`."""
-    return _candidates(running, LEGACY_CONNECTION_ID, body)
+    return await _candidates(service, running, LEGACY_CONNECTION_ID, body)
 
 
-def _offer(
-    running: SessionAccess, connection_id: int, body: OfferBody, *, author: bool, replace: bool
+async def _offer(
+    service: Service,
+    session_id: str,
+    connection_id: int,
+    body: OfferBody,
+    grant: Grant,
+    *,
+    author: bool,
+    replace: bool,
 ) -> JSONResponse:
     # The cheap bound, before anything parses SDP; the engine's side counts candidates and sections.
     if len(body.sdp_offer.encode()) > limits.OFFER_MAX_BYTES:
         raise OfferRejected(f"an offer may have {limits.OFFER_MAX_BYTES} bytes")
     legacy = connection_id == LEGACY_CONNECTION_ID
-    running.offer(connection_id, body.value(author=author), replace=replace, legacy=legacy)
+    await service.offer(
+        session_id, connection_id, body.value(author=author), replace=replace, legacy=legacy, grant=grant
+    )
     return JSONResponse({"connection_id": connection_id}, 202)
 
 
-async def _answer(running: SessionAccess, connection_id: int) -> Response:
-    sdp = await running.answer(connection_id, hold_s=limits.ANSWER_HOLD_S)
+async def _answer(service: Service, session_id: str, connection_id: int) -> Response:
+    sdp = await service.answer(session_id, connection_id, hold_s=limits.ANSWER_HOLD_S)
     if sdp is None:
         return Response(status_code=202)
     return JSONResponse({"sdp_answer": sdp, "connection_id": connection_id})
 
 
-def _candidates(running: SessionAccess, connection_id: int, body: CandidatesBody) -> Response:
-    running.add_candidates(connection_id, [candidate.value() for candidate in body.candidates])
+async def _candidates(
+    service: Service, session_id: str, connection_id: int, body: CandidatesBody
+) -> Response:
+    await service.add_candidates(
+        session_id, connection_id, [candidate.value() for candidate in body.candidates]
+    )
     return Response(status_code=202)
 
 

@@ -17,6 +17,7 @@ from ..errors import SessionRefused
 from ..tasks import Tasks
 from ..webrtc.peer import Candidate, IceServer
 from ..webrtc.signalling import Signalling
+from .grants import Grant
 from .service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
 from .viewer import Viewer
 
@@ -68,7 +69,7 @@ class Connections:
         self._add(connection_id)
         return connection_id
 
-    def offer(self, connection_id: int, offer: Offer, *, replace: bool, legacy: bool) -> None:
+    def offer(self, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant) -> None:
         """Begin to answer an offer; see `service.Service.offer`."""
         self._check_open()
         if legacy and connection_id not in self._viewers:
@@ -83,6 +84,7 @@ class Connections:
             self._make_room_to_join()
         ice_servers = self._ice_servers if offer.ice_servers is None else offer.ice_servers
         viewer.author = offer.author
+        viewer.grant = grant
         signalling.offer(offer.sdp, offer.mapping, ice_servers=ice_servers)
 
     async def answer(self, connection_id: int, hold_s: float) -> str | None:

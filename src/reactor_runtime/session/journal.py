@@ -63,14 +63,9 @@ class Journal:
         first = self._entries[0].seq
         return [self._entries[i] for i in range(max(0, seq + 1 - first), len(self._entries))]
 
-    async def follow(
-        self, seq: int, *, idle_s: float, wanted: Callable[[], bool] = lambda: True
-    ) -> AsyncGenerator[Entry | None, None]:
-        """Yield what comes after `seq`, and None after each silent `idle_s`.
-
-        Ends with `close()`, and once `wanted` says no, which is asked at every event and `nudge()`.
-        """
-        while wanted():
+    async def follow(self, seq: int, *, idle_s: float) -> AsyncGenerator[Entry | None, None]:
+        """Yield what comes after `seq`, and None after each silent `idle_s`. Ends with `close()`."""
+        while True:
             appended = self._appended
             entries = self.since(seq)
             for entry in entries:
@@ -86,10 +81,6 @@ class Journal:
             except TimeoutError:
                 yield None
 
-    def nudge(self) -> None:
-        """Let every `follow` ask whether it is still wanted."""
-        self._wake()
-
     def close(self) -> None:
         """End every `follow` after what was appended. May be called twice."""
         self._closed = True
@@ -99,10 +90,7 @@ class Journal:
         self._seq += 1
         ts = int(self._wall_clock() * 1000)
         self._entries.append(Entry(self._seq, event, before, after, ts, detail or {}))
-        self._wake()
-
-    def _wake(self) -> None:
-        # A fresh event each time: whoever waits on the old one wakes, whoever comes later waits anew.
+        # A fresh event per entry: whoever waits on the old one wakes, whoever comes later waits anew.
         self._appended.set()
         if not self._closed:
             self._appended = asyncio.Event()

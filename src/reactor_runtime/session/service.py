@@ -1,24 +1,24 @@
 """What the HTTP routes need of the runtime: the seam between `server/` and `sessions.py`.
 
-    routes ──▶ Service ──▶ SessionAccess (one running session) ──▶ Uploads
+    routes ──values──▶ Service ──values──▶ routes
 
-Everything here is called on the server's event loop. Methods raise the errors of errors.py; `app.py`
-alone turns them into HTTP answers.
+Values in, values out, a session's id everywhere and no live object handed over: whatever stands behind may as well
+be on another machine. Everything is called on the server's event loop. Methods raise the errors of errors.py;
+`app.py` alone turns them into HTTP answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from ..recording.store import Recordings
-from ..session_log.logbook import Logbook
 from ..types import JsonObject
 from ..webrtc.peer import Candidate, IceServer, TrackMapping
-from .journal import Journal
+from .grants import Grant
+from .journal import Entry
 from .lifecycle import HealthWord
-from .uploads import Uploads
+from .uploads import Reservation
 
 #: The one connection that the flat signalling routes of JS 2.9.0 speak of; it is never registered.
 LEGACY_CONNECTION_ID: Final = 1001
@@ -48,77 +48,105 @@ class Health:
     detail: str | None = None
 
 
-class SessionAccess(Protocol):
-    """The running session, as signalling needs it."""
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """`track_map` is name → {kind, direction (in/out), rate}: clients ignore it, people read it."""
 
-    @property
-    def uploads(self) -> Uploads: ...
+    connection_id: int
+    track_map: JsonObject
 
-    def ice_servers(self) -> Sequence[IceServer]:
+
+class Service(Protocol):
+    """The runtime behind the HTTP surface.
+
+    What takes a session's id raises SessionRefused 400 "No session running" and 404 "Unknown session".
+    """
+
+    # The server ---------------------------------------------------------------------------------------
+
+    async def descriptor(self) -> JsonObject:
+        """Describe the first slot and its session, in any state and without changing it."""
+
+    async def start(self, session_id: str | None, *, grant: Grant) -> JsonObject:
+        """Start a session and return its descriptor, with where its log is.
+
+        Raises SessionRefused 409 or 503, NotGranted.
+        """
+
+    async def stop(self, session_id: str | None, *, moderate: bool, reason: str, grant: Grant) -> None:
+        """End a session, telling its viewers why; None is that of the first slot, of clients that name none.
+
+        Raises SessionRefused 409 when the first slot has none that runs, NotGranted.
+        """
+
+    async def health(self) -> Health: ...
+
+    async def openapi(self) -> JsonObject:
+        """Return the model's schema document, {} before the model is known."""
+
+    async def metrics_text(self) -> str:
+        """Return the metrics in the Prometheus text format 0.0.4."""
+
+    def events(self, since: int) -> AsyncGenerator[Entry | None, None]:
+        """Yield what happens after event `since`, and None after each silent `limits.EVENT_IDLE_S`."""
+
+    # Signalling ---------------------------------------------------------------------------------------
+
+    async def check(self, session_id: str) -> None:
+        """Raise unless this session runs."""
+
+    async def ice_servers(self, session_id: str) -> tuple[IceServer, ...]:
         """Return what clients should use to gather their candidates."""
 
-    def track_map(self) -> JsonObject:
-        """Return name → {kind, direction (in/out), rate}. Clients ignore it, people read it."""
+    async def register(self, session_id: str) -> Registration:
+        """Reserve a connection. Raises SessionRefused 503 when there is no room for a viewer."""
 
-    def register(self) -> int:
-        """Reserve a connection id. Raises SessionRefused 503 when there is no room for a viewer."""
-
-    def offer(self, connection_id: int, offer: Offer, *, replace: bool, legacy: bool) -> None:
-        """Start answering and return at once.
+    async def offer(
+        self, session_id: str, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant
+    ) -> None:
+        """Start answering and return at once. What comes over the connection may do what `grant` allows.
 
         `replace` (PUT) builds a fresh peer in place of any older one of that id, and works as well on an
         id that never offered. `legacy` starts its tracks active, because JS 2.9.0 never resumes them.
         Raises SessionRefused: 404 for an id that was never registered, 409 for a second POST, 503 when full.
-        Raises OfferRejected for an offer that is refused unread.
+        Raises OfferRejected for an offer that is refused unread, NotGranted.
         """
 
-    async def answer(self, connection_id: int, *, hold_s: float) -> str | None:
+    async def answer(self, session_id: str, connection_id: int, *, hold_s: float) -> str | None:
         """Return the answer, waiting for it up to `hold_s`; None when there is none yet.
 
         Repeatable. Raises OfferRejected or PeerFailed if the offer could not be answered, SessionRefused 404
         for an id that was never registered, 400 when the session ends meanwhile.
         """
 
-    def add_candidates(self, connection_id: int, candidates: Sequence[Candidate]) -> None:
+    async def add_candidates(
+        self, session_id: str, connection_id: int, candidates: Sequence[Candidate]
+    ) -> None:
         """Take candidates, also before the offer (the Python client sends them first): they are kept for it.
 
         Raises SessionRefused 404 for an id that was never registered.
         """
 
+    # Files --------------------------------------------------------------------------------------------
 
-class Service(Protocol):
-    """The runtime behind the HTTP surface."""
+    async def reserve_upload(
+        self, session_id: str, *, name: str, size_bytes: int, mime_type: str, upload_id: str | None
+    ) -> Reservation:
+        """Reserve a slot for a file; see `uploads.Uploads.reserve`."""
 
-    @property
-    def journal(self) -> Journal: ...
+    async def receive_upload(
+        self, session_id: str, upload_id: str, key: str, chunks: AsyncIterable[bytes]
+    ) -> None:
+        """Fill a slot with exactly the announced bytes; see `uploads.Uploads.receive`."""
 
-    @property
-    def recordings(self) -> Recordings:
-        """Everything recorded that is still kept, also of sessions that ended."""
+    async def session_log(self, session_id: str, key: str) -> bytes:
+        """Return the log of the session that runs or ran last.
 
-    @property
-    def logbook(self) -> Logbook:
-        """The log of the session that runs or ran last."""
-
-    def descriptor(self) -> JsonObject:
-        """Return the session descriptor, in any state and without changing it."""
-
-    async def start(self, session_id: str | None) -> JsonObject:
-        """Start a session and return its descriptor, with where its log is. Raises SessionRefused 409 or 503."""
-
-    async def stop(self, *, moderate: bool, reason: str) -> None:
-        """End the session, telling its viewers why. Raises SessionRefused 409 when none runs."""
-
-    def session(self, session_id: str) -> SessionAccess:
-        """Return the running session.
-
-        Raises SessionRefused: 400 "No session running", 404 "Unknown session".
+        Raises SessionRefused 404 for another session, or another key.
         """
 
-    def health(self) -> Health: ...
+    async def clip(self, recording_id: str, start_s: float, end_s: float) -> str | None:
+        """Return the playlist of a clip; None while its last segment is open. Raises ClipRefused."""
 
-    def openapi(self) -> JsonObject:
-        """Return the model's schema document, {} before the model is known."""
-
-    def metrics_text(self) -> str:
-        """Return the metrics in the Prometheus text format 0.0.4."""
+    async def clip_file(self, recording_id: str, name: str, *, begin: int) -> bytes:
+        """Return a file of a recording, also of a session that ended. Raises ClipRefused."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from .. import limits
@@ -36,7 +36,7 @@ from ..types import (
     track_names,
 )
 from ..webrtc.ice import parse_ice_server
-from ..webrtc.peer import Candidate, IceServer, PeerEngine
+from ..webrtc.peer import PeerEngine
 from ..webrtc.signalling import Signalling
 from ..wire import messages as say
 from .claims import Claims
@@ -44,6 +44,7 @@ from .clips import Clips
 from .commands import CommandBook
 from .connections import Connections
 from .fanout import EncoderThread, FanOutFactory
+from .grants import Grant
 from .metrics import MessageCounts
 from .service import LEGACY_CONNECTION_ID, Offer
 from .stream import VideoStream
@@ -74,7 +75,7 @@ class SessionOwner(Protocol):
 
 
 class Session:
-    """Implements `server.service.SessionAccess` and `viewer.ViewerEvents`."""
+    """Implements `viewer.ViewerEvents`. `connections` is for signalling, `uploads` for files."""
 
     def __init__(
         self,
@@ -118,13 +119,13 @@ class Session:
         self._settings = settings
         self._owner = owner
         self._counts = counts
-        self._ice_servers = tuple(parse_ice_server(text) for text in settings.ice_servers)
+        self.ice_servers = tuple(parse_ice_server(text) for text in settings.ice_servers)
         self._book = CommandBook(clock)
-        self._connections = Connections(
+        self.connections = Connections(
             f"session {session_id}, its connections",
             self._make_viewer,
             self._book.forget,
-            ice_servers=self._ice_servers,
+            ice_servers=self.ice_servers,
             ping_timeout_s=settings.ping_timeout_s,
             clock=clock,
         )
@@ -140,7 +141,7 @@ class Session:
     @property
     def viewers(self) -> int:
         """How many are connected."""
-        return self._connections.connected
+        return self.connections.connected
 
     @property
     def recording(self) -> bool:
@@ -161,7 +162,7 @@ class Session:
         entry = self._book.answer(outcome.command_id)
         if entry is None:
             return
-        viewer, request_id, command = self._connections.get(entry.who), entry.request_id, entry.name
+        viewer, request_id, command = self.connections.get(entry.who), entry.request_id, entry.name
         shows = viewer is not None and viewer.watching and outcome.accepted and request_id is not None
         if not shows:
             self._book.strike(entry.number)
@@ -182,16 +183,13 @@ class Session:
 
     def broadcast(self, message: say.ServerMessage) -> None:
         """Say something to every viewer, each in its own format."""
-        for viewer in self._connections:
+        for viewer in self.connections:
             viewer.send(message)
 
     def _demand(self, demand: Demand) -> None:
         self._host.demand(demand)
 
-    # Signalling (SessionAccess) -----------------------------------------------------------------------
-
-    def ice_servers(self) -> Sequence[IceServer]:
-        return self._ice_servers
+    # Signalling ---------------------------------------------------------------------------------------
 
     def track_map(self) -> JsonObject:
         return {
@@ -199,18 +197,9 @@ class Session:
             for track in self._info.tracks
         }
 
-    def register(self) -> int:
-        return self._connections.register()
-
-    def offer(self, connection_id: int, offer: Offer, *, replace: bool, legacy: bool) -> None:
-        self._connections.offer(connection_id, offer, replace=replace, legacy=legacy)
+    def offer(self, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant) -> None:
+        self.connections.offer(connection_id, offer, replace=replace, legacy=legacy, grant=grant)
         self._owner.note("offer", {"connection_id": connection_id, "client": offer.client})
-
-    async def answer(self, connection_id: int, *, hold_s: float) -> str | None:
-        return await self._connections.answer(connection_id, hold_s)
-
-    def add_candidates(self, connection_id: int, candidates: Sequence[Candidate]) -> None:
-        self._connections.add_candidates(connection_id, candidates)
 
     def _make_viewer(self, connection_id: int) -> tuple[Viewer, Signalling]:
         tracks, codec = self._info.tracks, self._settings.codec
@@ -337,7 +326,7 @@ class Session:
         ticks = 0
         while True:
             await asyncio.sleep(TICK_S)
-            self._connections.look_after()
+            self.connections.look_after()
             for number in self._book.overdue():
                 text = f"not handled within {limits.COMMAND_REPLY_S:.0f} s"
                 self.outcome(CommandOutcome(number, code="timeout", message=text))
@@ -369,7 +358,7 @@ class Session:
         if self._closed:
             return
         self._closed = True
-        self._connections.end()
+        self.connections.end()
         for message in goodbyes:
             self.broadcast(message)
         await self._tasks.cancel()
@@ -385,5 +374,5 @@ class Session:
         """
         if self.viewers:
             await asyncio.sleep(GOODBYE_S)
-        await self._connections.close()
+        await self.connections.close()
         await self._clips.close()

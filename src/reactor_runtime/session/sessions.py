@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 
 from .. import __version__, limits
 from ..author import documents
@@ -26,16 +26,18 @@ from ..recording.store import Recordings
 from ..session_log.logbook import Logbook
 from ..tasks import Tasks
 from ..types import JsonObject, ModelInfo
-from ..webrtc.peer import PeerEngine
+from ..webrtc.peer import Candidate, IceServer, PeerEngine
 from ..wire import messages as say
 from .admission import Admission, Admitted, Place
 from .fanout import EncoderThread, FanOutFactory
-from .journal import Journal
+from .grants import Grant, Right
+from .journal import Entry, Journal
 from .lifecycle import State, Transition
 from .metrics import Snapshot, Totals, render
-from .service import Health
+from .service import Health, Offer, Registration
 from .session import Session, SessionOwner
 from .slot import ModelSlot
+from .uploads import Reservation
 
 #: What the descriptor names while no session runs; clients need a string.
 NO_SESSION = "00000000-0000-0000-0000-000000000000"
@@ -100,7 +102,10 @@ class Sessions:
 
     # Service ------------------------------------------------------------------------------------------
 
-    def descriptor(self) -> JsonObject:
+    async def descriptor(self) -> JsonObject:
+        return self._describe()
+
+    def _describe(self) -> JsonObject:
         session, info = self._slot.session, self._slot.info
         descriptor: JsonObject = {
             "session_id": session.session_id if session is not None else NO_SESSION,
@@ -119,14 +124,15 @@ class Sessions:
             descriptor["emission_fps"] = self._settings.fps or info.fps
         return descriptor
 
-    async def start(self, session_id: str | None) -> JsonObject:
+    async def start(self, session_id: str | None, *, grant: Grant) -> JsonObject:
         """Start a session; while the last one is closing, wait for that instead of refusing."""
+        grant.require(Right.DRIVE)
         session_id = session_id or str(uuid.uuid4())
         slot = await self._admitted()
         slot.begin(session_id)
         # Only whoever started it is told; the descriptor is everybody's.
         ticket = self.logbook.ticket(session_id)
-        return {**self.descriptor(), **({} if ticket is None else {"session_log": ticket})}
+        return {**self._describe(), **({} if ticket is None else {"session_log": ticket})}
 
     async def _admitted(self) -> ModelSlot:
         """Wait for a slot; it is free until the next await. Raises SessionRefused."""
@@ -144,14 +150,18 @@ class Sessions:
         finally:
             self._admission.leave(request)
 
-    async def stop(self, *, moderate: bool, reason: str) -> None:
+    async def stop(self, session_id: str | None, *, moderate: bool, reason: str, grant: Grant) -> None:
+        grant.require(Right.OPERATE if moderate else Right.DRIVE)
+        if session_id is not None:
+            self._running(session_id)
         if moderate:
             text = reason or "the session was ended by the operator"
             self._slot.stop(say.Moderation("terminate", text), say.SessionEnded("moderated"))
         else:
             self._slot.stop(say.SessionEnded(reason or "stopped"))
 
-    def session(self, session_id: str) -> Session:
+    def _running(self, session_id: str) -> Session:
+        """Find a session. Raises SessionRefused."""
         session = self._slot.running
         if session is None:
             raise SessionRefused("No session running", status=400)
@@ -159,16 +169,16 @@ class Sessions:
             raise SessionRefused("Unknown session", status=404)
         return session
 
-    def health(self) -> Health:
+    async def health(self) -> Health:
         word = self._slot.health_word
         if self._draining:
             return Health(False, word, "shutting down")
         return Health(word in ("available", "serving"), word, self._slot.detail)
 
-    def openapi(self) -> JsonObject:
+    async def openapi(self) -> JsonObject:
         return self._slot.openapi()
 
-    def metrics_text(self) -> str:
+    async def metrics_text(self) -> str:
         slot, session = self._slot, self._slot.session
         return render(
             Snapshot(
@@ -180,6 +190,53 @@ class Sessions:
                 session=session.numbers() if session is not None else {},
             )
         )
+
+    def events(self, since: int) -> AsyncGenerator[Entry | None, None]:
+        return self.journal.follow(since, idle_s=limits.EVENT_IDLE_S)
+
+    async def check(self, session_id: str) -> None:
+        self._running(session_id)
+
+    async def ice_servers(self, session_id: str) -> tuple[IceServer, ...]:
+        return self._running(session_id).ice_servers
+
+    async def register(self, session_id: str) -> Registration:
+        session = self._running(session_id)
+        return Registration(session.connections.register(), session.track_map())
+
+    async def offer(
+        self, session_id: str, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant
+    ) -> None:
+        grant.require(Right.WATCH)
+        self._running(session_id).offer(connection_id, offer, replace=replace, legacy=legacy, grant=grant)
+
+    async def answer(self, session_id: str, connection_id: int, *, hold_s: float) -> str | None:
+        return await self._running(session_id).connections.answer(connection_id, hold_s)
+
+    async def add_candidates(
+        self, session_id: str, connection_id: int, candidates: Sequence[Candidate]
+    ) -> None:
+        self._running(session_id).connections.add_candidates(connection_id, candidates)
+
+    async def reserve_upload(
+        self, session_id: str, *, name: str, size_bytes: int, mime_type: str, upload_id: str | None
+    ) -> Reservation:
+        uploads = self._running(session_id).uploads
+        return uploads.reserve(name=name, size_bytes=size_bytes, mime_type=mime_type, upload_id=upload_id)
+
+    async def receive_upload(
+        self, session_id: str, upload_id: str, key: str, chunks: AsyncIterable[bytes]
+    ) -> None:
+        await self._running(session_id).uploads.receive(upload_id, key, chunks)
+
+    async def session_log(self, session_id: str, key: str) -> bytes:
+        return await asyncio.to_thread(self.logbook.read, session_id, key)
+
+    async def clip(self, recording_id: str, start_s: float, end_s: float) -> str | None:
+        return self.recordings.clip(recording_id, start_s, end_s)
+
+    async def clip_file(self, recording_id: str, name: str, *, begin: int) -> bytes:
+        return await asyncio.to_thread(self.recordings.read, recording_id, name, begin=begin)
 
     # SlotOwner ----------------------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from .. import limits
-from ..errors import MessageRejected
+from ..errors import MessageRejected, NotGranted
 from ..link import Link, LinkState
 from ..tasks import Tasks
 from ..types import EncodedFrame, Pixels, Track
@@ -23,6 +23,7 @@ from ..wire import messages as say
 from ..wire.sniff import Wire, sniff
 from ..wire.v0 import V0
 from .fanout import Sink
+from .grants import NOTHING, needed_for
 from .metrics import MessageCounts
 from .rate import TokenBucket
 from .stream import VideoStream
@@ -91,6 +92,8 @@ class Viewer:
         self.connected = False
         self.author = False
         """Whether it is the model's author, who may read what the model raised."""
+        self.grant = NOTHING
+        """What its messages may do; that of its last offer."""
         self.linked_s = 0.0
         """When it got the link that it holds, monotonic seconds."""
         self.heard_s = self._clock()
@@ -251,7 +254,19 @@ class Viewer:
             text = f"more than {rate:.0f} commands a second; send fewer, or only the newest value"
             self.send(say.CommandRefused(message.request_id, message.name, "rate_limited", text))
             return
+        try:
+            self.grant.require(needed_for(message))
+        except NotGranted as error:
+            self._not_granted(message, error)
+            return
         self._events.said(self, message)
+
+    def _not_granted(self, message: say.ClientMessage, error: NotGranted) -> None:
+        match message:
+            case say.Command(request_id, name):
+                self.send(say.CommandRefused(request_id, name, error.code, error.public()))
+            case say.PublishTrack(request_id):
+                self.send(say.RequestRefused(request_id, "publish_track", error.code, error.public()))
 
     def _flooded(self, now_s: float) -> None:
         """Drop a message unread: its sender is beyond what is even looked at."""
