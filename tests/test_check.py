@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.faulty_models import FAULTS, source_of
+from support.headless_models import CAMERA_WAITER
 from support.host_events import write_model
 
+from reactor_runtime import VideoModel
 from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.headless import sample_arguments
 from reactor_runtime.headless.check import (
@@ -244,6 +248,45 @@ def test_a_new_project_passes(tmp_path: Path) -> None:
     subprocess.run([reactor, "init", str(tmp_path / "mine")], capture_output=True, timeout=60, check=True)
     status, found = reactor_check(tmp_path / "mine")
     assert status == 0, found
+
+
+@pytest.mark.slow
+def test_a_model_that_waits_for_a_camera_is_checked_with_a_synthetic_one_or_a_film(tmp_path: Path) -> None:
+    manifest = write_model(tmp_path, CAMERA_WAITER)
+    status, found = reactor_check(manifest)
+    assert status == 0, found
+    (runs,) = (each for each in found["findings"] if each["name"] == "runs")
+    assert "command" not in runs["words"]
+    reactor = str(Path(sys.executable).with_name("reactor"))
+    done = subprocess.run(
+        [reactor, "check", str(manifest), "--input", str(tmp_path / "none.mp4")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "--input" in done.stderr
+
+
+def test_looking_at_a_model_prints_none_of_its_libraries_warnings(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Old:
+        @property
+        def __dict__(self) -> Any:  # type: ignore[override]  # as libraries warn of old attributes
+            logging.getLogger("library").warning("is old")
+            warnings.warn("is old", FutureWarning, stacklevel=1)
+            return {"a": 1}
+
+    class Model(VideoModel):
+        def __init__(self) -> None:
+            self.held = Old()
+
+        def start_session(self) -> None: ...
+
+    assert fingerprints(Model())
+    assert caplog.records == []
+    assert capsys.readouterr().err == ""
+    logging.getLogger("library").warning("is told again")
+    assert len(caplog.records) == 1
 
 
 @pytest.mark.slow

@@ -13,12 +13,13 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from support.headless_models import LOOP, MIRROR, WAITER, steps
+from support.headless_models import CAMERA_WAITER, LOOP, MIRROR, STEPS, WAITER, steps
 from support.host_events import write_model
 
 from reactor_runtime.errors import ModelFailed, ModelHung, ScriptRejected
 from reactor_runtime.headless.film import ClipFeed, Mp4File, PngFolder
 from reactor_runtime.headless.render import Rendered, Take, render
+from reactor_runtime.headless.synthetic_camera import SyntheticCamera
 from reactor_runtime.session_log.script import cues_of
 from reactor_runtime.types import Cue, EmittedFrame, Pixels
 
@@ -238,6 +239,46 @@ def test_the_command_line_says_what_it_did(tmp_path: Path) -> None:
     assert ".gif is not written here" in wrong.stderr
     script.write_text("{")
     assert "line 1" in reactor_render(manifest, "--out", "-", "--script", script, status=2).stderr
+
+
+def test_a_model_that_waits_for_the_camera_is_told_so_and_what_to_give_it(tmp_path: Path) -> None:
+    manifest = write_model(tmp_path, CAMERA_WAITER)
+    with pytest.raises(ModelHung, match=r"waits for the camera(.|\n)*--input CLIP"):
+        film(manifest)
+    rendered, pictures = film(manifest, frames=3, feed=SyntheticCamera())
+    assert rendered.frames == 3
+    assert not np.array_equal(pictures[0], pictures[2])
+
+
+@pytest.mark.slow
+def test_the_rate_that_a_constructor_sets_is_the_film_s(tmp_path: Path) -> None:
+    source = (
+        STEPS
+        + """
+class Model(Model):
+    def __init__(self, **more):
+        super().__init__(**more)
+        self.fps = 12
+"""
+    )
+    script = tmp_path / "commands.jsonl"
+    script.write_text('{"at_s": 0.25, "command": "refuse"}\n')
+    manifest = write_model(tmp_path, source)
+    done = reactor_render(
+        manifest, "--out", tmp_path / "film.mp4", "--seconds", 1, "--script", script, "--json"
+    )
+    told = json.loads(done.stdout)
+    assert (told["fps"], told["frames"]) == (12, 12)
+    assert [each["frame"] for each in told["refused"]] == [4]
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        assert container.streams.video[0].average_rate == 12
+    # What the caller says is used instead, as everywhere.
+    assert (
+        json.loads(
+            reactor_render(manifest, "--out", tmp_path / "b.mp4", "--seconds", 1, "--fps", 6, "--json").stdout
+        )["frames"]
+        == 6
+    )
 
 
 @pytest.mark.slow

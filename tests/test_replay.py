@@ -303,6 +303,14 @@ def test_the_command_line_verifies_and_leaves_a_picture(tmp_path: Path) -> None:
     assert "equal: all 6 digests" in done.stderr
     assert (tmp_path / "film.mp4").exists()
 
+    ran_with_upload = log.commands[0].model_copy(update={"uploads": 1})
+    began = log.began.model_copy(update={"args": {}})
+    file.write_text("".join(each.line() for each in (began, ran_with_upload, *log.frames)))
+    done = reactor_replay()
+    lack = done.stderr.index("note: the log lacks 1 uploaded file; frames may differ")
+    assert lack < done.stderr.index("12 frames, 1 commands")
+    assert done.stderr.count("the log lacks") == 1
+
     write(bug_from=5)
     done = reactor_replay("--verify", "--json")
     assert done.returncode == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.faulty_models import source_of
-from support.headless_models import LOOP, MIRROR, WAITER, steps
+from support.headless_models import CAMERA_WAITER, LOOP, MIRROR, WAITER, steps
 from support.heap_room import room_in_every_arena
 from support.host_events import write_manifest, write_model
 
@@ -73,6 +73,18 @@ def test_the_camera_shows_what_the_test_gives(tmp_path: Path) -> None:
         session.show_camera(np.full((20, 30, 3), 77, np.uint8))
         assert session.frame().shape == (20, 30, 3)
         assert session.frame()[0, 0, 0] == 77
+
+
+def test_a_model_that_waits_for_a_camera_sees_a_synthetic_one_until_the_test_shows_its_own(
+    tmp_path: Path,
+) -> None:
+    with loaded(write_model(tmp_path, CAMERA_WAITER)) as model, model.session() as session:
+        first, second = session.frames(2)
+        assert first.shape == (64, 64, 3)
+        assert not np.array_equal(first, second)
+        session.show_camera(np.full((80, 80, 3), 77, np.uint8))
+        session.frame()
+        assert session.frame().min() == session.frame().max() == 77
 
 
 def test_constructor_arguments_replies_and_messages_come_through(tmp_path: Path) -> None:

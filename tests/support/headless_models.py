@@ -126,6 +126,24 @@ class Model(VideoModel):
 """
 )
 
+#: Shows nothing before its camera does.
+CAMERA_WAITER = (
+    PIXELS
+    + """
+class Model(VideoModel):
+    fps = 10
+
+    def start_session(self):
+        while get_ctx().input_frame() is None:
+            yield None
+        while True:
+            yield np.ascontiguousarray(get_ctx().input_frame().pixels[:64, :64])
+
+    def on_frame(self, frame):
+        pass
+"""
+)
+
 
 def steps(folder: Path, **args: Any) -> Path:
     return write_model(folder, STEPS, **args)

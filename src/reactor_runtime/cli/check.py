@@ -26,6 +26,10 @@ def check(
         list[str] | None,
         typer.Option("--arg", "-a", metavar="KEY=VALUE", help="Constructor argument; JSON, else text."),
     ] = None,
+    input_: Annotated[
+        Path | None,
+        typer.Option("--input", help="A film in place of the synthetic camera.", metavar="CLIP"),
+    ] = None,
     sessions: Annotated[
         int, typer.Option(min=6, max=1000, help="Sessions over which memory has to be flat.")
     ] = 10,
@@ -45,11 +49,15 @@ def check(
     with mistakes(verbose=verbose):
         from ..author.manifest import Manifest
         from ..headless.check import as_document, judge, passed
+        from ..headless.film import ClipFeed
 
         args = parse_args(arg or ())
         manifest = Manifest.read(path)
         manifest.info(manifest.load_class(), args)
         options = {"args": args, "sessions": sessions, "stop_s": stop_s, "stall_s": stall_s}
+        if input_ is not None:
+            ClipFeed(input_.absolute(), fps=30.0).close()
+            options["input"] = str(input_.absolute())
         with console.status("Checking") as status:
             evidence = measure(manifest.file, options, verbose=verbose, tell=status.update)
         findings = judge(evidence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from collections.abc import Iterator
@@ -77,11 +78,29 @@ def render(
         rate = fps or info.fps or _FPS
         count = frames or max(1, round((5.0 if seconds is None else seconds) * rate))
         cues = read_cues(script, rate)
-        feed = None if input_ is None else ClipFeed(input_.absolute(), fps=rate)
+        clip = Path() if input_ is None else input_.absolute()
+        feed = None if input_ is None else ClipFeed(clip, fps=rate)
         target = out if out == "-" else str(Path(out).absolute())
         sink = open_sink(target, fps=rate, stdout=results.buffer)
         in_project(manifest)
         take = Take(manifest.file, args, count, seed, cues, feed, realtime, fps or info.fps, stall_s)
+
+        def loaded(model: ModelInfo) -> Take | None:
+            """Begin anew with the rate that the constructor has set, as a live session does."""
+            nonlocal info, rate, cues, feed, sink, take
+            info = model
+            if fps is not None or model.fps in (None, rate):
+                return None
+            rate = model.fps or rate
+            cues = read_cues(script, rate)
+            if feed is not None and input_ is not None:
+                feed.close()
+                feed = ClipFeed(clip, fps=rate)
+            sink = open_sink(target, fps=rate, stdout=results.buffer)
+            count = frames or max(1, round((5.0 if seconds is None else seconds) * rate))
+            take = dataclasses.replace(take, frames=count, cues=cues, feed=feed, fps=rate)
+            return take
+
         try:
             with progress(console, "Rendering", count) as advance:
 
@@ -89,7 +108,7 @@ def render(
                     sink.write(frame.pixels)
                     advance()
 
-                rendered = asyncio.run(run(take, show, log=lambda line: tell(console, line)))
+                rendered = asyncio.run(run(take, show, loaded=loaded, log=lambda line: tell(console, line)))
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         finally:

@@ -64,6 +64,8 @@ def replay(
         target = out if out in ("", "-") else str(Path(out).absolute())
         sink = open_sink(target, fps=found.began.fps or 30.0, stdout=results.buffer) if out else None
         in_project(manifest)
+        for lack in found.inexact():
+            tell(console, f"note: the log lacks {lack}; frames may differ")
         try:
             with progress(console, "Replaying", found.last_frame) as advance:
 
@@ -118,7 +120,8 @@ def _report(console: Console, log: SessionLog, replayed: Replayed, *, exact: boo
 
     found = replayed.comparison
     for warning in replayed.warnings:
-        tell(console, f"note: {warning}")
+        if not warning.startswith("the log lacks "):  # told before it ran
+            tell(console, f"note: {warning}")
     if log.ended is None:
         tell(console, "note: the log has no end (the server was killed); it is replayed as far as it goes")
     tell(console, f"{replayed.rendered.frames} frames, {len(log.commands)} commands, seed {log.began.seed}")

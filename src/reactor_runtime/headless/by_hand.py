@@ -32,7 +32,12 @@ from ..types import (
     track_names,
 )
 from .render import Stage, Take
+from .synthetic_camera import SyntheticCamera
 
+_NOTHING_SENT = (
+    "the model yields None and waits for a command.\n"
+    "  Fix: session.send(...) what it waits for before asking for a frame."
+)
 #: Runs a coroutine on the loop's thread and returns what it returns.
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 
@@ -52,11 +57,25 @@ class LiveStage(Stage):
         self.reports.update(values)
 
 
+class _Camera:
+    """The synthetic camera, until a test shows the model something of its own."""
+
+    def __init__(self) -> None:
+        self._synthetic = SyntheticCamera()
+        self.replaced = False
+
+    def __call__(self, frame_id: int) -> Pixels | None:
+        return None if self.replaced else self._synthetic(frame_id)
+
+
 class LiveSession:
     """One session that runs until its block ends. Made by `LoadedModel.session`; one thread uses it."""
 
-    def __init__(self, run: Run, host: InlineHost, stage: LiveStage, inputs: Sequence[str]) -> None:
+    def __init__(
+        self, run: Run, host: InlineHost, stage: LiveStage, inputs: Sequence[str], camera: _Camera
+    ) -> None:
         self._run = run
+        self._camera = camera
         self._host = host
         self._stage = stage
         self._inputs = inputs
@@ -99,14 +118,18 @@ class LiveSession:
         raise CommandError(outcome.code, outcome.message, field=outcome.field)
 
     def show_camera(self, pixels: Pixels) -> None:
-        """Give the model a camera picture, (height, width, 3) uint8 RGB; it is there before the next frame."""
+        """Give the model a camera picture, (height, width, 3) uint8 RGB; it is there before the next frame.
+
+        Until the first one, a model that takes video sees a synthetic camera.
+        """
+        self._camera.replaced = True
         for track in self._inputs:
             self._host.push_input(track, pixels)
 
     async def _next(self, within_s: float) -> Pixels | None:
         # A block brings several frames at once; asking for one that is there already asks for nothing.
         self._host.demand(Demand(self._last + 1, due_s=0.0, interval_s=1e6, watched=True))
-        frame = await self._stage.next(self._host, Take(Path(), stall_s=within_s))
+        frame = await self._stage.next(self._host, Take(Path(), stall_s=within_s, lacks=_NOTHING_SENT))
         if frame is None:
             return None
         self._last = frame.frame_id
@@ -149,19 +172,18 @@ class LoadedModel:
         Raises ModelFailed at the end if the session failed, or did not stop in time.
         """
         self._stage.messages.clear()
-        self._run(self._begin(seed))
+        inputs, camera = track_names(self.info.tracks, "in"), _Camera()
+        self._run(self._begin(seed, camera if inputs else None))
         try:
-            yield LiveSession(
-                self._run, self._host, self._stage, track_names(self.info.tracks, "in") or (WEBCAM,)
-            )
+            yield LiveSession(self._run, self._host, self._stage, inputs or (WEBCAM,), camera)
         finally:
             self._run(self._end())
         if self._stage.error is not None:
             raise self._stage.error
 
-    async def _begin(self, seed: int | None) -> None:
+    async def _begin(self, seed: int | None, camera: _Camera | None) -> None:
         self._stage.begin()
-        self._host.start_session("test", seed=seed, held=True)
+        self._host.start_session("test", seed=seed, held=True, feed=camera)
 
     async def _end(self) -> None:
         await self._host.stop_session()

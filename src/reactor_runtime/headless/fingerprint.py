@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import logging
 import random
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, Final
@@ -28,6 +30,18 @@ _DEPTH: Final = 8
 
 def fingerprints(model: VideoModel) -> dict[str, str]:
     """Return digests of the model's attributes, its classes' and its module's, and of its methods' defaults."""
+    # Libraries warn of attributes that are old; nobody but this look at all of them asked for one.
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return _fingerprints(model)
+    finally:
+        logging.disable(disabled)
+
+
+def _fingerprints(model: VideoModel) -> dict[str, str]:
     found = {
         name: digest
         for name, value in vars(model).items()

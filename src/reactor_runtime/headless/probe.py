@@ -21,15 +21,18 @@ from pydantic import BaseModel, Field
 from ..author.manifest import Manifest
 from ..config import Settings
 from ..errors import ModelFailed, ModelHung, ReactorError
+from ..running.inbox import Feed
 from ..running.inline import InlineHost
 from ..session_log.digests import digest_of
 from ..session_log.script import cues_of
-from ..types import CommandSpec, Cue, Demand, EmittedFrame, JsonObject, ModelInfo
+from ..types import CommandSpec, Cue, Demand, EmittedFrame, JsonObject, ModelInfo, track_names
 from . import sample_arguments
 from .check import Answer, Measurements, Stop
+from .film import ClipFeed
 from .fingerprint import changed, fingerprints
 from .memory import allocated_bytes, gpu_bytes, resident_bytes
 from .render import Rendered, Stage, Take, perform
+from .synthetic_camera import SyntheticCamera
 
 #: B watches for so many frames before it says anything.
 _SILENT: Final = 6
@@ -50,6 +53,8 @@ class Plan(BaseModel):
     sessions: int = 10
     stop_s: float = 5.0
     stall_s: float = 60.0
+    input: str = ""
+    """A film in place of the synthetic camera, for a model that takes video."""
     speak_first: bool = False
     """The model shows nothing before a command."""
 
@@ -88,6 +93,7 @@ class _Probe:
         settings = Settings.load({"stop_s": plan.stop_s}, {})
         self._host = InlineHost(self._stage, manifest.file, plan.args, settings)
         self._commands: tuple[CommandSpec, ...] = ()
+        self._takes_video = False
 
     async def run(self) -> Measurements:
         try:
@@ -108,6 +114,7 @@ class _Probe:
         info: ModelInfo = await self._host.load()
         self._found.load_s = time.monotonic() - started_s
         self._found.fps = info.fps
+        self._takes_video = bool(track_names(info.tracks, "in"))
         # Those without arguments first: a "reset" of the user's own must not wipe what is looked for.
         self._commands = tuple(
             sorted(info.commands, key=lambda each: bool(each.parameters.get("properties")))
@@ -153,6 +160,14 @@ class _Probe:
         if calls and not self._plan.speak_first:
             await self._perform(cues_of(calls), seed=1, expected=False)
 
+    def _camera(self, user: int) -> Feed | None:
+        """Return what this user's camera shows, from its beginning."""
+        if not self._takes_video:
+            return None
+        if self._plan.input:
+            return ClipFeed(Path(self._plan.input), fps=self._found.fps or 30.0)
+        return SyntheticCamera(tint=100 * user)
+
     def _cues(self, places: list[tuple[int, int]], *, variant: int) -> list[Cue]:
         return cues_of(
             (frame, waits, each.name, sample_arguments.valid(each.parameters, variant))
@@ -185,7 +200,7 @@ class _Probe:
                 keep.append(digest_of(frame.pixels))
             return (end := last()) is not None and shown >= end
 
-        take = Take(Path(), seed=seed, cues=cues, stall_s=self._plan.stall_s)
+        take = Take(Path(), seed=seed, cues=cues, feed=self._camera(seed), stall_s=self._plan.stall_s)
         began_s = time.monotonic()
         try:
             rendered = await perform(self._host, self._stage, take, show)
@@ -249,7 +264,14 @@ class _Probe:
                 busy.begin()
             return len(times) > _RATE_WARM and times[-1] - times[_RATE_WARM - 1] > _RATE_S
 
-        take = Take(Path(), frames=_RATE_FRAMES + _RATE_WARM, seed=1, cues=cues, stall_s=self._plan.stall_s)
+        take = Take(
+            Path(),
+            frames=_RATE_FRAMES + _RATE_WARM,
+            seed=1,
+            cues=cues,
+            feed=self._camera(1),
+            stall_s=self._plan.stall_s,
+        )
         try:
             await perform(self._host, self._stage, take, show)
         except ModelHung as error:
@@ -265,7 +287,7 @@ class _Probe:
         stage, host = self._stage, self._host
         stage.begin()
         speak = self._cues([(1, 1)] * len(self._commands), variant=0) if self._plan.speak_first else []
-        host.start_session("stopped", seed=1, cues=speak)
+        host.start_session("stopped", seed=1, cues=speak, feed=self._camera(1))
         if watched:
             host.demand(Demand(2**62, due_s=0.0, interval_s=1e6, watched=True))
         take = Take(Path(), cues=speak, stall_s=self._plan.stall_s)

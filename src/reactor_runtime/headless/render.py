@@ -12,6 +12,7 @@ ahead of the sink. With `realtime` the session's own pacer decides, as it does f
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,17 @@ from ..pacing import Pacer
 from ..running.inbox import Feed
 from ..running.inline import InlineHost
 from ..session_log.digests import digest_of
-from ..types import CommandOutcome, Cue, Demand, EmittedFrame, JsonObject, LogLine, ModelInfo, ModelMessage
+from ..types import (
+    CommandOutcome,
+    Cue,
+    Demand,
+    EmittedFrame,
+    JsonObject,
+    LogLine,
+    ModelInfo,
+    ModelMessage,
+    track_names,
+)
 
 #: A generator that polled this often, with no command to come before its next frame, waits for one that never will.
 POLLS_MAX: Final = 200
@@ -49,6 +60,8 @@ class Take:
     """The playout rate of a real-time render; None: the model's cadence."""
     stall_s: float = 300.0
     """How long one frame may take."""
+    lacks: str = ""
+    """What a model waits for that yields None and never shows a frame, in words; "": a command of the script."""
 
 
 @dataclass(slots=True)
@@ -78,18 +91,22 @@ async def render(
     take: Take,
     show: Viewfinder,
     *,
-    loaded: Callable[[ModelInfo], None] = lambda info: None,
+    loaded: Callable[[ModelInfo], Take | None] = lambda info: None,
     log: Callable[[str], None] = lambda line: None,
 ) -> Rendered:
     """Run one session and show its frames, at most `take.frames`.
 
-    `loaded` is told of the model before the session begins. Raises what the author can fix, and ModelFailed
+    `loaded` is told of the model before the session begins, and may return what to render in place of `take`:
+    only now the rate is known that a constructor sets. Raises what the author can fix, and ModelFailed
     when the session fails or stands still.
     """
     stage = Stage(log)
     host = InlineHost(stage, take.manifest, take.args, Settings.load({}, {}))
     try:
-        loaded(await host.load())
+        info = await host.load()
+        take = loaded(info) or take
+        if take.feed is None and track_names(info.tracks, "in") and not take.lacks:
+            take = dataclasses.replace(take, lacks=_NO_CAMERA)
         rendered = await perform(host, stage, take, show)
         if stage.error is not None:
             raise stage.error
@@ -204,9 +221,9 @@ class Stage:
                     return await self._queue.get()
             except TimeoutError:
                 if host.polls > POLLS_MAX:
-                    raise ModelHung(_WAITS) from None
+                    raise ModelHung(take.lacks or _WAITS) from None
                 if time.monotonic() > deadline_s:
-                    raise ModelHung(f"no frame within {take.stall_s:g} s.\n  Fix: see --stall-s.") from None
+                    raise ModelHung(take.lacks if take.lacks == _NO_CAMERA else _stalled(take)) from None
 
     def drop_frames(self) -> None:
         while not self._queue.empty():
@@ -235,6 +252,16 @@ class Stage:
         self._log(line.text)
 
 
+def _stalled(take: Take) -> str:
+    return (
+        f"no frame within {take.stall_s:g} s.\n  Fix: look where it waits, or allow it more time (stall_s)."
+    )
+
+
+_NO_CAMERA = (
+    "the model waits for the camera, and there is none.\n"
+    "  Fix: give it a film in place of the camera, with --input CLIP."
+)
 _WAITS = (
     "the model yields None and waits for a command, and the script has none for this frame.\n"
     '  Fix: let the script send it. If start_session() begins with forgetting it, add "waits": 1 to that line.'

@@ -23,6 +23,10 @@ from ..session_log.lines import Saw, SessionLog, read_log
 from ..types import EmittedFrame, ModelInfo, Pixels
 from .render import Rendered, Take, Viewfinder, render
 
+_NO_CAMERA = (
+    "the model waits for the camera, whose pictures the log does not have.\n"
+    "  Fix: replay a session that did not need it."
+)
 #: How much a difference is amplified in the picture of it.
 _AMPLIFY = 4
 _GAP = 4
@@ -122,6 +126,7 @@ async def replay(
         seed=log.began.seed,
         cues=log.cues(),
         stall_s=stall_s,
+        lacks="" if log.camera is None else _NO_CAMERA,
     )
     rendered = await render(take, see, loaded=loaded, log=tell)
     return Replayed(rendered, comparison, warnings, _answers(log, rendered))
