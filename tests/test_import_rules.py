@@ -24,7 +24,7 @@ FLOORS: dict[str, set[str]] = {
     "running": {"author", "weights"},
     "worker": {"author", "running", "weights"},
     "session_log": {"weights"},
-    "recording": {"encode", "wire"},
+    "recording": {"encode"},
     "session": {"author", "encode", "recording", "session_log", "webrtc", "wire"},
     "server": {"author", "recording", "running", "session", "session_log", "webrtc", "weights", "worker"},
     "headless": {"author", "encode", "running", "session_log"},

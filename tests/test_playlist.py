@@ -82,8 +82,12 @@ def test_a_clip_is_whole_and_has_no_segment_too_many(lengths: list[float], start
     assert found[-1].end >= end_s * TIMESCALE - 1  # segments() rounds to ticks
 
 
+def address_of(name: str, begin: int) -> str:
+    return f"clips/chunks/abc/{name}" + (f"?begin={begin}" if begin else "")
+
+
 def test_a_playlist_reads_as_hls_asks_for() -> None:
-    text = playlist(segments(4, 8.03, 9.5), recording="abc", chunk_s=4)
+    text = playlist(segments(4, 8.03, 9.5), address_of=address_of, chunk_s=4)
     assert text == (
         "#EXTM3U\n"
         "#EXT-X-VERSION:7\n"
@@ -100,14 +104,16 @@ def test_a_playlist_reads_as_hls_asks_for() -> None:
 
 
 def test_segments_of_a_later_clip_are_asked_for_as_if_it_began_at_zero() -> None:
-    text = playlist(segments(4, 8, 12)[1:], recording="abc", chunk_s=4)
+    text = playlist(segments(4, 8, 12)[1:], address_of=address_of, chunk_s=4)
     assert "#EXT-X-MEDIA-SEQUENCE:1\n" in text
     assert re.findall("chunk_.*", text) == ["chunk_00001.m4s?begin=360000", "chunk_00002.m4s?begin=360000"]
 
 
 @given(lengths=st.lists(st.floats(0.1, 30), min_size=1, max_size=5))
 def test_no_segment_is_longer_than_the_target_duration_says(lengths: list[float]) -> None:
-    text = playlist(segments(*[sum(lengths[: n + 1]) for n in range(len(lengths))]), recording="r", chunk_s=4)
+    text = playlist(
+        segments(*[sum(lengths[: n + 1]) for n in range(len(lengths))]), address_of=address_of, chunk_s=4
+    )
     target = int(re.findall("TARGETDURATION:([0-9]+)", text)[0])
     assert target >= 4
     assert all(round(float(length)) <= target for length in re.findall("EXTINF:([0-9.]+)", text))

@@ -28,10 +28,9 @@ from reactor_runtime.config import Settings
 from reactor_runtime.errors import ClipRefused, SettingError
 from reactor_runtime.recording.fmp4 import TIMESCALE
 from reactor_runtime.recording.playlist import Segment
-from reactor_runtime.recording.recorder import GRACE_S, Recorder
+from reactor_runtime.recording.recorder import GRACE_S, Clip, NoClip, Recorder
 from reactor_runtime.recording.segments import SegmentWriter
 from reactor_runtime.recording.store import Recordings
-from reactor_runtime.wire.messages import ClipFailed, ClipReady
 
 CHUNK_S = 4
 
@@ -235,32 +234,31 @@ def test_the_stream_is_never_held_up_and_what_was_dropped_is_counted(make_store:
 def test_a_promise_says_when_the_clip_is_there_and_it_is(make_store: Any) -> None:
     store = make_store()
     recorded = Recorded(store)
-    assert recorded.recorder.promise("1", 2.0) == ClipFailed("1", "no media generated yet")
+    assert recorded.recorder.promise(2.0) == NoClip("no media generated yet")
     recorded.show(0)
     recorded.show(3.0)
-    asked_ms = time.time() * 1000
-    promise = recorded.recorder.promise("2", 2.0)
-    assert isinstance(promise, ClipReady)
-    assert (promise.kind, promise.start_s, promise.end_s, promise.now_s) == ("snap", 1.0, 3.0, 3.0)
-    recording_id = promise.session_id
-    assert promise.playlist_url == f"/clips?session_id={recording_id}&start=1.000&end=3.000"
-    assert 1000 <= promise.predicted_ready_at_ms - asked_ms <= 1000 * (1 + GRACE_S + 0.5)
+    asked_s = time.time()
+    promise = recorded.recorder.promise(2.0)
+    assert isinstance(promise, Clip)
+    assert (promise.start_s, promise.end_s, promise.now_s) == (1.0, 3.0, 3.0)
+    recording_id = promise.recording_id
+    assert 1 <= promise.ready_at_s - asked_s <= 1 + GRACE_S + 0.5
     assert store.clip(recording_id, 1.0, 3.0) is None
     recorded.show(4.01)
     recorded.until(lambda: store.clip(recording_id, 1.0, 3.0))
-    whole = recorded.recorder.promise("3", None)
-    assert isinstance(whole, ClipReady)
-    assert (whole.kind, whole.start_s, whole.end_s) == ("recording", 0.0, 4.01)
+    whole = recorded.recorder.promise(None)
+    assert isinstance(whole, Clip)
+    assert (whole.start_s, whole.end_s) == (0.0, 4.01)
     recorded.recorder.close()
-    assert (store.clip(recording_id, 0.0, 4.02) or "").count("EXTINF") == 2
+    assert len(store.clip(recording_id, 0.0, 4.02) or ()) == 2
 
 
 @pytest.mark.parametrize("duration_s", [0.0, -1.0])
 def test_a_clip_must_last(make_store: Any, duration_s: float) -> None:
     recorded = Recorded(make_store())
     recorded.show(0)
-    failed = recorded.recorder.promise("1", duration_s)
-    assert isinstance(failed, ClipFailed)
+    failed = recorded.recorder.promise(duration_s)
+    assert isinstance(failed, NoClip)
     assert "more than 0 seconds" in failed.reason
     recorded.recorder.close()
 
@@ -269,8 +267,8 @@ def test_a_long_clip_is_shortened_to_what_is_allowed(make_store: Any) -> None:
     recorded = Recorded(make_store())
     recorded.show(0)
     recorded.now_s += 1000
-    promise = recorded.recorder.promise(None, 1e9)
-    assert isinstance(promise, ClipReady)
+    promise = recorded.recorder.promise(1e9)
+    assert isinstance(promise, Clip)
     assert promise.end_s - promise.start_s == limits.CLIP_MAX_S
     recorded.recorder.close()
 
@@ -307,7 +305,7 @@ def test_a_recording_that_cannot_be_written_stops_and_says_so(make_store: Any, t
     recorded.until(lambda: recorded.stopped)
     assert recorded.stopped == ["recording_failed"]
     recorded.show(1)
-    assert recorded.recorder.promise("1", 1.0) == ClipFailed("1", "recorder disabled or encoder crashed")
+    assert recorded.recorder.promise(1.0) == NoClip("recorder disabled or encoder crashed")
     recorded.recorder.close()
 
 
@@ -336,7 +334,7 @@ def test_the_oldest_segments_go_when_there_is_no_more_room(make_store: Any) -> N
     assert refused.value.status == 410
     assert store.kept_from_s(recording) == 4
     store.end(recording)
-    assert "chunk_00001" in store.clip(recording.recording_id, 4, 8)
+    assert [segment.name for segment in store.clip(recording.recording_id, 4, 8)] == ["chunk_00001.m4s"]
     recorded_segments(store, [10 * limits.MIB])
     assert not recording.folder.exists()
     with pytest.raises(ClipRefused, match="unknown"):

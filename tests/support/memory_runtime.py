@@ -15,6 +15,7 @@ from starlette.routing import Route
 from reactor_runtime import limits
 from reactor_runtime.config import Settings
 from reactor_runtime.errors import SessionRefused
+from reactor_runtime.recording.playlist import Segment
 from reactor_runtime.recording.store import Recordings
 from reactor_runtime.server.app import create_app
 from reactor_runtime.server.serve import HttpServer
@@ -160,7 +161,7 @@ class MemoryService:
     async def session_log(self, session_id: str, key: str) -> bytes:
         return self._logbook.read(session_id, key)
 
-    async def clip(self, recording_id: str, start_s: float, end_s: float) -> str | None:
+    async def clip(self, recording_id: str, start_s: float, end_s: float) -> list[Segment] | None:
         return self._recordings.clip(recording_id, start_s, end_s)
 
     async def clip_file(self, recording_id: str, name: str, *, begin: int) -> bytes:

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from .fmp4 import TIMESCALE
 
@@ -47,14 +48,17 @@ def covering(segments: Sequence[Segment], start_s: float, end_s: float) -> list[
     return [segment for segment in segments if segment.start < end and segment.end > start]
 
 
-def playlist(segments: Sequence[Segment], *, recording: str, chunk_s: float) -> str:
-    """Return the HLS playlist (RFC 8216) of a clip, its addresses relative to that of `/clips`.
+class AddressOf(Protocol):
+    def __call__(self, name: str, begin: int) -> str:
+        """Return where a file of the recording is served, its time counted from `begin` (in ticks)."""
+
+
+def playlist(segments: Sequence[Segment], *, address_of: AddressOf, chunk_s: float) -> str:
+    """Return the HLS playlist (RFC 8216) of a clip.
 
     A clip that does not begin at zero says so in its segments' addresses: they are served as if it did.
     """
     longest_s = max((segment.end - segment.start) / TIMESCALE for segment in segments)
-    begin = f"?begin={segments[0].start}" if segments[0].start else ""
-    folder = f"clips/chunks/{recording}"
     lines = [
         "#EXTM3U",
         "#EXT-X-VERSION:7",
@@ -62,9 +66,9 @@ def playlist(segments: Sequence[Segment], *, recording: str, chunk_s: float) -> 
         "#EXT-X-PLAYLIST-TYPE:VOD",
         "#EXT-X-INDEPENDENT-SEGMENTS",
         f"#EXT-X-MEDIA-SEQUENCE:{segments[0].index}",
-        f'#EXT-X-MAP:URI="{folder}/{INIT_NAME}"',
+        f'#EXT-X-MAP:URI="{address_of(INIT_NAME, 0)}"',
     ]
     for segment in segments:
         lines.append(f"#EXTINF:{(segment.end - segment.start) / TIMESCALE:.5f},")
-        lines.append(f"{folder}/{segment.name}{begin}")
+        lines.append(address_of(segment.name, segments[0].start))
     return "\n".join([*lines, "#EXT-X-ENDLIST", ""])

@@ -20,12 +20,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from .. import limits
 from ..errors import EncoderFailed
 from ..types import Pixels
-from ..wire.messages import ClipFailed, ClipReady
 from .fmp4 import TIMESCALE
 from .playlist import Segment
 from .segments import SegmentWriter
@@ -39,6 +39,26 @@ GRACE_S: Final = 0.25
 CLOSING_S: Final = 0.25
 #: Below the other threads, which bring pictures to viewers.
 _NICENESS: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A part of a recording, in seconds since its first picture. `ready_at_s` is wall-clock time."""
+
+    recording_id: str
+    start_s: float
+    end_s: float
+    now_s: float
+    """How long the recording is now."""
+    ready_at_s: float
+    """When its last segment will be there."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoClip:
+    """There is none, and why."""
+
+    reason: str
 
 
 class RecorderStopped(Protocol):
@@ -106,15 +126,15 @@ class Recorder:
             or waiting_bytes + more_bytes > limits.RECORDING_PICTURES_BYTES
         )
 
-    def promise(self, request_id: str | None, duration_s: float | None) -> ClipReady | ClipFailed:
-        """Answer a request for the last seconds, or (None) for everything that is kept."""
+    def promise(self, duration_s: float | None) -> Clip | NoClip:
+        """Name the clip of the last seconds, or (None) of everything that is kept."""
         if self.failed:
             # The exact words: clients map them to RECORDER_DISABLED.
-            return ClipFailed(request_id, "recorder disabled or encoder crashed")
+            return NoClip("recorder disabled or encoder crashed")
         if duration_s is not None and duration_s <= 0:
-            return ClipFailed(request_id, "a clip's duration must be more than 0 seconds")
+            return NoClip("a clip's duration must be more than 0 seconds")
         if self._began_s is None:
-            return ClipFailed(request_id, "no media generated yet")
+            return NoClip("no media generated yet")
         now_s = self._clock() - self._began_s
         kept_s = self._recordings.kept_from_s(self.recording)
         start_s = kept_s
@@ -123,16 +143,8 @@ class Recorder:
         start_s, end_s = round(start_s, 3), round(max(now_s, start_s + 0.001), 3)
         chunk_s = limits.RECORDING_CHUNK_S
         closes_s = (now_s // chunk_s + 1) * chunk_s + GRACE_S + CLOSING_S
-        recording_id = self.recording.recording_id
-        return ClipReady(
-            request_id,
-            session_id=recording_id,
-            kind="recording" if duration_s is None else "snap",
-            start_s=start_s,
-            end_s=end_s,
-            now_s=round(now_s, 3),
-            predicted_ready_at_ms=int((time.time() + closes_s - now_s) * 1000),
-            playlist_url=f"/clips?session_id={recording_id}&start={start_s:.3f}&end={end_s:.3f}",
+        return Clip(
+            self.recording.recording_id, start_s, end_s, round(now_s, 3), time.time() + closes_s - now_s
         )
 
     def finish(self) -> None:

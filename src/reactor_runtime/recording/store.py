@@ -31,7 +31,7 @@ from .. import limits
 from ..config import RecordSettings
 from ..errors import ClipRefused, SettingError
 from .fmp4 import TIMESCALE, earlier
-from .playlist import INIT_NAME, Segment, covering, playlist, segment_index, segment_name
+from .playlist import INIT_NAME, Segment, covering, segment_index, segment_name
 
 log = logging.getLogger(__name__)
 
@@ -132,8 +132,8 @@ class Recordings:
 
     # Clips --------------------------------------------------------------------------------------------
 
-    def clip(self, recording_id: str, start_s: float, end_s: float) -> str | None:
-        """Return the playlist of a clip, None while its last segment is still open.
+    def clip(self, recording_id: str, start_s: float, end_s: float) -> list[Segment] | None:
+        """Return the segments of a clip, None while its last segment is still open.
 
         Raises ClipRefused 410 for a recording that is unknown or whose first second asked for is not kept.
         """
@@ -151,7 +151,7 @@ class Recordings:
         wanted = covering(segments, start_s, end_s)
         if not wanted:
             raise ClipRefused("the recording ended before this clip", status=410)
-        return playlist(wanted, recording=recording_id, chunk_s=limits.RECORDING_CHUNK_S)
+        return wanted
 
     def read(self, recording_id: str, name: str, *, begin: int = 0) -> bytes:
         """Return a file of a recording, a segment's time counted from `begin` (in ticks). Blocks on the disk.

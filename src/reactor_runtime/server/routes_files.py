@@ -11,7 +11,8 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from ..recording.playlist import INIT_NAME
+from .. import limits
+from ..recording.playlist import INIT_NAME, playlist
 from .bodies import UploadBody, documented, json_body
 from .guards import own_url
 from .replies import refusal
@@ -66,10 +67,16 @@ async def clips(start: float, end: float, service: Runtime, session_id: str = ""
     """The playlist of a clip: 202 until its last segment is closed, at most a segment's length from now."""
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
         return refusal(400, "bad range: 0 <= start < end, in seconds")
-    playlist = await service.clip(session_id, start, end)
-    if playlist is None:
+    segments = await service.clip(session_id, start, end)
+    if segments is None:
         return Response(status_code=202, headers={"Retry-After": "2"})
-    return Response(playlist, media_type="application/vnd.apple.mpegurl")
+
+    def address_of(name: str, begin: int) -> str:
+        """Relative to this one, so that the path prefix of a proxy survives."""
+        return f"clips/chunks/{session_id}/{name}" + (f"?begin={begin}" if begin else "")
+
+    text = playlist(segments, address_of=address_of, chunk_s=limits.RECORDING_CHUNK_S)
+    return Response(text, media_type="application/vnd.apple.mpegurl")
 
 
 @router.get("/clips/chunks/{recording}/{file}", response_model=None)

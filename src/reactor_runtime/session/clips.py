@@ -1,13 +1,17 @@
-"""A session's recording, where recording is switched on, and the clips that its viewers ask of it."""
+"""A session's recording, where recording is switched on, and the clips that its viewers ask of it.
+
+Here alone a recording's values become messages, with the address under which the server serves a clip.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 from collections.abc import Callable
+from typing import Literal
 
 from .. import limits
-from ..recording.recorder import Recorder
+from ..recording.recorder import NoClip, Recorder
 from ..recording.store import Recordings
 from ..types import JsonObject, Pixels
 from ..wire import messages as say
@@ -60,11 +64,23 @@ class Clips:
         if self._recorder is None:
             # The exact words: clients map them to RECORDER_DISABLED.
             return say.ClipFailed(request_id, "recorder disabled")
-        answer = self._recorder.promise(request_id, duration_s)
-        if isinstance(answer, say.ClipReady):
-            # Without the recording's id, which lets whoever knows it fetch the clip.
-            self._note("clip_ready", {"kind": answer.kind, "start": answer.start_s, "end": answer.end_s})
-        return answer
+        clip = self._recorder.promise(duration_s)
+        if isinstance(clip, NoClip):
+            return say.ClipFailed(request_id, clip.reason)
+        kind: Literal["snap", "recording"] = "recording" if duration_s is None else "snap"
+        # Without the recording's id, which lets whoever knows it fetch the clip.
+        self._note("clip_ready", {"kind": kind, "start": clip.start_s, "end": clip.end_s})
+        name = clip.recording_id
+        return say.ClipReady(
+            request_id,
+            session_id=name,
+            kind=kind,
+            start_s=clip.start_s,
+            end_s=clip.end_s,
+            now_s=clip.now_s,
+            predicted_ready_at_ms=int(clip.ready_at_s * 1000),
+            playlist_url=f"/clips?session_id={name}&start={clip.start_s:.3f}&end={clip.end_s:.3f}",
+        )
 
     def finish(self) -> None:
         """Take no more pictures."""

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from ..recording.playlist import Segment
 from ..types import JsonObject
 from ..webrtc.peer import Candidate, IceServer, TrackMapping
 from .grants import Grant
@@ -145,8 +146,8 @@ class Service(Protocol):
         Raises SessionRefused 404 for another session, or another key.
         """
 
-    async def clip(self, recording_id: str, start_s: float, end_s: float) -> str | None:
-        """Return the playlist of a clip; None while its last segment is open. Raises ClipRefused."""
+    async def clip(self, recording_id: str, start_s: float, end_s: float) -> list[Segment] | None:
+        """Return the segments of a clip; None while its last one is open. Raises ClipRefused."""
 
     async def clip_file(self, recording_id: str, name: str, *, begin: int) -> bytes:
         """Return a file of a recording, also of a session that ended. Raises ClipRefused."""

@@ -22,6 +22,7 @@ from ..config import Settings
 from ..errors import SessionRefused
 from ..host import HostFactory, ModelHost
 from ..progress import Progress
+from ..recording.playlist import Segment
 from ..recording.store import Recordings
 from ..session_log.logbook import Logbook
 from ..tasks import Tasks
@@ -232,7 +233,7 @@ class Sessions:
     async def session_log(self, session_id: str, key: str) -> bytes:
         return await asyncio.to_thread(self.logbook.read, session_id, key)
 
-    async def clip(self, recording_id: str, start_s: float, end_s: float) -> str | None:
+    async def clip(self, recording_id: str, start_s: float, end_s: float) -> list[Segment] | None:
         return self.recordings.clip(recording_id, start_s, end_s)
 
     async def clip_file(self, recording_id: str, name: str, *, begin: int) -> bytes:
