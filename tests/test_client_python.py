@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -390,6 +391,29 @@ async def test_a_model_process_that_dies_is_replaced_for_the_next_user(model: Pa
         assert server.children() != [before]
         async with connected(server) as following:
             await following.frames(10)
+
+
+@pytest.mark.keeps_resources  # the client's pool keeps sockets to a server that has gone
+async def test_a_drain_is_told_while_the_session_goes_on(model: Path) -> None:
+    with running(model, "--drain-s", "20") as server:
+        async with connected(server) as client:
+            server.process.send_signal(signal.SIGTERM)
+            await client.until(lambda: client.notices)
+            assert client.notices[0]["type"] == "moderation"
+            told = client.notices[0]["data"]
+            assert (told["action"], told["categories"]) == ("warn", ["draining"])
+            assert told["message"] == "the server stops in at most 20 s"
+            assert await client.send_command("ask") is not None
+        assert await asyncio.to_thread(server.process.wait, 10) == 0
+
+
+async def test_whole_numbers_of_a_reply_arrive_as_floats(server: ReactorRun) -> None:
+    # The format has doubles only; docs/clients.md says so. A model gets integers as integers.
+    async with connected(server) as client:
+        await client.send_command("paint", {"red": 7})
+        reply = await client.send_command("ask")
+        assert reply is not None
+        assert repr(reply["data"]["red"]) == "7.0"
 
 
 async def test_a_session_without_its_client_ends_after_the_orphan_time(model: Path) -> None:

@@ -652,6 +652,30 @@ def test_what_stands_in_the_way_is_said_in_words_and_passes_by_itself(
             shown(page)
 
 
+def test_a_runtime_with_a_token_is_told_from_one_that_does_not_answer_and_can_be_given_it(
+    projects: Path, browser: Browser
+) -> None:
+    port = free_port()
+    with (
+        running(LONGLIVE, "--port", str(port), env={"REACTOR_TOKEN": "open sesame"}) as run,
+        built(projects / "longlive", f"http://127.0.0.1:{port}") as address,
+    ):
+        with opened(browser, address) as page:
+            expect(page.locator(".notice")).to_contain_text("The runtime wants a token")
+        with opened(browser, f"{address}#token=wrong") as page:
+            expect(page.locator(".notice")).to_contain_text("The runtime wants a token")
+        with opened(browser, f"{address}#token=open%20sesame") as page:
+            shown(page)
+            assert "token" not in page.url
+            page.reload()
+            shown(page)
+        # A page that goes away gives the model back, with a request that has no headers.
+        deadline_s = time.monotonic() + 5
+        while httpx.get(f"{run.url}/session", params={"token": "open sesame"}).json()["state"] != "ready":
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+
+
 def test_the_guides_last_step_works_as_written(
     tarball: Path, browser: Browser, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -151,6 +151,10 @@ def _envelope(message: m.ServerMessage) -> pb.DataServerMessage | pb.ControlServ
             )
         case m.SessionEnded():
             return _notification(session_ended=pb.SessionEnded(reason=_safe(message.reason)))
+        case m.RuntimeNotice(code="draining"):
+            # The Python client drops errors that answer nothing, and hands a warning on.
+            warning = pb.Moderation(action="warn", categories=[message.code], message=_safe(message.message))
+            return _notification(moderation=warning)
         case m.RuntimeNotice():
             return _notification(error=pb.Error(code=_safe(message.code), message=_safe(message.message)))
         case m.CommandRefused() | m.RequestRefused():

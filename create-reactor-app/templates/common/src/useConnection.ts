@@ -8,7 +8,7 @@
 import { useReactor, useReactorInternalMessage } from "@reactor-team/js-sdk";
 import { useEffect, useRef, useState } from "react";
 
-import { lookAtSession, RUNTIME_URL } from "./runtime";
+import { addressOf, lookAtSession, RUNTIME_URL } from "./runtime";
 
 const RETRY_MS = 2000;
 
@@ -29,6 +29,10 @@ export type Connection = {
 
 const OBSTACLES = {
   unreachable: { title: "No answer from the runtime", detail: `Is “reactor run” serving at ${RUNTIME_URL}? Trying again.` },
+  locked: {
+    title: "The runtime wants a token",
+    detail: "Open this page with #token=… at the end of its address: the token that the operator set.",
+  },
   loading: { title: "The model is loading", detail: "It starts as soon as it is ready." },
   taken: { title: "Someone else is using the model", detail: "You are next when it is free." },
   failed: { title: "The connection failed", detail: "Trying again." },
@@ -74,9 +78,13 @@ export function useConnection(): Connection {
       triedAt.current = performance.now();
       const session = await lookAtSession();
       if (!current) return;
-      const ours = session !== undefined && session.session_id === sessionId;
-      if (!session) setObstacle("unreachable");
-      else if (session.state === "created") setObstacle("loading");
+      if (typeof session === "string") {
+        setObstacle(session);
+        setTries((count) => count + 1);
+        return;
+      }
+      const ours = session.session_id === sessionId;
+      if (session.state === "created") setObstacle("loading");
       else if (!ours && session.state !== "ready") setObstacle("taken");
       else {
         setObstacle(undefined);
@@ -95,7 +103,7 @@ export function useConnection(): Connection {
   // A page that goes away gives the model back. A beacon outlives the page, which the SDK's own request may not.
   useEffect(() => {
     if (status === "disconnected" || sessionId === undefined) return;
-    const giveBack = () => navigator.sendBeacon(`${RUNTIME_URL}/stop_session`);
+    const giveBack = () => navigator.sendBeacon(addressOf("/stop_session"));
     addEventListener("pagehide", giveBack);
     return () => removeEventListener("pagehide", giveBack);
   }, [status, sessionId]);
