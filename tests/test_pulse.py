@@ -14,7 +14,7 @@ from reactor_runtime.running.pulse import (
     Pulse,
     PulseLimits,
     PulseState,
-    deadline_s,
+    read,
     words_of,
 )
 from reactor_runtime.worker.watchdog import Watchdog
@@ -31,17 +31,19 @@ def word(seconds: float, state: PulseState) -> int:
     [
         (PulseState.IDLE, None),
         (PulseState.WAITING, None),
-        (PulseState.LOADING, 110.0),
-        (PulseState.WARMING, 40.0),
-        (PulseState.BUSY, 15.0),
+        (PulseState.GATED, None),
+        (PulseState.LOADING, 100.0),
+        (PulseState.WARMING, 30.0),
+        (PulseState.BUSY, 5.0),
     ],
 )
 def test_each_state_has_its_own_patience(state: PulseState, expected_s: float | None) -> None:
-    assert deadline_s(word(10, state), LIMITS) == expected_s
+    assert read(word(10, state)) == (state, 10.0)
+    assert LIMITS.of(state) == expected_s
 
 
 def test_memory_that_nobody_wrote_is_idle() -> None:
-    assert deadline_s(words_of(bytearray(PULSE_BYTES))[COMMAND_LANE], LIMITS) is None
+    assert read(words_of(bytearray(PULSE_BYTES))[COMMAND_LANE]) == (PulseState.IDLE, 0.0)
 
 
 def test_a_lane_waits_while_any_of_its_threads_waits() -> None:

@@ -43,6 +43,7 @@ FOR_THE_MODEL: list[records.ToModel] = [
     records.Start("s"),
     records.Stop(),
     records.Close(),
+    records.Ping(),
     records.Released(7),
     records.Input(1, 4096, 480, 640, "webcam", 9, 12.25),
     FILE,

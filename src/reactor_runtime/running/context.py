@@ -258,7 +258,7 @@ class SessionContext:
         """Wait until emit may return; False when a command or inbound frame came first."""
         pulse = self._pulse()
         pulse.enter(PulseState.BUSY)
-        with pulse.waiting():
+        with pulse.waiting(PulseState.GATED):
             return self._inbox.await_gate(track, interruptible=interruptible)
 
 

@@ -4,7 +4,9 @@ A pulse is one 64-bit word, `monotonic_ns << 3 | state`, in memory that the serv
 A single store keeps time and state together, and a judge in another process sees it also while the
 model's process holds its GIL inside a C call (a watchdog thread of that process would not run then).
 
-There are two lanes: the model's thread, and the command thread while it runs a handler.
+There are two lanes: the model's thread, and the command thread while it runs a handler. A third word is the
+process's own: its io thread beats it when the server asks for a sign of life. A process that an author forks
+off beats nothing, see `mute`.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from typing import Final
 MODEL_LANE: Final = 0
 COMMAND_LANE: Final = 1
 LANES: Final = 2
-PULSE_BYTES: Final = 8 * LANES
+"""Those that run an author's code."""
+IO_LANE: Final = 2
+PULSE_BYTES: Final = 8 * (LANES + 1)
 
 
 class PulseState(IntEnum):
@@ -33,6 +37,8 @@ class PulseState(IntEnum):
     WARMING = 3
     """In a session that has not shown its first frame: it may be compiling."""
     BUSY = 4
+    GATED = 5
+    """In emit, until the next frame is wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +60,6 @@ class PulseLimits:
             case _:
                 return None
 
-    @property
-    def shortest_s(self) -> float:
-        return min(self.load_s, self.first_frame_s, self.hang_s)
-
 
 class Pulse:
     """One lane, seen from the process that lives. Any thread of it may call."""
@@ -66,7 +68,7 @@ class Pulse:
         self._words = words
         self._lane = lane
         self._lock = threading.Lock()
-        self._waiting = 0
+        self._waiting = {PulseState.WAITING: 0, PulseState.GATED: 0}
         self._state = PulseState.IDLE
         self.beat()
 
@@ -80,21 +82,32 @@ class Pulse:
             self._write()
 
     @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Say that this lane waits for us. While one of its threads does, the lane is not judged."""
+    def waiting(self, state: PulseState = PulseState.WAITING) -> Iterator[None]:
+        """Say that this lane waits for us. While one of its threads does, the lane's own time is not judged."""
         with self._lock:
-            self._waiting += 1
+            self._waiting[state] += 1
             self._write()
         try:
             yield
         finally:
             with self._lock:
-                self._waiting -= 1
+                self._waiting[state] -= 1
                 self._write()
 
     def _write(self) -> None:
-        state = PulseState.WAITING if self._waiting else self._state
+        if _muted:
+            return
+        state = next((state for state, threads in self._waiting.items() if threads), self._state)
         self._words[self._lane] = time.monotonic_ns() << 3 | state
+
+
+_muted = False
+
+
+def mute() -> None:
+    """Let no pulse of this process beat any more: it is a fork, whose life says nothing of the model's."""
+    global _muted
+    _muted = True
 
 
 def words_of(memory: bytearray | memoryview) -> memoryview:
@@ -102,7 +115,6 @@ def words_of(memory: bytearray | memoryview) -> memoryview:
     return memoryview(memory)[:PULSE_BYTES].cast("q")
 
 
-def deadline_s(word: int, limits: PulseLimits) -> float | None:
-    """Return the monotonic time from which this lane is hung, or None while it cannot be."""
-    limit_s = limits.of(PulseState(word & 7))
-    return None if limit_s is None else (word >> 3) / 1e9 + limit_s
+def read(word: int) -> tuple[PulseState, float]:
+    """Return what a lane does, and the monotonic time of its last sign of life."""
+    return PulseState(word & 7), (word >> 3) / 1e9

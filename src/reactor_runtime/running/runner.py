@@ -123,6 +123,11 @@ class Runner:
         return self._model
 
     @property
+    def busy(self) -> bool:
+        """A session runs, or waits to run."""
+        return self._session is not None
+
+    @property
     def polls(self) -> int:
         """How often the generator has yielded None since its last frame with nothing to do."""
         inbox = self._inbox

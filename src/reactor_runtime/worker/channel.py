@@ -44,7 +44,14 @@ class Channel:
         self._latest: dict[str, ToModel] = {}
         self._unsent_bytes = 0
         self._closed = False
+        #: How many records have arrived whole.
+        self.records = 0
         self._loop.add_reader(sock, self._read)
+
+    @property
+    def unfinished(self) -> bool:
+        """A record has begun to arrive, and its end has not."""
+        return self._reader.unfinished
 
     @property
     def unsent_bytes(self) -> int:
@@ -153,6 +160,7 @@ class Channel:
             return False
         try:
             for record in self._reader.feed(data):
+                self.records += 1
                 self._on_record(record)
                 if self._closed:
                     return False

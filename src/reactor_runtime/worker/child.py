@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import faulthandler
+import functools
 import logging
 import os
 import queue
@@ -22,6 +23,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -30,7 +32,7 @@ from .. import limits
 from ..errors import ModelFailed, ReactorError
 from ..running.frame_memory import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory, Slot
 from ..running.loading import load_model
-from ..running.pulse import PULSE_BYTES, words_of
+from ..running.pulse import IO_LANE, PULSE_BYTES, Pulse, mute, words_of
 from ..running.runner import Runner
 from ..types import (
     CommandCall,
@@ -52,6 +54,8 @@ from .log_pipe import LogPipe
 _PR_SET_PDEATHSIG: Final = 1
 #: Worker dies before the server does when the machine runs out of memory; proc(5), oom_score_adj.
 _OOM_SCORE: Final = "500"
+#: sysexits(3), EX_SOFTWARE: what the two processes believe of each other is not true any more.
+_BROKEN: Final = 70
 
 
 class ServerOutlet:
@@ -60,9 +64,20 @@ class ServerOutlet:
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._lock = threading.Lock()
+        self._detached = False
         self.on_session_end: Callable[[], None] = lambda: None
 
+    def detach(self) -> None:
+        """In a fork: let go of the pipe, which is the model process's own."""
+        self._sock.close()
+        self._detached = True
+
     def send(self, record: records.ToServer) -> None:
+        if self._detached:
+            raise RuntimeError(
+                "this process was forked from the model process, and only that one shows frames and talks to the "
+                "viewers: hand results back to it, through a queue or a pipe"
+            )
         data = records.encode(record)
         try:
             with self._lock:
@@ -108,7 +123,10 @@ class ServerOutlet:
 class ServerReader:
     """The io thread: hands what the server sends to the runner."""
 
-    def __init__(self, sock: socket.socket, outlet: ServerOutlet, input_memory: FrameMemory) -> None:
+    def __init__(
+        self, sock: socket.socket, outlet: ServerOutlet, input_memory: FrameMemory, words: memoryview
+    ) -> None:
+        self._pulse = Pulse(words, IO_LANE)
         self._sock = sock
         self._outlet = outlet
         self._input_memory = input_memory
@@ -141,12 +159,18 @@ class ServerReader:
         self._files = {}
 
     def run(self) -> None:
-        for record in self._records:
-            if isinstance(record, records.Weights):
-                self._weights.put(record)
-            # Before the model is loaded there is only Close, and for that the server kills.
-            elif self.runner is not None:
-                self._hand_over(self.runner, record)
+        try:
+            for record in self._records:
+                if isinstance(record, records.Weights):
+                    self._weights.put(record)
+                elif isinstance(record, records.Ping):
+                    self._pulse.beat()
+                # Before the model is loaded there is only Close, and for that the server kills.
+                elif self.runner is not None:
+                    self._hand_over(self.runner, record)
+        except BaseException:  # without this thread nothing would reach the model any more
+            traceback.print_exc()
+            os._exit(_BROKEN)
         os._exit(0)
 
     def _read(self) -> Any:
@@ -171,6 +195,9 @@ class ServerReader:
                 seen = runner.input(InputFrame(pixels, frame_id, arrived_s, track))
                 self._outlet.send(records.InputDone(ticket, unseen=not seen))
             case records.Start(session_id, seed):
+                if runner.busy:
+                    self._outlet.log("the server was told that a session had ended, and it has not")
+                    os._exit(_BROKEN)
                 runner.start(session_id, seed=seed)
             case records.Stop():
                 runner.stop()
@@ -193,8 +220,9 @@ def main(argv: list[str]) -> None:
 
     sock = socket.socket(fileno=control_fd)
     outlet = ServerOutlet(sock)
+    os.register_at_fork(after_in_child=functools.partial(_become_a_plain_process, outlet))
     sys.breakpointhook = PassedBy(outlet.log)
-    reader = ServerReader(sock, outlet, input_memory)
+    reader = ServerReader(sock, outlet, input_memory, words)
     load = reader.first()
     LogPipe(outlet.send).install(verbose=load.verbose)
     threading.Thread(target=reader.run, name="reactor-io", daemon=True).start()
@@ -229,6 +257,15 @@ def _die_with(parent_pid: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:
         os._exit(0)
+
+
+def _become_a_plain_process(outlet: ServerOutlet) -> None:
+    """In a fork that the author's code makes, as multiprocessing does: signals end it as they end any process."""
+    faulthandler.unregister(signal.SIGUSR1)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    mute()
+    outlet.detach()
 
 
 def _prepare() -> None:

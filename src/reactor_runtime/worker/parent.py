@@ -17,9 +17,7 @@ import asyncio
 import functools
 import os
 import socket
-import threading
 import time
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, assert_never
@@ -30,9 +28,7 @@ from ..errors import CommandRejected, ModelCrashed, ModelFailed, ModelHung, Reac
 from ..host import HostCounters, HostEvents, HostState
 from ..running.frame_memory import (
     INPUT_MAX_BYTES,
-    INPUT_SLOTS,
     PULSE_MEMORY_BYTES,
-    FrameBooks,
     FrameMemory,
     create_memory,
 )
@@ -52,9 +48,10 @@ from ..types import (
 from . import records
 from .channel import Channel
 from .failures import of_exit, out_of_memory_kills, pack, unpack, unpack_failed
+from .input_sender import InputSender
 from .process import ModelProcess
 from .supply import Supply
-from .watchdog import Watchdog
+from .watchdog import PINGS, Watchdog
 
 #: How long an idle model process may take to end by itself, with whatever its libraries do at exit.
 EXIT_S: Final = 1.0
@@ -86,12 +83,16 @@ class ProcessHost:
         self._mailbox = Mailbox()
         #: Uploads of this session that the model process has: each crosses once.
         self._crossed: set[str] = set()
+        #: Since when a frame is wanted, None: none is or it came; and the tickets of those not yet released.
+        self._wanted_s: float | None = None
+        self._shown: set[int] = set()
+        self._arrived = self._unfinished_pings = 0
         self._loaded: asyncio.Future[ModelInfo] = self._loop.create_future()
         self._process: ModelProcess | None = None
         self._channel: Channel | None = None
         self._watchdog: Watchdog | None = None
         self._memory: FrameMemory | None = None
-        self._input = _InputSender()
+        self._input = InputSender()
         self._outbound: tuple[str, ...] = ()
         self._oom_kills = 0
         #: Why this side killed the process; None while it has not.
@@ -129,6 +130,7 @@ class ProcessHost:
         self._state = HostState.RUNNING
         self._settled.clear()
         self._crossed.clear()
+        self._wanted_s = None
         self._send(records.Start(session_id, seed))
 
     async def stop_session(self) -> None:
@@ -167,6 +169,10 @@ class ProcessHost:
     def demand(self, demand: Demand) -> None:
         if self._state is HostState.RUNNING:
             assert self._channel is not None
+            if not demand.watched:
+                self._wanted_s = None
+            elif self._wanted_s is None:
+                self._wanted_s = max(demand.due_s, time.monotonic())
             self._channel.send_latest(demand.track, demand)
 
     def push_input(self, track: str, pixels: Pixels) -> None:
@@ -224,6 +230,8 @@ class ProcessHost:
                 words,
                 PulseLimits(settings.load_s, settings.first_frame_s, settings.hang_s),
                 self._on_hang,
+                ping=self._ping,
+                overdue_since=self._overdue_since,
             )
         except BaseException:
             ours.close()
@@ -289,8 +297,31 @@ class ProcessHost:
         self._fail(error)
 
     def _on_hang(self, state: PulseState, silent_s: float) -> None:
-        what = "loading the model" if state is PulseState.LOADING else "the model"
-        self._kill(ModelHung(f"{what} made no progress for {silent_s:.1f} s, its limit; it was killed"))
+        match state:
+            case PulseState.LOADING:
+                what = "loading the model made no progress"
+            case PulseState.WARMING | PulseState.BUSY:
+                what = "the model made no progress"
+            case _:
+                what = "the model process waited and gave no sign of life or no frame"
+        self._kill(ModelHung(f"{what} for {silent_s:.1f} s, its limit; it was killed"))
+
+    def _ping(self) -> None:
+        """Ask for a sign of life. A record that many pings see unfinished claimed more than it holds."""
+        channel = self._channel
+        if channel is None:
+            return
+        channel.send_latest("ping", records.Ping())
+        if not channel.unfinished or channel.records != self._arrived:
+            self._arrived, self._unfinished_pings = channel.records, 0
+        else:
+            self._unfinished_pings += 1
+            if self._unfinished_pings >= PINGS:
+                self._on_garbage(records.RecordError("a record was begun and not finished"))
+
+    def _overdue_since(self) -> float | None:
+        """Return since when a frame is wanted that has not come, None while this side has frames to show."""
+        return self._wanted_s if self._state is HostState.RUNNING and not self._shown else None
 
     def _on_garbage(self, error: records.RecordError) -> None:
         self._kill(ModelCrashed(f"the model process broke the protocol: {error}"))
@@ -369,9 +400,14 @@ class ProcessHost:
             pixels = memory.view(frame.offset, frame.height, frame.width)
         except ValueError as error:
             raise records.RecordError(str(error)) from None
+        release = functools.partial(self._release, channel, frame.ticket)
+        if self._state is not HostState.RUNNING:  # of a session that said it had ended
+            release()
+            return
         self._frames += 1
         self._emit_s += frame.emit_s
-        release = functools.partial(channel.send, records.Released(frame.ticket))
+        self._wanted_s = None
+        self._shown.add(frame.ticket)
         self._events.frame(
             EmittedFrame(
                 frame.frame_id,
@@ -384,6 +420,11 @@ class ProcessHost:
             )
         )
 
+    def _release(self, channel: Channel, ticket: int) -> None:
+        """Give a frame's memory back. Any thread."""
+        self._shown.discard(ticket)
+        channel.send(records.Released(ticket))
+
     def _on_ended(self, failure: records.Failure | None) -> None:
         if self._state is not HostState.RUNNING:
             return
@@ -391,48 +432,3 @@ class ProcessHost:
         self._state = HostState.IDLE
         self._settled.set()
         self._events.session_ended(None if failure is None else unpack_failed(failure))
-
-
-class _InputSender:
-    """Inbound frames on their way to the model. Any thread; policy when the model lags: drop and count.
-
-    A slot belongs to the model process from its Input record to its InputDone, so a frame is never
-    written while it is read, and nobody waits for anybody.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._books = FrameBooks(size_bytes=INPUT_MAX_BYTES, frames_max=INPUT_SLOTS)
-        self._memory: FrameMemory | None = None
-        self._channel: Channel | None = None
-        self._frame_ids: Counter[str] = Counter()
-        self.dropped = 0
-
-    def open(self, memory: FrameMemory, channel: Channel) -> None:
-        self._memory, self._channel = memory, channel
-
-    def push(self, track: str, pixels: Pixels) -> None:
-        with self._lock:
-            memory, channel = self._memory, self._channel
-            if memory is None or channel is None:
-                return
-            slot = self._books.acquire(pixels.nbytes)
-            if slot is None:
-                self.dropped += 1
-                return
-            memory.write(slot, pixels)
-            self._frame_ids[track] += 1
-            frame_id = self._frame_ids[track]
-            height, width, _ = pixels.shape
-            channel.send(
-                records.Input(slot.ticket, slot.offset, height, width, track, frame_id, time.monotonic())
-            )
-
-    def done(self, ticket: int, *, unseen: bool) -> None:
-        self._books.release(ticket)
-        with self._lock:
-            self.dropped += unseen
-
-    def close(self) -> None:
-        with self._lock:
-            self._memory = self._channel = None

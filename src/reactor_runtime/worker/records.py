@@ -80,6 +80,11 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True)
+class Ping:
+    """Beat the io lane."""
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """The server is done with a frame's memory."""
 
@@ -175,7 +180,7 @@ class Ended:
 
 
 ToModel: TypeAlias = (
-    Load | Start | Stop | Close | Released | Input | Weights | UploadedFile | Command | Demand
+    Load | Start | Stop | Close | Ping | Released | Input | Weights | UploadedFile | Command | Demand
 )
 ToServer: TypeAlias = (
     Loaded
