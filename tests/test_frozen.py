@@ -168,4 +168,4 @@ def test_a_pause_of_server_and_model_together_kills_nobody(tmp_path: Path) -> No
         time.sleep(1.5)
         assert server.session_state() == state
         assert all(member.is_running() for member in tree)
-        assert server.health()["status"] in ("serving", "available")
+        assert server.get("/health").status_code == 200
