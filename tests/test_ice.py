@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_runtime.errors import SettingError
-from reactor_runtime.webrtc.ice import parse_ice_server
+from reactor_runtime.webrtc.ice import allowed_servers, parse_ice_server
 from reactor_runtime.webrtc.peer import IceServer
 
 visible = st.text(st.characters(min_codepoint=33, max_codepoint=0x2FF, exclude_categories=["Cs"]), min_size=1)
@@ -48,3 +48,24 @@ def test_a_refusal_does_not_repeat_a_password() -> None:
     with pytest.raises(SettingError) as refused:
         parse_ice_server("turn:ann:s3c:ret@turn.example.org")
     assert "s3c" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("urls", "kept"),
+    [
+        (("stun:turn.example.org:3478",), True),
+        (("turn:TURN.example.org", "turns:turn.example.org:443?transport=tcp"), True),
+        (("stun:other.example.org",), False),
+        (("stun:turn.example.org", "stun:169.254.169.254:80"), False),
+        (("stun:turn.example.org.evil.example",), False),
+        (("turn:user:password@turn.example.org",), False),
+        (("http://turn.example.org",), False),
+        ((), False),
+    ],
+)
+def test_of_the_servers_that_a_client_names_those_on_allowed_hosts_are_used(
+    urls: tuple[str, ...], *, kept: bool
+) -> None:
+    server = IceServer(urls, "ann", "secret")
+    assert allowed_servers([server], ("turn.example.org",)) == ((server,) if kept else ())
+    assert allowed_servers([server], ()) == ()

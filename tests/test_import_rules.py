@@ -65,6 +65,7 @@ PURE = [
     "session_log.script",
     "types",
 ]
+PURE += ["webrtc.addresses", "webrtc.candidate"]
 PURE += sorted(f"wire.{path.stem}" for path in (PACKAGE / "wire").glob("*.py") if path.stem != "__init__")
 SERVER = [
     "server.app",

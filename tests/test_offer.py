@@ -15,7 +15,7 @@ from reactor_runtime import limits
 from reactor_runtime.errors import OfferRejected
 from reactor_runtime.types import MAIN_VIDEO, WEBCAM, Track
 from reactor_runtime.webrtc import sdp
-from reactor_runtime.webrtc.candidate import usable
+from reactor_runtime.webrtc.candidate import RemoteCandidates
 from reactor_runtime.webrtc.offer import Plan, complete_answer, plan_offer
 from reactor_runtime.webrtc.peer import TrackMapping
 
@@ -193,8 +193,8 @@ def test_a_huge_offer_is_refused_at_once() -> None:
     ["192.168.1.7", "10.0.0.1", "172.16.3.4", "203.0.113.9", "100.64.0.1", "fd00::2", "2001:db8::1"],
 )
 def test_public_and_private_addresses_are_accepted(address: str) -> None:
-    assert usable(host(address))
-    assert usable("a=" + host(address))
+    assert RemoteCandidates().admit(host(address))
+    assert RemoteCandidates().admit("a=" + host(address))
 
 
 @pytest.mark.parametrize(
@@ -217,6 +217,15 @@ def test_public_and_private_addresses_are_accepted(address: str) -> None:
         "::ffff:169.254.169.254",
         "64:ff9b::7f00:1",
         "2002:7f00:1::",
+        "2002:a9fe:a9fe::",
+        "64:ff9b:1::a9fe:a9fe",
+        "::a9fe:a9fe",
+        "2001:0:c000:201:0:0:5601:5601",  # Teredo, of which the client is 169.254.169.254
+        "240.0.0.1",
+        "100.100.100.200",
+        "168.63.129.16",
+        "fd00:ec2::254",
+        "fec0::1",
         "metadata.internal",
         "localhost",
         "evil.local.example.org",
@@ -225,13 +234,14 @@ def test_public_and_private_addresses_are_accepted(address: str) -> None:
 )
 def test_addresses_that_aim_elsewhere_are_refused(address: str) -> None:
     with pytest.raises(OfferRejected):
-        usable(host(address))
+        RemoteCandidates().admit(host(address))
 
 
 def test_what_is_of_no_use_is_passed_over() -> None:
-    assert not usable("")
-    assert not usable(host("10.0.0.1", transport="tcp") + " tcptype passive")
-    assert not usable(host("9e68ae12-98b7-4c86-8f46-352563b480a4.local"))
+    candidates = RemoteCandidates()
+    assert not candidates.admit("")
+    assert not candidates.admit(host("10.0.0.1", transport="tcp") + " tcptype passive")
+    assert not candidates.admit(host("9e68ae12-98b7-4c86-8f46-352563b480a4.local"))
 
 
 @pytest.mark.parametrize(
@@ -239,7 +249,23 @@ def test_what_is_of_no_use_is_passed_over() -> None:
 )
 def test_what_is_not_a_candidate_is_refused(text: str) -> None:
     with pytest.raises(OfferRejected):
-        usable(text)
+        RemoteCandidates().admit(text)
+
+
+def test_few_ports_of_one_address_are_checked_however_it_is_written() -> None:
+    candidates = RemoteCandidates()
+    assert [candidates.admit(host("2001:db8::1", port)) for port in (1, 2, 3)] == [True, True, False]
+    assert not candidates.admit(host("2001:DB8:0::0:1", 4))
+    assert candidates.admit(host("2001:db8::1", 2))
+    assert candidates.admit(host("2001:db8::2", 3))
+
+
+def test_a_connection_takes_so_many_candidates_and_no_more() -> None:
+    candidates = RemoteCandidates()
+    for n in range(limits.OFFER_MAX_CANDIDATES):
+        candidates.admit(host(f"10.0.1.{n}"))
+    with pytest.raises(OfferRejected, match="more than 64"):
+        candidates.admit(host("10.0.0.1"))
 
 
 def test_a_refused_address_is_left_out_of_an_offer_that_is_otherwise_fine() -> None:
@@ -307,4 +333,4 @@ def test_a_mutated_offer_is_planned_or_refused_and_nothing_else(offer: str) -> N
 @given(st.text())
 def test_any_text_is_a_candidate_or_refused(text: str) -> None:
     with contextlib.suppress(OfferRejected):
-        usable(text)
+        RemoteCandidates().admit(text)

@@ -103,6 +103,10 @@ class PictureSettings(_Part):
     ice_servers: Annotated[tuple[str, ...], Flag(name="--ice-server", metavar="URL")] = Field(
         (), description="STUN or TURN URLs; none are needed on one network"
     )
+    client_ice_hosts: Annotated[tuple[str, ...], Flag(name="--client-ice-host", metavar="HOST")] = Field(
+        (),
+        description="hosts of STUN or TURN servers that clients may name for us to use; none are used else",
+    )
 
 
 class WeightSettings(_Part):

@@ -122,6 +122,9 @@ ANSWER_HOLD_S: Final = 5.0
 OFFER_MAX_BYTES: Final = 64 * KIB
 OFFER_MAX_CANDIDATES: Final = 64
 OFFER_MAX_SECTIONS: Final = 8
+#: Ports of one remote address that are checked. More candidates of it: left out. With this, an address that
+#: never answers gets 64 packets of one connection at most.
+CANDIDATE_PORTS: Final = 2
 #: Candidates kept for a connection whose offer has not come yet. More: oldest dropped.
 EARLY_CANDIDATES: Final = 256
 #: How long an answer waits for candidates; an unreachable STUN server costs no more than this.

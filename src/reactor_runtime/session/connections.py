@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from .. import limits
 from ..errors import SessionRefused
 from ..tasks import Tasks
+from ..webrtc.ice import allowed_servers
 from ..webrtc.peer import Candidate, IceServer
 from ..webrtc.signalling import Signalling
 from .grants import Grant
@@ -32,12 +33,14 @@ class Connections:
         forgotten: Callable[[int], None],
         *,
         ice_servers: Sequence[IceServer],
+        client_ice_hosts: Collection[str],
         ping_timeout_s: float,
         clock: Callable[[], float],
     ) -> None:
         self._make = make
         self._forgotten = forgotten
         self._ice_servers = ice_servers
+        self._client_ice_hosts = client_ice_hosts
         self._ping_timeout_s = ping_timeout_s
         self._clock = clock
         self._viewers: dict[int, Viewer] = {}
@@ -82,10 +85,10 @@ class Connections:
             self._check_room()
         if not viewer.joining:
             self._make_room_to_join()
-        ice_servers = self._ice_servers if offer.ice_servers is None else offer.ice_servers
         viewer.author = offer.author
         viewer.grant = grant
-        signalling.offer(offer.sdp, offer.mapping, ice_servers=ice_servers)
+        named = allowed_servers(offer.ice_servers or (), self._client_ice_hosts)
+        signalling.offer(offer.sdp, offer.mapping, ice_servers=named or self._ice_servers)
 
     async def answer(self, connection_id: int, hold_s: float) -> str | None:
         """Return the answer, waiting at most `hold_s` for it; None when there is none yet."""

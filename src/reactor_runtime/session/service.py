@@ -29,7 +29,7 @@ CONNECTION_IDS: Final = range(1002, 10_000)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """A client's WebRTC offer. `ice_servers` overrides the server's own for this connection, () included."""
+    """A client's WebRTC offer. Of its `ice_servers` those are used that the operator lets clients name."""
 
     sdp: str
     mapping: tuple[TrackMapping, ...] = ()

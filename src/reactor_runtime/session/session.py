@@ -126,6 +126,7 @@ class Session:
             self._make_viewer,
             self._book.forget,
             ice_servers=self.ice_servers,
+            client_ice_hosts=settings.client_ice_hosts,
             ping_timeout_s=settings.ping_timeout_s,
             clock=clock,
         )

@@ -27,7 +27,7 @@ from ..errors import OfferRejected, PeerFailed
 from ..link import LinkEvents, LinkState
 from ..types import Codec, EncodedFrame, Track
 from .aio_private import bound_gathering, bound_reassembly, rtp_timestamp, watch_rtcp
-from .candidate import usable
+from .candidate import RemoteCandidates
 from .handshake import ENGINE_S, Handshake
 from .offer import Plan, complete_answer, plan_offer
 from .peer import RTP_CLOCK_HZ, RTP_TIMESTAMP, Candidate, IceServer, TrackMapping
@@ -149,7 +149,7 @@ class AiortcPeer:
         self._channels: dict[str, Any] = {}
         self._receiving: list[asyncio.Task[None]] = []
         self._early: list[Candidate] | None = []
-        self._candidates = 0
+        self._remote = RemoteCandidates()
         self.oversize_messages = 0
 
     @property
@@ -167,7 +167,9 @@ class AiortcPeer:
             raise OfferRejected("this connection has already had its offer; open another connection")
         plan = plan_offer(offer_sdp, mapping, self._model_tracks, codecs=self._codecs, decodes=DECODES)
         self._plan = plan
-        self._candidates = plan.offer_sdp.count("a=candidate:")
+        for line in plan.offer_sdp.split("\r\n"):
+            if line.startswith("a=candidate:"):
+                self._remote.admit(line)
         try:
             servers = [RTCIceServer(list(s.urls), s.username, s.password) for s in self._ice_servers]
             pc = self._pc = RTCPeerConnection(RTCConfiguration(iceServers=servers))
@@ -226,11 +228,8 @@ class AiortcPeer:
         return track
 
     async def add_candidate(self, candidate: Candidate) -> None:
-        if self._closed or not usable(candidate.candidate):
+        if self._closed or not self._remote.admit(candidate.candidate):
             return
-        self._candidates += 1
-        if self._candidates > limits.OFFER_MAX_CANDIDATES:
-            raise OfferRejected(f"more than {limits.OFFER_MAX_CANDIDATES} candidates on one connection")
         if self._early is not None:
             self._early.append(candidate)
         elif self._pc is not None:

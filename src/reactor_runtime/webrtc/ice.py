@@ -7,6 +7,7 @@ where they hold `:`, `@` or `%`, because one text per server is what flags and v
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Sequence
 from urllib.parse import unquote
 
 from ..errors import SettingError
@@ -39,3 +40,20 @@ def parse_ice_server(text: str) -> IceServer:
         username=unquote(match["username"] or ""),
         password=unquote(match["password"] or ""),
     )
+
+
+def allowed_servers(named: Sequence[IceServer], hosts: Collection[str]) -> tuple[IceServer, ...]:
+    """Return those of a client's servers that the operator lets it name.
+
+    A server that a client names is an address that we send to, and it may send us on to others. So it is the
+    host that has to be trusted, by its name as the operator wrote it.
+    """
+    known = {host.lower() for host in hosts}
+    kept = []
+    for server in named:
+        matches = [_URL.fullmatch(url) for url in server.urls]
+        if matches and all(
+            m is not None and not m["username"] and m["host"].lower() in known for m in matches
+        ):
+            kept.append(server)
+    return tuple(kept)

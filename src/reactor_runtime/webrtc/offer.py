@@ -15,7 +15,7 @@ from .. import limits
 from ..errors import OfferRejected
 from ..types import Codec, Track
 from . import sdp
-from .candidate import usable
+from .candidate import RemoteCandidates
 from .peer import TrackMapping
 
 Name = TypeVar("Name", bound=str)
@@ -101,12 +101,13 @@ def _check_structure(offer: sdp.Description) -> None:
 def _unusable_candidates(offer: sdp.Description) -> set[str]:
     """A client lists every interface it has, so a refused one among them is no reason to send it away."""
     unusable = set()
+    known = RemoteCandidates()
     lines = [*offer.session, *(line for section in offer.sections for line in section.lines)]
     for line in lines:
         if not line.startswith("a=candidate:"):
             continue
         try:
-            keep = usable(line)
+            keep = known.admit(line)
         except OfferRejected:
             keep = False
         if not keep:
