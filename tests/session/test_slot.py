@@ -452,6 +452,19 @@ async def test_a_drain_waits_for_nobody_who_never_came() -> None:
         assert now_s() - began_s < 1
 
 
+async def test_a_drain_waits_for_whoever_is_just_joining() -> None:
+    async with House.opened(drain_s=60, ping_timeout_s=0) as house:
+        await house.start()
+        _, link = await house.join()
+        draining = asyncio.create_task(house.sessions.drain())
+        await asyncio.sleep(1)
+        link.connect()
+        await asyncio.sleep(1)
+        assert not draining.done()
+        await house.stop()
+        await draining
+
+
 async def test_a_drain_waits_for_nobody_who_left() -> None:
     async with House.opened(drain_s=60) as house:
         await house.start()

@@ -57,6 +57,14 @@ class Connections:
         """How many are connected."""
         return sum(viewer.connected for viewer in self._viewers.values())
 
+    @property
+    def joining(self) -> bool:
+        """Whether somebody is about to be connected."""
+        return any(
+            viewer.joining or self._signalling[connection_id].answering
+            for connection_id, viewer in self._viewers.items()
+        )
+
     def get(self, connection_id: int) -> Viewer | None:
         return self._viewers.get(connection_id)
 

@@ -340,7 +340,10 @@ class ModelSlot:
 
     def _end_unwatched(self) -> None:
         """While draining, a session that nobody watches is not waited for, whether they left or never came."""
-        if self._draining and self.state in (State.WAITING, State.ORPHANED):
+        session = self.running
+        if not self._draining or session is None or session.connections.joining:
+            return
+        if self.state in (State.WAITING, State.ORPHANED):
             self._fire(Event.EVICTION)
             self._end(say.SessionEnded("server stopped"))
 
