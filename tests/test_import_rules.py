@@ -44,6 +44,7 @@ PURE = [
     "author.arguments",
     "author.documents",
     "author.schema",
+    "codes",
     "errors",
     "headless.check",
     "headless.sample_arguments",

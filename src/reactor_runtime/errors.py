@@ -44,11 +44,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from . import codes
+
 
 class ReactorError(Exception):
     """Root of every deliberate error. `code` is stable; `str(error)` is for people."""
 
-    code: ClassVar[str] = "error"
+    code: ClassVar[str] = codes.ERROR
 
     def public(self) -> str:
         """Return the text a client may see. Subclasses whose message may hold internals narrow it."""
@@ -58,13 +60,13 @@ class ReactorError(Exception):
 class Refused(ReactorError):
     """Someone outside this package did something that cannot be accepted."""
 
-    code = "refused"
+    code = codes.REFUSED
 
 
 class ManifestError(Refused):
     """The manifest, or the class it names, cannot be used. Names the file, the key and the fix."""
 
-    code = "manifest_error"
+    code = codes.MANIFEST_ERROR
 
     def __init__(self, problem: str, *, file: str = "", key: str = "", fix: str = "") -> None:
         where = f"{file}: " if file else ""
@@ -79,25 +81,25 @@ class ManifestError(Refused):
 class ModelDefinitionError(Refused):
     """A VideoModel class that cannot be served: duplicate command names, unsupported parameters."""
 
-    code = "model_definition_error"
+    code = codes.MODEL_DEFINITION_ERROR
 
 
 class SettingError(Refused):
     """A flag or environment variable with a value outside its range."""
 
-    code = "setting_error"
+    code = codes.SETTING_ERROR
 
 
 class FrameRejected(Refused):
     """What was emitted is not a frame. Raised at the emitting line of the author's code."""
 
-    code = "frame_rejected"
+    code = codes.FRAME_REJECTED
 
 
 class CommandRejected(Refused):
     """A command that never reached its handler. `field` is a dotted path into the arguments, or ""."""
 
-    code = "invalid_command"
+    code = codes.INVALID_COMMAND
 
     def __init__(self, message: str, *, code: str | None = None, field: str = "") -> None:
         super().__init__(message)
@@ -116,31 +118,31 @@ class CommandError(CommandRejected):
 class OfferRejected(Refused):
     """A WebRTC offer or ICE candidate that cannot be used."""
 
-    code = "offer_rejected"
+    code = codes.OFFER_REJECTED
 
 
 class MessageRejected(Refused):
     """A data channel frame that neither wire format explains. The frame is dropped, the channel stays."""
 
-    code = "message_rejected"
+    code = codes.MESSAGE_REJECTED
 
 
 class ScriptRejected(Refused):
     """A line of commands.jsonl that cannot be understood, or a file that cannot be read or written."""
 
-    code = "script_rejected"
+    code = codes.SCRIPT_REJECTED
 
 
 class LogRejected(Refused):
     """A session log that cannot be read, or does not say enough to be replayed."""
 
-    code = "log_rejected"
+    code = codes.LOG_REJECTED
 
 
 class SessionRefused(Refused):
     """The session cannot do this now. `status` is the HTTP status that says so."""
 
-    code = "session_refused"
+    code = codes.SESSION_REFUSED
 
     def __init__(self, message: str, *, status: int, retry_after_s: int | None = None) -> None:
         super().__init__(message)
@@ -151,7 +153,7 @@ class SessionRefused(Refused):
 class ClipRefused(Refused):
     """This clip, or this part of one, is not there. `status` is the HTTP status that says so."""
 
-    code = "clip_refused"
+    code = codes.CLIP_REFUSED
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
@@ -161,19 +163,19 @@ class ClipRefused(Refused):
 class Unauthorized(Refused):
     """A token is missing or wrong."""
 
-    code = "unauthorized"
+    code = codes.UNAUTHORIZED
 
 
 class NotGranted(Refused):
     """Whoever asks is known, and may not do this. Names the right that it takes."""
 
-    code = "not_granted"
+    code = codes.NOT_GRANTED
 
 
 class WeightsMissing(Refused):
     """No source has these weights, or the text cannot be their name. Says where they are looked for."""
 
-    code = "weights_missing"
+    code = codes.WEIGHTS_MISSING
 
     def public(self) -> str:
         return "the model's weights are missing; the operator's log has the details"
@@ -182,13 +184,13 @@ class WeightsMissing(Refused):
 class WeightsPublished(Refused):
     """This version is in the registry, or someone is publishing it. Versions never change."""
 
-    code = "weights_published"
+    code = codes.WEIGHTS_PUBLISHED
 
 
 class UnsafeWeights(Refused):
     """Loading this file could run code that it brings. `sha256` is what a consent has to name, or ""."""
 
-    code = "unsafe_weights"
+    code = codes.UNSAFE_WEIGHTS
 
     def __init__(self, message: str, *, sha256: str = "") -> None:
         super().__init__(message)
@@ -201,7 +203,7 @@ class StoreRefused(Refused):
     `setting` names what to change. The message never holds a secret.
     """
 
-    code = "store_refused"
+    code = codes.STORE_REFUSED
 
     def __init__(self, message: str, *, setting: str) -> None:
         super().__init__(message)
@@ -214,7 +216,7 @@ class StoreRefused(Refused):
 class LimitExceeded(Refused):
     """Too many or too large. `limit` names the entry of limits.py."""
 
-    code = "limit_exceeded"
+    code = codes.LIMIT_EXCEEDED
 
     def __init__(self, message: str, *, limit: str) -> None:
         super().__init__(message)
@@ -224,7 +226,7 @@ class LimitExceeded(Refused):
 class Broke(ReactorError):
     """Something failed on this side."""
 
-    code = "internal_error"
+    code = codes.INTERNAL_ERROR
 
     def public(self) -> str:
         return "internal error; the operator's log has the details"
@@ -233,7 +235,7 @@ class Broke(ReactorError):
 class ModelFailed(Broke):
     """The model's code raised. The log has the traceback once; clients get only this code."""
 
-    code = "model_error"
+    code = codes.MODEL_ERROR
 
     def public(self) -> str:
         return "the model failed; the operator's log has the details"
@@ -242,7 +244,7 @@ class ModelFailed(Broke):
 class ModelCrashed(ModelFailed):
     """The model process exited on its own. `exit_code` is negative for a signal."""
 
-    code = "model_crashed"
+    code = codes.MODEL_CRASHED
 
     def __init__(self, message: str, *, exit_code: int | None = None) -> None:
         super().__init__(message)
@@ -252,7 +254,7 @@ class ModelCrashed(ModelFailed):
 class ModelHung(ModelFailed):
     """The model made no progress for longer than its limit and was killed."""
 
-    code = "model_hung"
+    code = codes.MODEL_HUNG
 
     def public(self) -> str:
         return "the model stopped responding and is being restarted"
@@ -261,7 +263,7 @@ class ModelHung(ModelFailed):
 class ModelOutOfMemory(ModelFailed):
     """Host or GPU memory ran out while the model was running."""
 
-    code = "out_of_memory"
+    code = codes.OUT_OF_MEMORY
 
     def public(self) -> str:
         return "the model ran out of memory"
@@ -270,19 +272,19 @@ class ModelOutOfMemory(ModelFailed):
 class PeerFailed(Broke):
     """The WebRTC engine failed for one viewer."""
 
-    code = "peer_failed"
+    code = codes.PEER_FAILED
 
 
 class EncoderFailed(Broke):
     """The video encoder could not be opened or failed on a frame."""
 
-    code = "encoder_failed"
+    code = codes.ENCODER_FAILED
 
 
 class WeightsCorrupt(Broke):
     """A weights file does not match its digest, also after it was fetched again."""
 
-    code = "weights_corrupt"
+    code = codes.WEIGHTS_CORRUPT
 
     def __init__(self, message: str, *, file: str = "", expected: str = "", actual: str = "") -> None:
         super().__init__(message)
@@ -294,13 +296,13 @@ class WeightsCorrupt(Broke):
 class StoreUnreachable(Broke):
     """The weights store did not answer within the limit. What was downloaded so far is kept."""
 
-    code = "store_unreachable"
+    code = codes.STORE_UNREACHABLE
 
 
 class DiskFull(Broke):
     """There is no space for weights. Nothing that was complete is touched."""
 
-    code = "disk_full"
+    code = codes.DISK_FULL
 
     def __init__(self, message: str, *, needed_bytes: int, free_bytes: int) -> None:
         super().__init__(message)

@@ -17,7 +17,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from .. import limits
+from .. import codes, limits
 from ..errors import CommandRejected
 from ..types import CommandCall, JsonObject, UploadedFile
 
@@ -46,7 +46,7 @@ def check(call: CommandCall, model: type[BaseModel], schema: JsonObject) -> Base
         raise
     except Exception:  # a validator of the author's own
         log.exception("Checking the arguments of command %r failed", call.name)
-        raise CommandRejected("the arguments could not be checked", code="internal_error") from None
+        raise CommandRejected("the arguments could not be checked", code=codes.INTERNAL_ERROR) from None
     # Pydantic compares the choices of an Enum or a Literal with ==, which takes true for 1.
     misplaced = _misplaced_bool(given, schema, schema.get("$defs", {}))
     if misplaced is not None:

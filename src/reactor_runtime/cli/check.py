@@ -95,6 +95,7 @@ def measure(
 
 def probe(plan: dict[str, Any], verbose: bool) -> Measurements:
     """Measure in a fresh process. A process that dies, or does not come back, is an error that was measured."""
+    from .. import codes
     from ..headless.check import Measurements
 
     # As in service: what depends on the order of a set differs between two processes, and is found out.
@@ -111,7 +112,7 @@ def probe(plan: dict[str, Any], verbose: bool) -> Measurements:
         found = Measurements.model_validate_json(done.stdout)
     else:
         found = Measurements(error=f"the model's process ended with status {done.returncode}")
-    failed = found.error or any(each.code == "internal_error" for each in found.answers)
+    failed = found.error or any(each.code == codes.INTERNAL_ERROR for each in found.answers)
     if failed and not verbose and done.stderr:
         sys.stderr.buffer.write(done.stderr[-8000:])
         sys.stderr.flush()

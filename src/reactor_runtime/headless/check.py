@@ -18,6 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from .. import codes
 from ..limits import MIB
 
 #: Below this share of its declared rate a model is too slow: viewers see it.
@@ -140,7 +141,7 @@ def _answers_commands(answers: Sequence[Answer]) -> Finding:
     if not answers:
         return Finding(name, Verdict.PASSED, "it has none")
     for each in answers:
-        if each.code in ("internal_error", "out_of_memory", "timeout"):
+        if each.code in (codes.INTERNAL_ERROR, codes.OUT_OF_MEMORY, codes.TIMEOUT):
             words = f"{each.command} failed with valid arguments ({each.code})"
             return Finding(
                 name, Verdict.FAILED, words, "the traceback is above; raise CommandError to refuse"

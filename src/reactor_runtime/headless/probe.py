@@ -18,6 +18,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from .. import codes
 from ..author.manifest import Manifest
 from ..config import Settings
 from ..errors import ModelFailed, ModelHung, ReactorError
@@ -239,7 +240,7 @@ class _Probe:
             Answer(command=names[each.command_id], expected=expected, code=each.code, message=each.message)
             for each in self._stage.outcomes
             # What waited when the session ended was not answered by the model.
-            if each.code != "session_ended" and each.command_id in names
+            if each.code != codes.SESSION_ENDED and each.command_id in names
         ]
 
     # Measurements -------------------------------------------------------------------------------------

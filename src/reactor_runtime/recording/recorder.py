@@ -23,7 +23,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from .. import limits
+from .. import codes, limits
 from ..errors import EncoderFailed
 from ..types import Pixels
 from .fmp4 import TIMESCALE
@@ -174,15 +174,15 @@ class Recorder:
         except OSError as error:
             log.error("recording %s: %s", self.recording.recording_id, error)
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                self._stop("recording_disk_full", "the disk is full: the recording has stopped")
+                self._stop(codes.RECORDING_DISK_FULL, "the disk is full: the recording has stopped")
             else:
-                self._stop("recording_failed", "the recording could not be written and has stopped")
+                self._stop(codes.RECORDING_FAILED, "the recording could not be written and has stopped")
         except EncoderFailed as error:
             log.error("recording %s: %s", self.recording.recording_id, error)
-            self._stop("recording_failed", "the recording's encoder failed: the recording has stopped")
+            self._stop(codes.RECORDING_FAILED, "the recording's encoder failed: the recording has stopped")
         except Exception:
             log.exception("recording %s", self.recording.recording_id)
-            self._stop("recording_failed", "the recording has stopped")
+            self._stop(codes.RECORDING_FAILED, "the recording has stopped")
         finally:
             self._recordings.end(self.recording)
 

@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from .. import limits
+from .. import codes, limits
 from ..author.schema import commands_of, reply_of
 from ..causes import CauseLog
 from ..errors import CommandRejected, ModelFailed, ModelOutOfMemory, SessionStopped
@@ -92,7 +92,7 @@ class Handlers:
         if not isinstance(failure, ModelOutOfMemory):
             return CommandOutcome(
                 call.command_id,
-                code="internal_error",
+                code=codes.INTERNAL_ERROR,
                 message="the command failed; the operator's log has the details",
             )
         self._out_of_memory += 1

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .. import limits
+from .. import codes, limits
 from ..author import author_module
 from ..author.manifest import file_of
 from ..author.model import VideoModel
@@ -135,7 +135,7 @@ class InlineHost:
 
     def send_command(self, call: CommandCall) -> None:
         if self._state is not HostState.RUNNING or self._runner is None:
-            raise CommandRejected("no session runs", code="session_ended")
+            raise CommandRejected("no session runs", code=codes.SESSION_ENDED)
         self._mailbox.admit(call)
         self._runner.command(call)
 
@@ -238,7 +238,7 @@ class InlineHost:
     def _on_ended(self, error: ModelFailed | None) -> None:
         if self._state is not HostState.RUNNING:
             return
-        self._settle("session_ended", "the session has ended")
+        self._settle(codes.SESSION_ENDED, "the session has ended")
         self._state = HostState.IDLE
         self._settled.set()
         self._events.session_ended(error)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 
-from .. import limits
+from .. import codes, limits
 from ..errors import CommandRejected
 from ..types import CommandCall, CommandOutcome
 
@@ -25,14 +25,14 @@ class Mailbox:
         if len(self._pending) >= limits.COMMAND_MAILBOX:
             raise CommandRejected(
                 f"the model has {limits.COMMAND_MAILBOX} commands to handle already; send fewer, or later",
-                code="rate_limited",
+                code=codes.RATE_LIMITED,
             )
         size_bytes = len(json.dumps(call.arguments))
         if sum(self._pending.values()) + size_bytes > limits.COMMAND_MAILBOX_BYTES:
             raise CommandRejected(
                 f"the commands that the model has to handle already fill {limits.COMMAND_MAILBOX_BYTES} bytes; "
                 "send smaller ones, or later",
-                code="rate_limited",
+                code=codes.RATE_LIMITED,
             )
         self._pending[call.command_id] = size_bytes
 

@@ -15,6 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from .. import codes
 from ..errors import (
     ClipRefused,
     LimitExceeded,
@@ -35,7 +36,7 @@ _LIMIT_STATUS: Final = {"UPLOADS_PER_SESSION": 429, "VIEWERS_MAX": 503}
 class Malformed(Refused):
     """A request body that does not fit its schema; `problems` say where and why."""
 
-    code = "malformed"
+    code = codes.MALFORMED
 
     def __init__(self, problems: list[dict[str, Any]]) -> None:
         super().__init__("malformed body")
@@ -76,7 +77,7 @@ async def _reactor_error(_request: Request, error: Exception) -> Response:
         case OfferRejected():
             return refusal(400, error.public(), code=error.code)
         case MessageRejected():
-            return refusal(422, error.public(), code="malformed")
+            return refusal(422, error.public(), code=codes.MALFORMED)
         case Unauthorized():
             return refusal(401, error.public(), code=error.code, headers={"WWW-Authenticate": "Bearer"})
         case NotGranted():
@@ -93,7 +94,7 @@ async def _reactor_error(_request: Request, error: Exception) -> Response:
 
 async def _invalid(_request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # by registration
-    return refusal(422, problems(error.errors()), code="malformed")
+    return refusal(422, problems(error.errors()), code=codes.MALFORMED)
 
 
 async def _http_exception(_request: Request, error: Exception) -> Response:
@@ -103,7 +104,9 @@ async def _http_exception(_request: Request, error: Exception) -> Response:
 
 async def _unexpected(_request: Request, _error: Exception) -> Response:
     # The server logs the traceback. The header because this answer is made outside the CORS middleware.
-    return refusal(500, "internal error", code="internal_error", headers={"Access-Control-Allow-Origin": "*"})
+    return refusal(
+        500, "internal error", code=codes.INTERNAL_ERROR, headers={"Access-Control-Allow-Origin": "*"}
+    )
 
 
 def problems(errors: Any) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from .. import limits
+from .. import codes, limits
 from ..author.admission import Admission
 from ..config import Settings
 from ..errors import CommandRejected
@@ -267,7 +267,9 @@ class Session:
             case say.RequestRecording(request_id):
                 viewer.send(self._clips.promise(request_id, None))
             case say.Unsupported(request_id, kind) if request_id is not None:
-                viewer.send(say.RequestRefused(request_id, kind, "unsupported", f"{kind} is not supported"))
+                viewer.send(
+                    say.RequestRefused(request_id, kind, codes.UNSUPPORTED, f"{kind} is not supported")
+                )
             case _:
                 pass  # pings, upload notices and what newer clients add
 
@@ -276,7 +278,7 @@ class Session:
         if why is None:
             viewer.send(say.PublishGranted(message.request_id, message.name))
         else:
-            viewer.send(say.RequestRefused(message.request_id, "publish_track", "publish_refused", why))
+            viewer.send(say.RequestRefused(message.request_id, "publish_track", codes.PUBLISH_REFUSED, why))
 
     def _command(self, viewer: Viewer, command: say.Command) -> None:
         """Pass a command on at once, in order; only one whose upload is still on its way is overtaken."""
@@ -298,7 +300,7 @@ class Session:
     def _check_waiting(self, size_bytes: int) -> None:
         held_bytes = sum(self._waiting.values()) + size_bytes
         if len(self._waiting) >= limits.COMMAND_MAILBOX or held_bytes > limits.COMMAND_MAILBOX_BYTES:
-            raise CommandRejected("too many commands wait for their uploads", code="rate_limited")
+            raise CommandRejected("too many commands wait for their uploads", code=codes.RATE_LIMITED)
 
     async def _command_with_uploads(self, viewer: Viewer, command: say.Command) -> None:
         try:
@@ -330,7 +332,7 @@ class Session:
             self.connections.look_after()
             for number in self._book.overdue():
                 text = f"not handled within {limits.COMMAND_REPLY_S:.0f} s"
-                self.outcome(CommandOutcome(number, code="timeout", message=text))
+                self.outcome(CommandOutcome(number, code=codes.TIMEOUT, message=text))
             ticks += 1
             if ticks % 2 == 0:
                 self.broadcast(say.RuntimeStats(self.numbers()))

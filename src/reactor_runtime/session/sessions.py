@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 
-from .. import __version__, limits
+from .. import __version__, codes, limits
 from ..author import documents
 from ..config import Settings
 from ..errors import SessionRefused
@@ -157,9 +157,9 @@ class Sessions:
             self._running(session_id)
         if moderate:
             text = reason or "the session was ended by the operator"
-            self._slot.stop(say.Moderation("terminate", text), say.SessionEnded("moderated"))
+            self._slot.stop(say.Moderation("terminate", text), say.SessionEnded(codes.MODERATED))
         else:
-            self._slot.stop(say.SessionEnded(reason or "stopped"))
+            self._slot.stop(say.SessionEnded(reason or codes.STOPPED))
 
     def _running(self, session_id: str) -> Session:
         """Find a session. Raises SessionRefused."""

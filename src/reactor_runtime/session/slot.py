@@ -16,6 +16,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
+from .. import codes
 from ..author import documents
 from ..config import Settings
 from ..errors import ModelFailed, ReactorError
@@ -254,7 +255,7 @@ class ModelSlot:
         await session.streams.played_out()
         if self.running is session:
             self._fire(Event.MODEL_FINISHED)
-            self._end(say.SessionEnded("finished"))
+            self._end(say.SessionEnded(codes.FINISHED))
 
     def _end(self, *goodbyes: say.ServerMessage) -> None:
         session = self._session
@@ -321,7 +322,7 @@ class ModelSlot:
             self._arm_orphan_timer()
             return
         self._owner.moved(transition)
-        self._end(say.SessionEnded("timed_out"))
+        self._end(say.SessionEnded(codes.TIMED_OUT))
 
     # Leaving ------------------------------------------------------------------------------------------
 
@@ -332,7 +333,7 @@ class ModelSlot:
         if session is None:
             return
         seconds = self._settings.drain_s
-        session.broadcast(say.RuntimeNotice("draining", f"the server stops in at most {seconds:.0f} s"))
+        session.broadcast(say.RuntimeNotice(codes.DRAINING, f"the server stops in at most {seconds:.0f} s"))
         self._end_unwatched()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -345,7 +346,7 @@ class ModelSlot:
             return
         if self.state in (State.WAITING, State.ORPHANED):
             self._fire(Event.EVICTION)
-            self._end(say.SessionEnded("server stopped"))
+            self._end(say.SessionEnded(codes.SERVER_STOPPED))
 
     async def close(self) -> None:
         """End the session and the model. May be called twice and from any state."""
@@ -356,7 +357,7 @@ class ModelSlot:
             self._orphan_timer.cancel()
         if self.running is not None:
             self._fire(Event.EVICTION)
-            self._end(say.SessionEnded("server stopped"))
+            self._end(say.SessionEnded(codes.SERVER_STOPPED))
         if self._session is not None:
             try:
                 async with asyncio.timeout(self._settings.stop_s + 2):

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
 
-from .. import limits
+from .. import codes, limits
 from ..errors import CommandRejected, LimitExceeded, SessionRefused
 from ..types import JsonObject, UploadedFile
 from ..wire.messages import UploadReference
@@ -143,7 +143,7 @@ class Uploads:
         except TimeoutError:
             raise CommandRejected(
                 f"the bytes of upload {upload_id} did not arrive within {wait_s:g} s",
-                code="unresolved_upload",
+                code=codes.UNRESOLVED_UPLOAD,
                 field=path,
             ) from None
         files = self.arrived(uploads, arguments)
@@ -174,11 +174,11 @@ class Uploads:
 
     def _slot(self, upload_id: str, path: str) -> _Slot:
         if self._closed:
-            raise CommandRejected("the session has ended", code="unresolved_upload", field=path)
+            raise CommandRejected("the session has ended", code=codes.UNRESOLVED_UPLOAD, field=path)
         slot = self._slots.get(_same(upload_id))
         if slot is None:
             raise CommandRejected(
-                f"no upload {upload_id!r} in this session", code="unresolved_upload", field=path
+                f"no upload {upload_id!r} in this session", code=codes.UNRESOLVED_UPLOAD, field=path
             )
         return slot
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from .. import limits
+from .. import codes, limits
 from ..errors import MessageRejected, NotGranted
 from ..link import Link, LinkState
 from ..tasks import Tasks
@@ -160,7 +160,7 @@ class Viewer:
         log.warning("connection %d: %s", self.connection_id, error)
         if isinstance(message, say.CommandReply):
             text = f"the command was handled, but its reply cannot be sent: {error}"
-            self.send(say.CommandRefused(message.request_id, message.command, "internal_error", text))
+            self.send(say.CommandRefused(message.request_id, message.command, codes.INTERNAL_ERROR, text))
 
     # Tracks -------------------------------------------------------------------------------------------
 
@@ -252,7 +252,7 @@ class Viewer:
             self._counts.limited += 1
             rate = limits.COMMAND_RATE_PER_S
             text = f"more than {rate:.0f} commands a second; send fewer, or only the newest value"
-            self.send(say.CommandRefused(message.request_id, message.name, "rate_limited", text))
+            self.send(say.CommandRefused(message.request_id, message.name, codes.RATE_LIMITED, text))
             return
         try:
             self.grant.require(needed_for(message))
@@ -274,7 +274,7 @@ class Viewer:
         if now_s - self._flood_told_s >= FLOOD_NOTICE_S:
             self._flood_told_s = now_s
             text = "too many messages; what was sent beyond the limit was dropped"
-            self.send(say.RuntimeNotice("rate_limited", text))
+            self.send(say.RuntimeNotice(codes.RATE_LIMITED, text))
 
     def _flush(self) -> None:
         while self._outbox:

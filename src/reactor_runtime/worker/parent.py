@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, assert_never
 
-from .. import limits
+from .. import codes, limits
 from ..config import HostSettings
 from ..errors import CommandRejected, ModelCrashed, ModelFailed, ModelHung, ReactorError
 from ..host import HostCounters, HostEvents, HostState
@@ -145,7 +145,7 @@ class ProcessHost:
 
     def send_command(self, call: CommandCall) -> None:
         if self._state is not HostState.RUNNING:
-            raise CommandRejected("no session runs", code="session_ended")
+            raise CommandRejected("no session runs", code=codes.SESSION_ENDED)
         assert self._channel is not None
         self._mailbox.admit(call)
         files = {
@@ -158,11 +158,11 @@ class ProcessHost:
             )
         except records.RecordError:
             self._mailbox.answer(CommandOutcome(call.command_id))
-            raise CommandRejected("the command and its uploads are too large", code="too_large") from None
+            raise CommandRejected("the command and its uploads are too large", code=codes.TOO_LARGE) from None
         if not sent:
             self._mailbox.answer(CommandOutcome(call.command_id))
             raise CommandRejected(
-                "the model has not read what was sent before; send later", code="rate_limited"
+                "the model has not read what was sent before; send later", code=codes.RATE_LIMITED
             )
         self._crossed |= files.keys()
 
@@ -197,7 +197,7 @@ class ProcessHost:
         # While the author's constructor runs there is nobody in the process to ask.
         patience_s = {HostState.IDLE: EXIT_S, HostState.RUNNING: self._settings.stop_s}.get(self._state, 0.0)
         self._state = HostState.CLOSED
-        self._settle("session_ended", "the runtime is stopping")
+        self._settle(codes.SESSION_ENDED, "the runtime is stopping")
         self._settled.set()
         await self._end_process(patience_s)
         self._release_all()
@@ -428,7 +428,7 @@ class ProcessHost:
     def _on_ended(self, failure: records.Failure | None) -> None:
         if self._state is not HostState.RUNNING:
             return
-        self._settle("session_ended", "the session has ended")
+        self._settle(codes.SESSION_ENDED, "the session has ended")
         self._state = HostState.IDLE
         self._settled.set()
         self._events.session_ended(None if failure is None else unpack_failed(failure))
