@@ -48,7 +48,8 @@ def written_out(tree: ast.AST) -> list[str]:
         if name in PLACES and len(node.args) > PLACES[name]:
             given.append(node.args[PLACES[name]])
         for value in given:
-            found += [each.value for each in ast.walk(value) if isinstance(each, ast.Constant) and each.value]
+            constants = (each.value for each in ast.walk(value) if isinstance(each, ast.Constant))
+            found += [each for each in constants if isinstance(each, str) and each]
     return found
 
 
