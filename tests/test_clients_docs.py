@@ -6,7 +6,10 @@ import asyncio
 import re
 import sys
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from playwright.async_api import Browser, Page
@@ -40,6 +43,23 @@ def server(shared: ReactorRun) -> Iterator[ReactorRun]:
     shared.wait_for_state("ready")
     yield shared
     shared.wait_for_state("ready")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def examples() -> Iterator[str]:
+    """The examples as `python -m http.server` serves them."""
+    files = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(PLAIN.parent)))
+    thread = Thread(target=files.serve_forever, args=(0.02,))
+    thread.start()
+    yield f"http://localhost:{files.server_port}"
+    files.shutdown()
+    files.server_close()
+    thread.join()
 
 
 @pytest.fixture
@@ -80,10 +100,10 @@ def test_the_example_without_an_sdk_is_printed_as_it_is_and_has_forty_lines() ->
 @pytest.mark.slow
 @pytest.mark.browser
 async def test_the_example_without_an_sdk_shows_frames_and_sends_commands(
-    server: ReactorRun, browser: Browser
+    server: ReactorRun, browser: Browser, examples: str
 ) -> None:
     page = await browser.new_page()
-    await page.goto(f"{PLAIN.as_uri()}?server={server.url}")
+    await page.goto(f"{examples}/{PLAIN.name}?server={server.url}")
     await page.evaluate(COLOUR)
     await until_colour(page, RIGHT, "b > 160")
     await page.locator("input[name=command]").fill("paint")
