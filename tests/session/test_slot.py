@@ -526,3 +526,18 @@ async def test_a_connection_that_does_not_close_holds_nobody_up_for_ever(house: 
     began_s = now_s()
     await house.sessions.close()
     assert now_s() - began_s < 10
+
+
+async def test_closing_right_after_a_turn_over_waits_for_the_connections_of_both_sessions(
+    house: House,
+) -> None:
+    await house.start()
+    await house.watch()
+    house.engine.answer_s = 0.5
+    _, joining = await house.join()
+    await house.stop()
+    await house.start()
+    link = await house.watch()
+    await house.sessions.close()
+    assert joining.closed
+    assert link.closed

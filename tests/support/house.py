@@ -52,7 +52,8 @@ class House:
             await house.sessions.close()
         await settle()
         # A fixture ends in another task than it began in.
-        assert asyncio.all_tasks() - before - {asyncio.current_task()} == set()
+        left = asyncio.all_tasks() - before - {asyncio.current_task()}
+        assert left == set(), f"left over: {left}"
         for host in house.hosts.made:
             assert host.emitted == host.released, "a frame was not given back"
 

@@ -63,5 +63,5 @@ def now_s() -> float:
 
 async def settle() -> None:
     """Let everything happen that is to happen now."""
-    for _ in range(50):
+    for _ in range(25):
         await asyncio.sleep(0)

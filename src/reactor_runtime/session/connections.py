@@ -76,7 +76,9 @@ class Connections:
         self._check_room()
         if len(self._viewers) >= limits.CONNECTIONS_KNOWN:
             self._forget_the_most_silent()
-        connection_id = random.choice([i for i in CONNECTION_IDS if i not in self._viewers])  # noqa: S311
+        # At most limits.CONNECTIONS_KNOWN of thousands are taken.
+        while (connection_id := random.choice(CONNECTION_IDS)) in self._viewers:  # noqa: S311
+            pass
         self._add(connection_id)
         return connection_id
 

@@ -90,9 +90,8 @@ class ModelSlot:
         self._settled.set()
         self._orphan_timer: asyncio.TimerHandle | None = None
         self._tasks = Tasks("the model slot")
-        self._ending: asyncio.Task[None] | None = None
-        """The last session's cleanup, until its connections are closed."""
         self._endings = Tasks("the end of a session")
+        """The cleanup of sessions that have ended, until their connections are closed."""
         self._draining = False
         self._closed = False
 
@@ -260,7 +259,7 @@ class ModelSlot:
     def _end(self, *goodbyes: say.ServerMessage) -> None:
         session = self._session
         assert session is not None
-        self._ending = self._endings.spawn(self._cleanup(session, goodbyes))
+        self._endings.spawn(self._cleanup(session, goodbyes))
 
     async def _cleanup(self, session: Session, goodbyes: tuple[say.ServerMessage, ...]) -> None:
         host = self._host
@@ -365,8 +364,9 @@ class ModelSlot:
             except TimeoutError:
                 log.error("the session did not end in time")
         await self._tasks.cancel()
-        if self._ending is not None:  # its viewers may still be reading what was said last
-            await asyncio.wait([self._ending], timeout=PART_S)
+        with contextlib.suppress(TimeoutError):  # their viewers may still be reading what was said last
+            async with asyncio.timeout(PART_S):
+                await self._endings.wait()
         await self._endings.cancel()
         if self._host is not None:
             await self._host.close()
