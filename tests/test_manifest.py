@@ -162,6 +162,7 @@ MISTAKES: dict[str, tuple[JsonObject, dict[str, str], str, str, str]] = {
     "empty file": ({}, {"text": ""}, "", "line 1, column 1", "correct it there"),
     "a comma too many": ({}, {"text": '{\n  "class": "a:B",\n}'}, "", "line 3, column 1", "comma"),
     "a list": ({}, {"text": "[]"}, "", "JSON list", "start it with {"),
+    "a number that is none": ({}, {"text": '{"args": {"fps": NaN}}'}, "", "NaN is not JSON", "simplify"),
     "too deep": ({}, {"text": "[" * 100_000}, "", "not JSON", "simplify"),
     "twice": ({}, {"text": '{"class": "a:B", "class": "c:D"}'}, "class", "twice", "keep one"),
     "a mistyped key": ({"modelname": "x"}, {}, "modelname", "unknown key", "'model_name'"),

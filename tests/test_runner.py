@@ -12,7 +12,7 @@ import pytest
 from pydantic import BaseModel
 from support.model_stage import Stage, picture
 
-from reactor_runtime import CommandError, InputFrame, VideoModel, command, get_ctx
+from reactor_runtime import CommandError, InputFrame, VideoModel, command, get_ctx, limits
 from reactor_runtime.errors import FrameRejected, ModelFailed, ModelOutOfMemory, SessionStopped
 from reactor_runtime.running.pulse import COMMAND_LANE, PulseState
 
@@ -263,6 +263,27 @@ def test_a_stop_unwinds_the_loop_past_except_exception_and_runs_its_finally(
         assert stage.stop() is None
         assert notes == ["finally"]
         assert model.resets == 1
+
+
+@BOTH
+def test_a_command_that_holds_up_a_generators_picture_is_told_of_once_and_beside_a_loop_never(
+    model_class: type[Commanded], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "SLOW_COMMAND_S", 0.05)
+
+    class Slow(model_class):  # type: ignore[misc,valid-type]
+        @command("dream")
+        def dream(self) -> None:
+            time.sleep(0.06)
+
+    with Stage(Slow()) as stage:
+        stage.until(lambda: stage.frames)
+        for name in ("dream", "typed", "dream"):
+            assert stage.ask(name).accepted
+        assert stage.stop() is None
+    told = [record.getMessage() for record in caplog.records if "took" in record.getMessage()]
+    assert len(told) == (model_class is Generator)
+    assert all("'dream' took 0." in text and "picture stood still" in text for text in told)
 
 
 def test_a_plain_method_may_return_a_generator() -> None:

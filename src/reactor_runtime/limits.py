@@ -217,6 +217,9 @@ SESSION_LOG_MAX_BYTES: Final = 256 * MIB
 #: The same where logs go into no file: the log of one session, in memory, until the next one begins.
 SESSION_LOG_MEMORY_BYTES: Final = 16 * MIB
 
+#: A handler of a generator holds up the picture while it runs. One that takes longer is told of, once.
+SLOW_COMMAND_S: Final = 1.0
+
 #: A line of the model's output; longer ones are cut. And lines per second; more are counted.
 LOG_LINE_MAX: Final = 2000
 #: A record of the model's log, traceback and all; longer ones are cut.

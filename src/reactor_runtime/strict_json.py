@@ -15,13 +15,26 @@ from .errors import MessageRejected
 from .types import JsonObject
 
 
+class DuplicateKey(ValueError):
+    """An object has the same key twice. `key` is whatever the document says."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("the same key twice")
+        self.key = key
+
+
+def decode(text: str) -> Any:
+    """Parse one JSON value of any kind. Raises ValueError (JSONDecodeError, DuplicateKey) and RecursionError."""
+    return _DECODER.decode(text)
+
+
 def parse_object(payload: str | bytes, *, max_bytes: int = limits.MESSAGE_MAX_BYTES) -> JsonObject:
     """Parse one JSON object. Raises MessageRejected for anything else, and for what the module says."""
     if len(payload) > max_bytes:
         raise MessageRejected(f"a message may have {max_bytes} bytes, got {len(payload)}")
     try:
         text = payload.decode() if isinstance(payload, bytes) else payload
-        value = _DECODER.decode(text)
+        value = decode(text)
     except RecursionError:
         raise MessageRejected("nested too deep") from None
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError among them
@@ -68,7 +81,8 @@ def _check(value: Any, depth: int) -> None:
 def _distinct(pairs: list[tuple[str, Any]]) -> JsonObject:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise ValueError("the same key twice")
+        names = [name for name, _ in pairs]
+        raise DuplicateKey(next(name for name in names if names.count(name) > 1))
     return value
 
 

@@ -17,7 +17,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from .. import __version__
+from .. import __version__, strict_json
 from ..errors import ManifestError, WeightsMissing
 from ..types import JsonObject, ModelInfo
 from ..weights import names, resolve
@@ -240,16 +240,12 @@ def _text_of(file: Path) -> str:
 
 
 def _parsed(file: Path, text: str) -> JsonObject:
-    def without_duplicates(pairs: list[tuple[str, Any]]) -> JsonObject:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            names = [name for name, _ in pairs]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ManifestError("it is there twice", file=str(file), key=twice, fix="keep one of them")
-        return found
-
     try:
-        value = json.loads(text, object_pairs_hook=without_duplicates)
+        value = strict_json.decode(text)
+    except strict_json.DuplicateKey as error:
+        raise ManifestError(
+            "it is there twice", file=str(file), key=error.key, fix="keep one of them"
+        ) from None
     except json.JSONDecodeError as error:
         raise ManifestError(
             f"not JSON at line {error.lineno}, column {error.colno}: {error.msg}",

@@ -12,12 +12,14 @@ methods may be called from any thread; they hand over and return. What an author
 from __future__ import annotations
 
 import inspect
+import logging
 import threading
 import time
 from collections.abc import AsyncIterable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
+from .. import limits
 from ..author.model import VideoModel
 from ..causes import CauseLog
 from ..errors import FrameRejected, ModelDefinitionError, ModelFailed, SessionStopped
@@ -31,6 +33,8 @@ from .handlers import Handlers, failure_of, free_memory
 from .inbox import Feed, Inbox
 from .pulse import COMMAND_LANE, MODEL_LANE, Pulse, PulseState
 from .seeding import seed_generators
+
+log = logging.getLogger(__name__)
 
 #: A generator whose own code ran shorter than this before `yield None` is polling, not computing ...
 POLLING_S: Final = 0.001
@@ -73,6 +77,8 @@ class Runner:
         self._command_pulse = Pulse(words, COMMAND_LANE)
         self._command_thread: threading.Thread | None = None
         self._causes = CauseLog(outlet.log)
+        self._slow: set[str] = set()
+        """Commands that were told of because they held up the picture."""
         self._calls_on_frame = type(model).on_frame is not VideoModel.on_frame
         self._wake = threading.Condition()
         self._session: SessionContext | None = None
@@ -299,11 +305,27 @@ class Runner:
         while (work := inbox.take_work()) is not None:
             pulse.beat()
             if work.call is not None:
-                self._outlet.outcome(inbox.handled(handlers.run(work.call), work.place))
+                began_s = time.monotonic()
+                outcome = handlers.run(work.call)
+                if pulse is self._pulse:
+                    self._tell_of_slow(work.call.name, time.monotonic() - began_s)
+                self._outlet.outcome(inbox.handled(outcome, work.place))
             elif work.frame is not None:
                 handlers.run_on_frame(work.frame)
             if handlers.fatal is not None:
                 session.end()
+
+    def _tell_of_slow(self, name: str, took_s: float) -> None:
+        """A generator's command runs between two frames: say once of each that holds up the picture for long."""
+        if took_s > limits.SLOW_COMMAND_S and name not in self._slow:
+            self._slow.add(name)
+            log.warning(
+                "command %r took %.1f s, and the picture stood still meanwhile: in a generator commands run between "
+                "two frames.\n  Fix: let it note what to do and do that in steps between yields, or write a loop "
+                "with emit_frame(), beside which commands run.",
+                name,
+                took_s,
+            )
 
     def _pulse_of_this_thread(self) -> Pulse:
         return self._command_pulse if threading.current_thread() is self._command_thread else self._pulse
