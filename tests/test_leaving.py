@@ -14,6 +14,7 @@ import random
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -219,7 +220,9 @@ async def test_clients_that_come_and_go_at_random_are_counted_right(
         assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_a_killed_client_is_noticed_and_nobody_else_notices(tmp_path: Path) -> None:
+async def test_a_killed_client_is_noticed_and_nobody_else_notices(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     with running(faulty(tmp_path)) as server:
         async with watching(server.url) as other:
             with client_process(server.url) as client:
@@ -232,6 +235,9 @@ async def test_a_killed_client_is_noticed_and_nobody_else_notices(tmp_path: Path
                     await asyncio.sleep(0.1)
                     assert time.monotonic() - killed_s < 30
             took_s = time.monotonic() - killed_s
+            record_property("measured", f"{took_s:.1f} s")
+            # The promise is ten seconds; a machine that is busy with other tests takes longer to notice.
+            assert took_s <= 12
             gaps = np.diff([t for t in other.frame_times if t >= killed_s - 0.1])
             print(
                 f"\n  gone after {took_s:.1f} s; the other viewer had {len(gaps) / took_s:.1f} frames/s,"

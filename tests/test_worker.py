@@ -561,3 +561,28 @@ async def test_hasty_threads_lose_no_frame_and_no_answer(tmp_path: Path) -> None
     commands = [command_id for _, _, command_id in events.frames]
     assert commands == sorted(commands)
     await host.close()
+
+
+async def test_commands_are_answered_also_when_the_model_closed_its_output(tmp_path: Path) -> None:
+    events = Recording()
+    source = (
+        SHOWS
+        + """
+    @command("close")
+    def close(self):
+        for number in (1, 2):
+            os.close(number)
+        sys.stdout.close()
+        sys.stderr.close()
+
+    @command("fail")
+    def fail(self):
+        print("never seen")
+"""
+    )
+    host = await running(tmp_path, source, events)
+    await events.ask(host, "close")
+    for _ in range(2):
+        assert (await events.ask(host, "fail")).code == "internal_error"
+    await events.until(lambda: "I/O operation on closed file" in events.text)
+    await host.close()

@@ -139,6 +139,9 @@ JOIN_FAIR_S: Final = 2.0
 #: Connection ids of a session, of whom most may never have offered or have left. More: the one that was
 #: silent longest is forgotten.
 CONNECTIONS_KNOWN: Final = 64
+#: A viewer whose connection is interrupted for this long is gone. libwebrtc says so after six to seven seconds in
+#: which nothing arrives; so whoever was killed is gone within ten, and a gap of five in the network is survived.
+INTERRUPTED_S: Final = 1.0
 #: A viewer from whom nothing arrived for this long is gone (clients ping every 5 or 10 s).
 PING_TIMEOUT_S: Final = 20.0
 

@@ -129,6 +129,25 @@ async def test_a_silent_viewer_is_dropped_and_one_that_pings_is_not() -> None:
         assert house.viewers == 1
 
 
+async def test_a_viewer_whose_link_stays_interrupted_is_dropped_and_a_short_gap_is_survived(
+    house: House,
+) -> None:
+    await house.start()
+    killed, gap = await house.watch(), await house.watch()
+    for link in (killed, gap):
+        link.move(LinkState.INTERRUPTED)
+    began_s = now_s()
+    await asyncio.sleep(limits.INTERRUPTED_S / 2)
+    gap.move(LinkState.CONNECTED)
+    while not killed.closed:
+        await asyncio.sleep(0.1)
+    # libwebrtc notices within seven seconds, and all of it has to happen within ten.
+    assert now_s() - began_s <= 2.5
+    await asyncio.sleep(5)
+    assert not gap.closed
+    assert house.viewers == 1
+
+
 async def test_with_a_time_out_of_zero_nobody_is_dropped() -> None:
     async with House.opened(ping_timeout_s=0) as house:
         await house.start()

@@ -166,6 +166,8 @@ class Connections:
         for viewer in self._viewers.values():
             if viewer.connected and 0 < silent_s < now_s - viewer.heard_s:
                 viewer.drop(f"nothing heard for {silent_s:g} s")
+            elif viewer.interrupted_s is not None and now_s - viewer.interrupted_s > limits.INTERRUPTED_S:
+                viewer.drop("connection lost")
             elif viewer.joining and now_s - viewer.linked_s > limits.JOIN_S:
                 viewer.drop("never connected")
 

@@ -96,6 +96,8 @@ class Viewer:
         """What its messages may do; that of its last offer."""
         self.linked_s = 0.0
         """When it got the link that it holds, monotonic seconds."""
+        self.interrupted_s: float | None = None
+        """Since when its link is interrupted; None while it is not."""
         self.heard_s = self._clock()
 
     @property
@@ -115,6 +117,7 @@ class Viewer:
         self._detach()
         self._report_from = None
         self._state = LinkState.CONNECTING
+        self.interrupted_s = None
         link, self._link = self._link, None
         if link is not None:
             self._events.released(self)
@@ -211,6 +214,7 @@ class Viewer:
         if self._closed or state is self._state:
             return
         self._state = state
+        self.interrupted_s = self._clock() if state is LinkState.INTERRUPTED else None
         if state is LinkState.CONNECTED:
             self.heard_s = self._clock()
             if self.connected:  # it had been disconnected for a moment, and missed frames
