@@ -8,7 +8,7 @@
 - candidate.py: which remote addresses may be dialled (pure)
 - trailer.py: the per-frame trailer that some clients negotiate (pure)
 - handshake.py: the engine's part of an answer, which runs to its end
-- reactor.py, reactor_outlet.py, reactor_channels.py: libwebrtc through `reactor-webrtc` (primary)
+- reactor.py and reactor_*.py: libwebrtc through `reactor-webrtc` (primary)
 - aio.py, aio_private.py: aiortc (fallback, pure Python transport)
 - ice.py: the operator's STUN and TURN servers
 - selfcheck.py: a connection of this machine with itself, for `reactor doctor`

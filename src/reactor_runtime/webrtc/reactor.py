@@ -16,8 +16,6 @@ import contextlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 
-import cv2
-import numpy as np
 import reactor_webrtc as rw
 
 from .. import limits
@@ -31,7 +29,10 @@ from .handshake import Handshake
 from .offer import Plan, complete_answer, plan_offer
 from .peer import RTP_TIMESTAMP, Candidate, IceServer, TrackMapping
 from .reactor_channels import Channels
+from .reactor_inbound import Inbound
 from .reactor_outlet import Outlet
+from .reactor_probe import anyone_answers, configuration
+from .reactor_stats import numbers_of
 from .silence import SilentServers, is_from_server
 
 log = logging.getLogger(__name__)
@@ -46,8 +47,6 @@ START_BITS_PER_S = 4_000_000
 MAX_BITS_PER_S = 20_000_000
 #: No further host candidate for this long means that there are no more.
 QUIET_S = 0.01
-#: How long a STUN or TURN server may take to answer while nobody waits for it.
-PROBE_S = 2.0
 #: How long an encoder may take to appear once a peer is connected.
 BIND_S = 2.0
 
@@ -91,34 +90,14 @@ class ReactorEngine:
         return self._slots
 
     async def probe(self, ice_servers: Sequence[IceServer]) -> None:
-        """Learn whether these servers answer, by gathering for nobody, at most PROBE_S."""
+        """Learn whether these servers answer, by gathering for nobody, for two seconds at most."""
         if not ice_servers:
             return
-        answered = asyncio.Event()
-        loop = asyncio.get_running_loop()
-
-        def look(candidate: rw.IceCandidate) -> None:
-            if is_from_server(candidate.candidate):
-                loop.call_soon_threadsafe(answered.set)
-
-        observer = rw.PeerConnectionObserver()
-        observer.on_ice_candidate = look
         self.silent.stayed_silent(ice_servers)
-        pc = self.factory.create_peer_connection(_configuration(ice_servers), observer)
-        channel = pc.create_data_channel("probe")
-        try:
-            await pc.set_local_description(await pc.create_offer())
-            async with asyncio.timeout(PROBE_S):
-                await answered.wait()
+        if await anyone_answers(self.factory, ice_servers):
             self.silent.answered(ice_servers)
-        except TimeoutError:
+        else:
             log.warning("no STUN or TURN server answered; only addresses of this machine are offered")
-        finally:
-            observer.on_ice_candidate = None
-            held: list[object] = [channel, pc]
-            del channel, pc
-            # Letting go waits for libwebrtc's threads, which may wait for the GIL: see above.
-            await asyncio.to_thread(held.clear)
 
     def create(
         self,
@@ -148,13 +127,6 @@ class ReactorEngine:
         self.decoys.close()
 
 
-def _configuration(servers: Sequence[IceServer]) -> rw.RtcConfiguration:
-    return rw.RtcConfiguration(
-        ice_servers=[rw.IceServer(list(s.urls), s.username, s.password) for s in servers],
-        bundle_policy=rw.BundlePolicy.MaxBundle,
-    )
-
-
 class ReactorPeer:
     """One viewer's libwebrtc connection."""
 
@@ -179,8 +151,7 @@ class ReactorPeer:
         self._pc: rw.PeerConnection | None = None
         self._observer: rw.PeerConnectionObserver | None = None
         self._transceivers: dict[str, rw.Transceiver] = {}
-        self._remote_tracks: list[rw.Track] = []
-        self._inbound: list[str | None] = []
+        self._inbound = Inbound(events.input_frame)
         self._channels = Channels(
             lambda label: self._post(events.channel_open, label),
             lambda label, data: self._post(events.channel_message, label, data),
@@ -224,7 +195,7 @@ class ReactorPeer:
 
     async def _negotiate(self, plan: Plan) -> str:
         offered = rw.SessionDescription("offer", plan.offer_sdp)
-        self._inbound = _inbound_tracks(plan)
+        self._inbound.expect(plan)
         with_trailer = trailer.ATTRIBUTE in plan.offer_sdp.split("\r\n")
         # H.264 is negotiated only while the factory has a track with an encoder of its own. This one keeps
         # the place, and is gone before anyone binds an encoder to the oldest track without one.
@@ -257,9 +228,9 @@ class ReactorPeer:
         observer.on_ice_candidate = lambda candidate: self._post(self._local_candidate, candidate.candidate)
         observer.on_ice_gathering_change = lambda state: self._post(self._gathering, str(state))
         observer.on_data_channel = self._channels.take
-        observer.on_track = self._remote_track
+        observer.on_track = self._inbound.take
         try:
-            pc = factory.create_peer_connection(_configuration(self._ice_servers), observer)
+            pc = factory.create_peer_connection(configuration(self._ice_servers), observer)
         except (RuntimeError, ValueError) as error:
             raise PeerFailed(f"the WebRTC engine made no connection: {error}") from error
         self._observer, self._pc = observer, pc
@@ -386,27 +357,6 @@ class ReactorPeer:
         if outlet is not None and self._state is LinkState.CONNECTED:
             outlet.send(frame, report=report)
 
-    def _remote_track(self, kind: rw.MediaKind, track: rw.Track) -> None:
-        """Engine thread, in the order of the client's sending sections."""
-        if str(kind) != str(rw.MediaKind.Video) or not self._inbound:
-            return
-        name = self._inbound.pop(0)
-        if name is None:
-            return
-        self._remote_tracks.append(track)
-        if self._closed:
-            self._remote_tracks.clear()
-            return
-
-        def deliver(bgra: bytes, width: int, height: int, _: rw.FrameMetadata | None = None) -> None:
-            if not self._closed:
-                pixels = np.frombuffer(bgra, np.uint8).reshape(height, width, 4)
-                rgb = np.empty((height, width, 3), np.uint8)
-                cv2.cvtColor(pixels, cv2.COLOR_BGRA2RGB, dst=rgb)
-                self._events.input_frame(name, rgb)
-
-        track.on_video_frame(deliver)
-
     def send(self, label: str, data: str | bytes) -> bool:
         return not self._closed and self._channels.send(label, data)
 
@@ -415,27 +365,7 @@ class ReactorPeer:
     async def stats(self) -> dict[str, float]:
         if self._pc is None or self._closed:
             return {}
-        report = await self._pc.get_stats()
-        outlets = self._outlets.values()
-        numbers: dict[str, float] = {
-            "framesDropped": sum(outlet.dropped for outlet in outlets),
-            "framesQueued": sum(outlet.queued for outlet in outlets),
-        }
-        for pair in report.candidate_pairs:
-            if pair.nominated:
-                numbers["currentRoundTripTime"] = pair.current_round_trip_time_s
-                numbers["availableOutgoingBitrate"] = pair.available_outgoing_bitrate_bps
-        for stream in report.outbound_rtp:
-            numbers["bytesSent"] = numbers.get("bytesSent", 0) + stream.bytes_sent
-            numbers["packetsSent"] = numbers.get("packetsSent", 0) + stream.packets_sent
-            numbers["packetsLost"] = numbers.get("packetsLost", 0) + stream.packets_lost
-            numbers["framesSent"] = numbers.get("framesSent", 0) + stream.frames_sent
-            numbers["nackCount"] = numbers.get("nackCount", 0) + stream.nack_count
-            numbers["pliCount"] = numbers.get("pliCount", 0) + stream.pli_count
-            numbers["totalPacketSendDelay"] = (
-                numbers.get("totalPacketSendDelay", 0) + stream.total_packet_send_delay_s
-            )
-        return numbers
+        return numbers_of(await self._pc.get_stats(), self._outlets.values())
 
     async def close(self) -> None:
         if self._closed:
@@ -463,19 +393,8 @@ class ReactorPeer:
             self._observer.on_ice_gathering_change = None
             self._observer.on_data_channel = None
             self._observer.on_track = None
-        self._remote_tracks.clear()
+        self._inbound.close()
         self._transceivers.clear()
         self._observer = None
         self._pc = None
         self._outlets.clear()
-
-
-def _inbound_tracks(plan: Plan) -> list[str | None]:
-    """Name the track of each video section on which the client sends, in order; None for an unwanted one."""
-    from . import sdp
-
-    return [
-        plan.tracks[section.mid].name if section.mid in plan.tracks else None
-        for section in sdp.parse(plan.offer_sdp).sections
-        if section.kind == "video" and section.direction in ("sendonly", "sendrecv") and not section.rejected
-    ]
