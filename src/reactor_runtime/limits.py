@@ -59,8 +59,8 @@ FRAMES_AHEAD_UNWATCHED: Final = 2
 FPS_MAX: Final = 60.0
 #: The model may work this far ahead of the picture at most, however slow its blocks are.
 LEAD_MAX_S: Final = 2.0
-#: Inbound frames kept per input track: the newest wins, older ones are counted as dropped.
-INPUT_FRAMES: Final = 1
+#: Seeds of sessions are at most this: what numpy's global generator takes. Larger: refused.
+SEED_MAX: Final = 2**32 - 1
 
 # Pictures inside commands ----------------------------------------------------------------------
 

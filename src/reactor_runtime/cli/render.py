@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .. import limits
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -36,7 +38,7 @@ def render(
         Path | None, typer.Option("--input", help="A film in place of the camera.", metavar="CLIP")
     ] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=2**32 - 1, help="Makes random numbers repeatable.")
+        int | None, typer.Option(min=0, max=limits.SEED_MAX, help="Makes random numbers repeatable.")
     ] = None,
     realtime: Annotated[
         bool, typer.Option("--realtime", help="At the pace of a live session, not as fast as it goes.")

@@ -12,9 +12,6 @@ import sys
 
 import numpy as np
 
-#: Seeds are below this: what numpy's global generator takes.
-SEED_MAX = 2**32 - 1
-
 
 def seed_generators(seed: int) -> None:
     """Seed the process's global generators. Imports nothing: a torch that is not loaded needs no seed."""

@@ -52,7 +52,6 @@ class Sink:
     needs_keyframe: bool = True
     keyframe_s: float = 0.0
     """When its last keyframe was sent, monotonic seconds."""
-    frames: int = 0
 
     def takes_report(self, command_id: int) -> bool:
         """Whether the sending of a frame that saw this command is to be reported; True once for each wish."""
@@ -282,7 +281,6 @@ class _Encoding:
 
     def _pass(self, encoded: EncodedFrame, sink: Sink) -> None:
         report = sink.takes_report(self._command_id)
-        sink.frames += 1
         try:
             sink.send(encoded, report=report)
         except Exception as error:

@@ -72,10 +72,8 @@ class Viewer:
         self.connection_id = connection_id
         self._events = events
         self._streams = streams
-        self._tracks = tracks
         self._clock = clock
         # JS 2.9.0 has no control channel, never resumes a track and speaks only JSON.
-        self._legacy = legacy
         self._wire: Wire | None = V0() if legacy else None
         self._outbox: deque[say.ServerMessage] = deque(maxlen=OUTBOX)
         self._counts = counts

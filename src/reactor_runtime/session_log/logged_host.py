@@ -26,7 +26,7 @@ from typing import Final
 
 import cv2
 
-from .. import __version__
+from .. import __version__, limits
 from ..config import SessionLogSettings
 from ..errors import ModelFailed, ReactorError
 from ..host import HostCounters, HostEvents, HostState, ModelHost
@@ -95,7 +95,7 @@ class LoggedHost:
 
     def start_session(self, session_id: str, *, seed: int | None = None) -> None:
         if seed is None:
-            seed = random.SystemRandom().randrange(2**32)
+            seed = random.SystemRandom().randrange(limits.SEED_MAX + 1)
         assert self._info is not None
         described = self._described
         began = Began(
