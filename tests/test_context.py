@@ -199,10 +199,10 @@ def test_emitting_after_the_end_raises_session_stopped_in_every_thread() -> None
 def test_without_viewers_emit_holds_the_model_after_a_few_frames() -> None:
     with Stage(Played(frames_forever), watched=False) as stage:
         stage.hold = True
-        stage.until(lambda: stage.state() is PulseState.WAITING and stage.frames)
+        stage.until(lambda: stage.state() is PulseState.GATED and stage.frames)
         time.sleep(0.05)
         assert len(stage.frames) == limits.FRAMES_AHEAD_UNWATCHED
-        assert stage.state() is PulseState.WAITING
+        assert stage.state() is PulseState.GATED
         stage.hold = False
         for ticket in stage.held:
             stage.runner.released(ticket)

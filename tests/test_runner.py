@@ -183,7 +183,7 @@ def test_a_generator_held_in_the_gate_still_answers_commands_at_once(watched: bo
         stage.hold = True
         if watched:
             stage.watch(due_s=time.monotonic() + 3600)
-        stage.until(lambda: stage.state() is PulseState.WAITING and stage.frames)
+        stage.until(lambda: stage.state() is PulseState.GATED and stage.frames)
         frames = len(stage.frames)
         asked_s = time.monotonic()
         assert stage.ask("set_value", value=5).accepted
@@ -508,7 +508,7 @@ def test_a_handler_that_emits_while_the_generator_is_held_is_not_a_deadlock() ->
 
     with Stage(Held(), watched=False) as stage:
         stage.hold = True
-        stage.until(lambda: stage.state() is PulseState.WAITING and len(stage.frames) == 2)
+        stage.until(lambda: stage.state() is PulseState.GATED and len(stage.frames) == 2)
         stage.send("flash")
         stage.until(lambda: len(stage.frames) == 3)
         assert stage.frames[-1][1] == 99
