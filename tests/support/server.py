@@ -20,6 +20,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import httpx
+import psutil
 
 REACTOR = Path(sys.executable).with_name("reactor")
 ADDRESS = re.compile(r"http://[\w.:\[\]-]+")
@@ -60,9 +61,9 @@ class ReactorRun:
         self.wait_for(lambda: self.session_state() in states, f"state {' or '.join(states)}", within_s)
 
     def children(self) -> list[int]:
-        """Process ids of the model process and whatever else was started."""
-        path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        """Process ids of the model process and whatever else was started, without the reaper between."""
+        tree = psutil.Process(self.process.pid).children(recursive=True)
+        return [member.pid for member in tree if "reaper.py" not in " ".join(member.cmdline())]
 
     def stop(self, within_s: float = 20.0) -> int:
         """End it as Ctrl-C twice does; return its exit status."""

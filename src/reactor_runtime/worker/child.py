@@ -5,8 +5,8 @@
     command thread, while a blocking loop runs: handlers
 
 Run as `python -m reactor_runtime.worker.child CONTROL PULSE FRAMES INPUT PARENT`: four inherited
-descriptors and the server's process id. It listens on nothing, inherits nothing else, and dies with the
-server: by the kernel's parent-death signal where there is one, and at the end of the pipe.
+descriptors, and the process id of its `reaper`, which the reaper adds. It listens on nothing, inherits nothing
+else, and dies with the reaper by the kernel's parent-death signal where there is one, and at the end of the pipe.
 """
 
 from __future__ import annotations
@@ -252,7 +252,7 @@ def main(argv: list[str]) -> None:
 
 
 def _die_with(parent_pid: int) -> None:
-    """Let the kernel kill this process when the server's dies, also while a C call holds the GIL."""
+    """Let the kernel kill this process when its reaper dies, also while a C call holds the GIL."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent_pid:

@@ -218,8 +218,7 @@ class ProcessHost:
             Pulse(words, MODEL_LANE).enter(PulseState.LOADING)
             inherited = (theirs.fileno(), *fds)
             self._process = ModelProcess(
-                (*inherited, os.getpid()),
-                pass_fds=inherited,
+                inherited,
                 on_exit=self._on_exit,
                 on_line=self._events.log,
             )

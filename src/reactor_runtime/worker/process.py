@@ -1,8 +1,9 @@
 """The operating system's side of a model process: start it, see it end, kill it, hear what it prints.
 
 Owned by a `ProcessHost`, on its event loop. One thread waits for the exit, because that works the same
-wherever Python runs; everything else is the loop's. The process leads a process group of its own, so
-that a Ctrl-C in a terminal does not reach it and that nothing the author started outlives it.
+wherever Python runs; everything else is the loop's. Between this and the model process stands a `reaper`,
+which leads a session of its own, so that a Ctrl-C in a terminal does not reach it, and lets nothing that the
+author started outlive the model process or the server.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from typing import Final
 from ..limits import MIB
 from ..types import LogLine
 from ..weights.resolve import without_credentials
+from . import reaper
 from .loglines import LogLines, Tracebacks
 
 #: One read of the model's output. A full one is followed by a pause, so that 100 MB/s of noise take
@@ -31,18 +33,20 @@ _READ_BYTES: Final = 512 * 1024
 _PAUSE_S: Final = 0.002
 #: How long the interpreter may take to write its stacks before it is killed.
 _DUMP_S: Final = 0.04
+#: How long the reaper may take to end the tree before it is killed itself; then the model process dies with it.
+_REAP_S: Final = 2.5
 #: Output that is still read after the exit: the stacks of a crash come last.
 _LAST_BYTES: Final = 4 * MIB
 
 
 class ModelProcess:
-    """A started child. `on_exit(exit_code)` and `on_line(line)` are called on the loop."""
+    """A started child, given these descriptors by number. `on_exit(exit_code)` and `on_line(line)` are called on
+    the loop."""
 
     def __init__(
         self,
-        arguments: Sequence[int],
+        inherited: Sequence[int],
         *,
-        pass_fds: Sequence[int],
         on_exit: Callable[[int], None],
         on_line: Callable[[LogLine], None],
     ) -> None:
@@ -52,27 +56,36 @@ class ModelProcess:
         self._lines = LogLines()
         self._whole = Tracebacks()
         self._output, write_fd = os.pipe()
+        self._leash, theirs = socket.socketpair()
         try:
             os.set_blocking(self._output, False)
             if hasattr(fcntl, "F_SETPIPE_SZ"):
                 # Room for a burst; an unprivileged process may be refused, and then has less.
                 with contextlib.suppress(OSError):
                     fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, MIB)
-            self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                # -P: the author's folder is put on the path by the manifest, the working directory is not.
-                [sys.executable, "-P", "-m", "reactor_runtime.worker.child", *map(str, arguments)],
+            # -P: the author's folder is put on the path by the manifest, the working directory is not.
+            command = [sys.executable, "-P", "-m", "reactor_runtime.worker.child", *map(str, inherited)]
+            words = [str(theirs.fileno()), ",".join(map(str, inherited)), *command]
+            self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and modules
+                [sys.executable, "-I", "-S", reaper.__file__, *words],
                 stdin=subprocess.DEVNULL,
                 stdout=write_fd,
                 stderr=write_fd,
-                pass_fds=pass_fds,
+                pass_fds=(theirs.fileno(), *inherited),
                 start_new_session=True,
                 env=without_credentials(os.environ),
             )
         except BaseException:
             os.close(self._output)
+            self._leash.close()
             raise
         finally:
             os.close(write_fd)
+            theirs.close()
+        self._leash.setblocking(False)
+        self._pid: int | None = None
+        self._loop.add_reader(self._leash, self._read_pid)
+        self._last_resort: asyncio.TimerHandle | None = None
         self._resume: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._output, self._read)
         self.exit_code: int | None = None
@@ -81,8 +94,9 @@ class ModelProcess:
         self._waiter.start()
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
+    def pid(self) -> int | None:
+        """The model process, as soon as it is known."""
+        return self._pid
 
     @property
     def lines_dropped(self) -> int:
@@ -96,7 +110,7 @@ class ModelProcess:
         if not dump:
             self._kill_now()
             return
-        self._signal(signal.SIGUSR1)
+        self._say(b"d")
         self._loop.call_later(_DUMP_S, self._kill_now)
 
     def close(self) -> None:
@@ -107,11 +121,15 @@ class ModelProcess:
                 self._resume.cancel()
             os.close(self._output)
             self._output = -1
+            self._loop.remove_reader(self._leash)
+            self._leash.close()
+        if self._last_resort is not None:
+            self._last_resort.cancel()
         self._waiter.join()
 
     def usage(self) -> tuple[float, int]:
         """Return CPU seconds and resident bytes; zeros where /proc does not tell."""
-        if self.exit_code is not None:
+        if self.exit_code is not None or self.pid is None:
             return 0.0, 0
         try:
             proc = Path("/proc") / str(self.pid)
@@ -123,23 +141,25 @@ class ModelProcess:
         ticks = int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK"), resident * os.sysconf("SC_PAGE_SIZE")
 
-    def _signal(self, number: int) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, number)
+    def _say(self, word: bytes) -> None:
+        with contextlib.suppress(OSError):  # the reaper is gone, which its exit tells better
+            self._leash.send(word)
 
     def _kill_now(self) -> None:
         if self.exit_code is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, signal.SIGKILL)
+            self._say(b"k")
+            self._last_resort = self._loop.call_later(_REAP_S, self._process.kill)
+
+    def _read_pid(self) -> None:
+        """The reaper's first words are the id of the model process; it says nothing else."""
+        self._loop.remove_reader(self._leash)
+        with contextlib.suppress(OSError, ValueError):
+            self._pid = int(self._leash.recv(64))
 
     # The exit -----------------------------------------------------------------------------------------
 
     def _wait(self) -> None:
-        """On the waiter thread. What the author started ends first, while the id is still this process's."""
-        if hasattr(os, "waitid"):
-            os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+        """On the waiter thread. The reaper ends as the model process did, after everything below it."""
         exit_code = self._process.wait()
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to tell
             self._loop.call_soon_threadsafe(self._exited, exit_code)
