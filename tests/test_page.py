@@ -881,7 +881,7 @@ def test_after_a_blackout_the_page_says_what_happened_since_when_and_what_to_do(
           m.comingBack(loss, loss.atMs + 1_000, {why: loss.why, nextS: 2}),
           m.comingBack(loss, loss.atMs + 45_000, now),
           m.endedMeanwhile(loss, loss.atMs + 64_000),
-        ];
+        ].map(text => text.replaceAll('\\u00a0', ' '));
         """,
     )
     at = "The network connection was interrupted at 14:03:12"

@@ -126,7 +126,7 @@ def test_the_page_comes_back_when_the_server_was_killed_and_started_again(page: 
         run.process.kill()
         expect(page.locator("body")).to_have_attribute("data-state", "reconnecting", timeout=30_000)
         expect(page.get_by_test_id("cover-detail")).to_contain_text(
-            re.compile(r"at \d\d:\d\d:\d\d, \d+ s ago")
+            re.compile(r"at \d\d:\d\d:\d\d, \d+\ss ago")
         )
     with running(model, "--port", port):
         live(page, within_s=40)

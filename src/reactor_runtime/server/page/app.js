@@ -26,7 +26,7 @@ import { Sheet } from "./sheet.js";
 import { Stage } from "./stage.js";
 import { ENDINGS } from "./words.js";
 
-/** States in which the session is over: nobody is filmed any longer. */
+/** States in which the session is over. */
 const OVER = new Set(["ended", "failed", "locked", "occupied"]);
 
 export const server = new Server();
@@ -178,7 +178,9 @@ function onSchema(openapi) {
 function onView(view) {
   cover.show(view, { modelName: bar.modelName, offerCamera: sharing.offered && !sharing.from });
   bar.show(view);
-  if (OVER.has(view.name)) sharing.stop();
+  sharing.setEnabled(!OVER.has(view.name));
+  // What the server said of its end is past, and the cover tells it.
+  if (view.name === "gone") notices.clear();
 }
 
 /** @param {string} text */

@@ -74,6 +74,15 @@ export class Sharing {
     else this.webcam?.shareCamera();
   }
 
+  /**
+   * Whether there is somebody to share with; nobody is filmed for a session that is over.
+   * @param {boolean} enabled
+   */
+  setEnabled(enabled) {
+    if (!enabled) this.stop();
+    for (const id of [...CAMERA_BUTTONS, ...FILE_BUTTONS]) byId(id, HTMLButtonElement).disabled = !enabled;
+  }
+
   stop() {
     if (this.webcam?.sharing) this.webcam.stop();
   }
@@ -89,7 +98,7 @@ export class Sharing {
     for (const id of CAMERA_BUTTONS) byId(id).setAttribute("aria-pressed", String(from === "camera"));
     for (const id of FILE_BUTTONS) byId(id).setAttribute("aria-pressed", String(from === "file"));
     byId("input-camera-text").textContent = from === "camera" ? "Stop your camera" : "Use your camera";
-    byId("input-file-text").textContent = from === "file" ? "Stop your video" : "Send a video file";
+    byId("input-file-text").textContent = from === "file" ? "Stop your video" : "Send a video";
     byId("input-about").textContent = sharing === null ? "This model works on a video of yours." : `${label}.`;
     announce(sharing === null ? "Your video is no longer shared." : label);
     this.onChange();

@@ -40,10 +40,10 @@ export function ending(reason, detail = "") {
 export function comingBack(loss, nowMs, { why, nextS }) {
   const seconds = Math.round((nowMs - loss.atMs) / 1000);
   const still = why === loss.why ? "" : ` Now ${why}.`;
-  const next = nextS === null ? "Trying now." : `Next try in ${nextS} s.`;
+  const next = nextS === null ? "Trying now." : `Next try in ${duration(nextS * 1000)}.`;
   // A short hiccup needs no advice.
   const advice = seconds < 10 ? "" : " Check your network; this page goes on trying by itself.";
-  return `${capital(loss.why)} at ${clock(loss.atMs)}, ${seconds} s ago.${still}${advice} ${next}`;
+  return `${capital(loss.why)} at ${clock(loss.atMs)}, ${duration(nowMs - loss.atMs)} ago.${still}${advice} ${next}`;
 }
 
 /**
@@ -62,8 +62,11 @@ export function endedMeanwhile(loss, nowMs) {
 /** @param {number} ms */
 const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
 
-/** @param {number} ms */
+/**
+ * "45 s" or "3 minutes", with a space at which no line breaks.
+ * @param {number} ms
+ */
 function duration(ms) {
   const seconds = Math.round(ms / 1000);
-  return seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} minutes`;
+  return seconds < 120 ? `${seconds}\u00a0s` : `${Math.round(seconds / 60)}\u00a0minutes`;
 }
