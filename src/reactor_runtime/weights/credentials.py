@@ -1,17 +1,13 @@
-"""AWS credentials from profiles, which the storage library does not read.
+"""AWS credentials from profiles, which the storage library does not read: botocore does, as the AWS tools do.
 
-Order, as the AWS tools have it: keys in the environment, then the profile (AWS_PROFILE, else "default") of
-~/.aws/credentials and ~/.aws/config, then what the library finds itself (web identity, container, instance).
-A profile may hold keys or a `credential_process`; one that assumes a role or signs in through a browser
-needs boto3, which is used when it is installed.
+Order, as they have it: keys in the environment, then the profile (AWS_PROFILE, else "default") of
+~/.aws/credentials and ~/.aws/config, with its keys, program, role or browser sign-in, then what the storage
+library finds itself (web identity, container, instance).
 """
 
 from __future__ import annotations
 
-import configparser
-import json
-import shlex
-import subprocess
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,9 +18,20 @@ from ..errors import StoreRefused
 
 #: What the storage library asks for: keys, and when they end.
 Keys = dict[str, Any]
-_PROCESS_S = 60.0
-#: Keys of an unknown life are asked for again after this long.
-_KEYS_S = 900.0
+#: Keys that end are asked for again after this long; botocore renews them ten minutes before their end.
+_KEYS_S = 300.0
+#: What a profile that brings credentials has, besides region and endpoint.
+_BRINGS = (
+    "aws_access_key_id",
+    "credential_process",
+    "credential_source",
+    "login_session",
+    "role_arn",
+    "sso_",
+    "web_identity",
+)
+#: Providers of botocore that look elsewhere than into the profile.
+_ELSEWHERE = ("env", "container-role", "iam-role", "ec2-credentials-file", "boto-config")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,119 +45,83 @@ class Profile:
 
 def profile(environ: Mapping[str, str]) -> Profile:
     """Read the profile that the environment chooses. Raises StoreRefused when it was named and cannot be used."""
+    from botocore.exceptions import BotoCoreError, ProfileNotFound
+    from botocore.session import Session
+
     named = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE")
     name = named or "default"
-    section = _section(environ, name)
-    if section is None:
-        if named:
-            raise StoreRefused(
-                f"the AWS profile {name!r} is neither in ~/.aws/config nor in ~/.aws/credentials.\n"
-                "  Fix: correct or unset AWS_PROFILE.",
-                setting="AWS_PROFILE",
-            )
-        return Profile()
+    session = Session(profile=name)
+    folder = Path(environ.get("HOME") or "~", ".aws")
+    for variable, setting, file in (
+        ("config_file", "AWS_CONFIG_FILE", "config"),
+        ("credentials_file", "AWS_SHARED_CREDENTIALS_FILE", "credentials"),
+    ):
+        session.set_config_variable(variable, environ.get(setting) or str(folder / file))
+    try:
+        section = session.get_scoped_config()
+    except ProfileNotFound:
+        if not named:
+            return Profile()
+        raise StoreRefused(
+            f"the AWS profile {name!r} is neither in ~/.aws/config nor in ~/.aws/credentials.\n"
+            "  Fix: correct or unset AWS_PROFILE.",
+            setting="AWS_PROFILE",
+        ) from None
+    except (BotoCoreError, OSError, UnicodeDecodeError) as error:
+        # Its own message quotes the line, which may be a secret.
+        file = getattr(error, "kwargs", {}).get("path", "~/.aws")
+        raise StoreRefused(
+            f"{file} cannot be read as an AWS settings file.\n  Fix: correct it.", setting="AWS_PROFILE"
+        ) from None
     in_environment = "AWS_ACCESS_KEY_ID" in environ and "AWS_SECRET_ACCESS_KEY" in environ
+    brings = any(key.startswith(_BRINGS) for key in section)
     return Profile(
-        keys=None if in_environment else _keys(name, section),
+        keys=_keys(session, name, section) if brings and not in_environment else None,
         region=section.get("region"),
         endpoint=section.get("endpoint_url"),
     )
 
 
-def _keys(name: str, section: Mapping[str, str]) -> Callable[[], Keys] | None:
-    if "aws_access_key_id" in section and "aws_secret_access_key" in section:
-        fixed = {
-            "access_key_id": section["aws_access_key_id"],
-            "secret_access_key": section["aws_secret_access_key"],
-            "token": section.get("aws_session_token"),
-            "expires_at": None,
-        }
-        return lambda: fixed
-    if "credential_process" in section:
-        command = section["credential_process"]
-        return lambda: _from_process(name, command)
-    if any(
-        key.startswith(("sso_", "role_", "web_identity", "source_profile", "credential_source"))
-        for key in section
-    ):
-        return _from_boto(name)
-    return None
+def _keys(session: Any, name: str, section: Mapping[str, Any]) -> Callable[[], Keys]:
+    """Return what gives this profile's keys. Any thread; whatever it takes happens at the first call."""
+    from botocore.credentials import RefreshableCredentials, create_credential_resolver
+    from botocore.exceptions import BotoCoreError, ClientError
 
-
-def _section(environ: Mapping[str, str], name: str) -> dict[str, str] | None:
-    """Merge a profile of both files; the credentials file wins, as with the AWS tools."""
-    home = Path(environ.get("HOME") or Path.home())
-    config = Path(environ.get("AWS_CONFIG_FILE") or home / ".aws" / "config").expanduser()
-    credentials = Path(
-        environ.get("AWS_SHARED_CREDENTIALS_FILE") or home / ".aws" / "credentials"
-    ).expanduser()
-    merged: dict[str, str] = {}
-    found = False
-    for path, sections in ((config, (f"profile {name}", name)), (credentials, (name,))):
-        parser = configparser.RawConfigParser(strict=False)
-        try:
-            parser.read(path, encoding="utf-8")
-        except (configparser.Error, OSError, UnicodeDecodeError):
-            # The parser's own message quotes the line, which may be a secret.
-            raise StoreRefused(
-                f"{path} cannot be read as an AWS settings file.\n  Fix: correct it.", setting="AWS_PROFILE"
-            ) from None
-        for section in sections:
-            if parser.has_section(section):
-                merged.update(parser.items(section))
-                found = True
-                break
-    return merged if found else None
-
-
-def _from_process(name: str, command: str) -> Keys:
-    """Run a profile's credential_process (format: AWS SDK reference, "Process credential provider")."""
-    refused = StoreRefused(
-        f"the credential_process of the AWS profile {name!r} gave no credentials.\n"
-        "  Fix: run it by hand and see what it says.",
-        setting="AWS_PROFILE",
-    )
-    try:
-        done = subprocess.run(  # noqa: S603  # the operator's own configuration names this program
-            shlex.split(command),
-            capture_output=True,
-            timeout=_PROCESS_S,
-            check=True,
-            stdin=subprocess.DEVNULL,
-        )
-        answer = json.loads(done.stdout)
-        expires = answer.get("Expiration")
-        return {
-            "access_key_id": answer["AccessKeyId"],
-            "secret_access_key": answer["SecretAccessKey"],
-            "token": answer.get("SessionToken"),
-            "expires_at": datetime.fromisoformat(expires)
-            if expires
-            else datetime.now(UTC) + timedelta(seconds=_KEYS_S),
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, subprocess.SubprocessError):
-        raise refused from None
-
-
-def _from_boto(name: str) -> Callable[[], Keys]:
-    try:
-        import boto3  # type: ignore[import-untyped]
-    except ImportError:
-        raise StoreRefused(
-            f"the AWS profile {name!r} assumes a role or signs in through a browser, which needs boto3.\n"
-            "  Fix: pip install boto3, or put keys into the environment: "
-            'eval "$(aws configure export-credentials --format env)"',
-            setting="AWS_PROFILE",
-        ) from None
-    credentials = boto3.Session(profile_name=name).get_credentials()
+    resolver = create_credential_resolver(session)
+    for provider in _ELSEWHERE:
+        resolver.remove(provider)
+    lock = threading.Lock()
+    found: Any = None
 
     def keys() -> Keys:
-        frozen = credentials.get_frozen_credentials()
+        nonlocal found
+        with lock:
+            try:
+                found = found or resolver.load_credentials()
+                frozen = found.get_frozen_credentials() if found is not None else None
+            except (BotoCoreError, ClientError, OSError, ValueError, KeyError):
+                frozen = None
+        if frozen is None or not frozen.access_key:
+            raise _nothing(name, section)
+        ends = isinstance(found, RefreshableCredentials)
         return {
             "access_key_id": frozen.access_key,
             "secret_access_key": frozen.secret_key,
             "token": frozen.token,
-            "expires_at": datetime.now(UTC) + timedelta(seconds=_KEYS_S),
+            "expires_at": datetime.now(UTC) + timedelta(seconds=_KEYS_S) if ends else None,
         }
 
     return keys
+
+
+def _nothing(name: str, section: Mapping[str, Any]) -> StoreRefused:
+    if "credential_process" in section:
+        problem = f"the credential_process of the AWS profile {name!r} gave no credentials"
+        fix = "run it by hand and see what it says"
+    elif any(key.startswith("sso_") for key in section):
+        problem = f"the AWS profile {name!r} is not signed in"
+        fix = f"aws sso login --profile {name}"
+    else:
+        problem = f"the AWS profile {name!r} gave no credentials"
+        fix = f"aws sts get-caller-identity --profile {name}, and see what it says"
+    return StoreRefused(f"{problem}.\n  Fix: {fix}.", setting="AWS_PROFILE")
