@@ -32,9 +32,9 @@ def create_app(service: Service, settings: ListenSettings) -> FastAPI:
     app.state.instance = secrets.token_hex(8)
     app.state.is_open = not settings.token and not is_loopback(settings.host)
     files = routes_page.page_files(routes_page.PAGE)
-    app.include_router(routes_sessions.router)
-    app.include_router(routes_files.router)
-    app.include_router(routes_operator.router)
+    app.include_router(routes_sessions.router, responses=replies.REFUSALS)
+    app.include_router(routes_files.router, responses=replies.REFUSALS)
+    app.include_router(routes_operator.router, responses=replies.REFUSALS)
     routes_page.install(app, files, frame_ancestors=settings.frame_ancestors)
     replies.install(app)
     # The last added is the outermost.

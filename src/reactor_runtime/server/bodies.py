@@ -106,4 +106,17 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
 
 def documented(model: type[BaseModel]) -> dict[str, Any]:
     """Describe the body in the API's OpenAPI document, as FastAPI would for one that it parses itself."""
-    return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}
+    schema = model.model_json_schema()
+    definitions = schema.pop("$defs", {})
+    return {"requestBody": {"content": {"application/json": {"schema": _whole(schema, definitions)}}}}
+
+
+def _whole(schema: Any, definitions: dict[str, Any]) -> Any:
+    """Put definitions where they are referred to: `#/$defs` of a part is nothing in the whole document."""
+    if isinstance(schema, list):
+        return [_whole(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _whole(definitions[schema["$ref"].removeprefix("#/$defs/")], definitions)
+    return {key: _whole(value, definitions) for key, value in schema.items()}

@@ -33,6 +33,29 @@ log = logging.getLogger(__name__)
 _LIMIT_STATUS: Final = {"UPLOADS_PER_SESSION": 429, "VIEWERS_MAX": 503}
 
 
+#: How refusals are described in the API's document.
+REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {
+        "description": "Refused: `detail` says why, `code` is stable",
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["detail"],
+                    "properties": {
+                        "detail": {
+                            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]
+                        },
+                        "code": {"type": "string"},
+                    },
+                }
+            }
+        },
+    }
+    for status in ("4XX", "5XX")
+}
+
+
 class Malformed(Refused):
     """A request body that does not fit its schema; `problems` say where and why."""
 

@@ -45,7 +45,7 @@ async def reserve_upload(
     )
 
 
-@router.put("/sessions/{session_id}/uploads/{upload_id}/{key}")
+@router.put("/sessions/{session_id}/uploads/{upload_id}/{key}", response_class=Response)
 async def receive_upload(
     upload_id: str, key: str, request: Request, service: Runtime, running: Running
 ) -> Response:
@@ -54,7 +54,7 @@ async def receive_upload(
     return Response()
 
 
-@router.get("/sessions/{session_id}/log/{key}")
+@router.get("/sessions/{session_id}/log/{key}", response_class=Response)
 async def session_log(session_id: str, key: str, service: Runtime) -> Response:
     """The log of the session that runs or ran last, so far. The key was told to whoever started it."""
     content = await service.session_log(session_id, key)
@@ -62,7 +62,7 @@ async def session_log(session_id: str, key: str, service: Runtime) -> Response:
     return Response(content, media_type="application/jsonl", headers=headers)
 
 
-@router.get("/clips", response_model=None)
+@router.get("/clips", response_class=Response, response_model=None)
 async def clips(start: float, end: float, service: Runtime, session_id: str = "") -> Response:
     """The playlist of a clip: 202 until its last segment is closed, at most a segment's length from now."""
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
@@ -79,7 +79,7 @@ async def clips(start: float, end: float, service: Runtime, session_id: str = ""
     return Response(text, media_type="application/vnd.apple.mpegurl")
 
 
-@router.get("/clips/chunks/{recording}/{file}", response_model=None)
+@router.get("/clips/chunks/{recording}/{file}", response_class=Response, response_model=None)
 async def clip_chunk(
     recording: str, file: str, service: Runtime, begin: Annotated[int, Query(ge=0, lt=1 << 62)] = 0
 ) -> Response:

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Header, Query, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from ..session.journal import Entry
 from ..session.service import Service
@@ -57,13 +57,13 @@ async def live() -> JSONResponse:
     return JSONResponse({"status": "healthy"}, headers={"Cache-Control": "no-store"})
 
 
-@router.get("/metrics")
+@router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(service: Runtime) -> Response:
     """Metrics in the Prometheus text format."""
     return Response(await service.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@router.get("/events")
+@router.get("/events", response_class=StreamingResponse)
 async def events(
     request: Request,
     service: Runtime,

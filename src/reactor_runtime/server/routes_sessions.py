@@ -64,7 +64,7 @@ async def session(service: Runtime) -> JSONResponse:
     return JSONResponse(await service.descriptor())
 
 
-@router.post("/stop_session", openapi_extra=documented(StopBody))
+@router.post("/stop_session", response_class=Response, openapi_extra=documented(StopBody))
 async def stop_session(
     service: Runtime, grant: Granted, body: Annotated[StopBody, Depends(json_body(StopBody))]
 ) -> Response:
@@ -117,6 +117,7 @@ async def answer(connection_id: int, service: Runtime, running: Running) -> Resp
 @router.post(
     _P + "/connections/{connection_id}/ice_candidates",
     status_code=202,
+    response_class=Response,
     openapi_extra=documented(CandidatesBody),
 )
 async def candidates(connection_id: int, service: Runtime, running: Running, body: CandidatesIn) -> Response:
@@ -149,7 +150,9 @@ async def legacy_answer(service: Runtime, running: Running) -> Response:
     return await _answer(service, running, LEGACY_CONNECTION_ID)
 
 
-@router.post(_P + "/ice_candidates", status_code=202, openapi_extra=documented(CandidatesBody))
+@router.post(
+    _P + "/ice_candidates", status_code=202, response_class=Response, openapi_extra=documented(CandidatesBody)
+)
 async def legacy_candidates(service: Runtime, running: Running, body: CandidatesIn) -> Response:
     """As `connections/1001/ice_candidates`."""
     return await _candidates(service, running, LEGACY_CONNECTION_ID, body)
