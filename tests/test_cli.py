@@ -20,7 +20,7 @@ import pytest
 
 from reactor_runtime.cli.run import parse_args, require_token
 from reactor_runtime.cli.serve import bind_refused
-from reactor_runtime.config import Settings
+from reactor_runtime.config import Settings, flag_of
 from reactor_runtime.errors import SettingError
 
 REACTOR = str(Path(sys.executable).parent / "reactor")
@@ -143,8 +143,7 @@ def test_help_lists_the_commands_and_every_setting_is_a_flag_of_run() -> None:
         assert command in overview
     flags = reactor("run", "--help").stdout
     for setting in Settings.model_fields:
-        flag = "--ice-server" if setting == "ice_servers" else f"--{setting.replace('_', '-')}"
-        assert f"{flag} " in flags
+        assert f"{flag_of(setting).name} " in flags
 
 
 @pytest.mark.slow
