@@ -17,7 +17,7 @@ from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.cli import app
 from reactor_runtime.host import HostCounters
 from reactor_runtime.running.frames import FrameNormalizer
-from reactor_runtime.session.metrics import Snapshot, Totals, render
+from reactor_runtime.session.metrics import Snapshot, Totals, text_of
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -158,4 +158,4 @@ def test_the_metrics_that_the_operators_page_names_exist() -> None:
     named = set(re.findall(r"`(reactor_\w+_total)`", text))
     assert named
     snapshot = Snapshot("ready", 0, restarts=0, host=HostCounters(), totals=Totals(), session={})
-    assert named <= set(re.findall(r"^(\w+) ", render(snapshot), re.MULTILINE))
+    assert named <= set(re.findall(r"^(\w+) ", text_of(snapshot), re.MULTILINE))

@@ -28,7 +28,7 @@ from support.memory_runtime import (
 from reactor_runtime import limits
 from reactor_runtime.config import Settings
 from reactor_runtime.server.app import create_app
-from reactor_runtime.server.serve import HttpServer
+from reactor_runtime.server.http_server import HttpServer
 from reactor_runtime.session.lifecycle import State
 
 

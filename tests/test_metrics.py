@@ -5,7 +5,7 @@ from __future__ import annotations
 from prometheus_client.parser import text_string_to_metric_families
 
 from reactor_runtime.host import HostCounters
-from reactor_runtime.session.metrics import Snapshot, Totals, render
+from reactor_runtime.session.metrics import Snapshot, Totals, text_of
 from reactor_runtime.session.stream import StreamCounters
 
 
@@ -28,7 +28,7 @@ def test_totals_outlive_sessions_and_include_the_running_one() -> None:
         totals=totals.plus(StreamCounters(received=5, shown=5)),
         session={"model_ms": 4.0, "note": "text is left out"},
     )
-    values = samples(render(snapshot))
+    values = samples(text_of(snapshot))
     assert values["reactor_frames_emitted_total"] == 105
     assert values["reactor_frames_shown_total"] == 95
     assert values["reactor_frames_skipped_total"] == 10

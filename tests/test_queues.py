@@ -25,8 +25,8 @@ from reactor_runtime import limits
 from reactor_runtime.config import Settings
 from reactor_runtime.errors import CommandRejected, MessageRejected
 from reactor_runtime.recording.recorder import Recorder
+from reactor_runtime.recording.recordings import Recordings
 from reactor_runtime.recording.segments import SegmentWriter
-from reactor_runtime.recording.store import Recordings
 from reactor_runtime.running.mailbox import Mailbox
 from reactor_runtime.types import CommandCall, CommandOutcome, Demand, UploadedFile
 from reactor_runtime.wire.v0 import V0

@@ -29,8 +29,8 @@ from reactor_runtime.errors import ClipRefused, SettingError
 from reactor_runtime.recording.fmp4 import TIMESCALE
 from reactor_runtime.recording.playlist import Segment
 from reactor_runtime.recording.recorder import GRACE_S, Clip, NoClip, Recorder
+from reactor_runtime.recording.recordings import Recordings
 from reactor_runtime.recording.segments import SegmentWriter
-from reactor_runtime.recording.store import Recordings
 
 CHUNK_S = 4
 

@@ -26,24 +26,24 @@ def test_slots_in_flight_never_overlap_and_stay_within_the_memory(steps: list[St
     tickets = set()
     for verb, number in steps:
         if verb == "take":
-            slot = books.acquire(number)
-            if slot is None:
+            span = books.acquire(number)
+            if span is None:
                 continue
-            assert slot.ticket not in tickets
-            tickets.add(slot.ticket)
-            flying.append(slot)
+            assert span.ticket not in tickets
+            tickets.add(span.ticket)
+            flying.append(span)
         elif flying:
             books.release(flying.pop(number % len(flying)).ticket)
-        spans = sorted((slot.offset, slot.offset + slot.size_bytes) for slot in flying)
+        spans = sorted((span.offset, span.offset + span.size_bytes) for span in flying)
         assert all(before[1] <= after[0] for before, after in pairwise(spans))
         assert not spans or (spans[0][0] >= 0 and spans[-1][1] <= 16 * PAGE)
         assert len(books) == len(flying) <= 5
 
 
 def test_a_slot_is_as_large_as_what_was_asked_for() -> None:
-    slot = FrameBooks(size_bytes=16 * PAGE, frames_max=5).acquire(PAGE + 1)
-    assert slot is not None
-    assert slot.size_bytes == 2 * PAGE
+    span = FrameBooks(size_bytes=16 * PAGE, frames_max=5).acquire(PAGE + 1)
+    assert span is not None
+    assert span.size_bytes == 2 * PAGE
 
 
 def test_the_lowest_gap_is_used_first_so_that_little_memory_is_touched() -> None:
@@ -64,9 +64,9 @@ def test_a_larger_frame_fits_while_smaller_ones_are_still_shown() -> None:
     assert large is not None
     assert large.offset == 3 * PAGE
     assert books.acquire(4 * PAGE) is None
-    for slot in small:
-        assert slot is not None
-        books.release(slot.ticket)
+    for span in small:
+        assert span is not None
+        books.release(span.ticket)
     refilled = books.acquire(3 * PAGE)
     assert refilled is not None
     assert refilled.offset == 0
@@ -99,11 +99,11 @@ def test_pixels_written_in_one_mapping_are_read_in_another_and_cannot_be_changed
     os.close(fd)
     books = FrameBooks(size_bytes=64 * PAGE, frames_max=8)
     books.acquire(PAGE)
-    slot = books.acquire(48 * 64 * 3)
-    assert slot is not None
+    span = books.acquire(48 * 64 * 3)
+    assert span is not None
     picture = np.arange(48 * 64 * 3, dtype=np.uint32).astype(np.uint8).reshape(48, 64, 3)
-    writer.write(slot, picture[:, ::-1])
-    seen = reader.view(slot.offset, 48, 64)
+    writer.write(span, picture[:, ::-1])
+    seen = reader.view(span.offset, 48, 64)
     assert np.array_equal(seen, picture[:, ::-1])
     with pytest.raises(ValueError, match="read-only"):
         seen[0, 0, 0] = 1
@@ -130,9 +130,9 @@ def test_the_memory_has_no_name_and_cannot_be_shrunk_under_the_other_process() -
 def test_only_what_was_written_takes_memory() -> None:
     fd = create_memory(1024 * PAGE)
     memory = FrameMemory(fd, 1024 * PAGE, writable=True)
-    slot = FrameBooks(size_bytes=1024 * PAGE, frames_max=8).acquire(2 * PAGE)
-    assert slot is not None
-    memory.write(slot, np.ones((64, 32, 3), np.uint8))
+    span = FrameBooks(size_bytes=1024 * PAGE, frames_max=8).acquire(2 * PAGE)
+    assert span is not None
+    memory.write(span, np.ones((64, 32, 3), np.uint8))
     assert os.fstat(fd).st_blocks * 512 <= 4 * PAGE
     os.close(fd)
 
@@ -148,10 +148,10 @@ def test_without_memfd_an_unlinked_file_serves(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_mapping_lives_as_long_as_the_pictures_that_look_into_it() -> None:
     memory = FrameMemory(-1, 16 * PAGE, writable=True)
-    slot = FrameBooks(size_bytes=16 * PAGE, frames_max=1).acquire(PAGE)
-    assert slot is not None
-    memory.write(slot, np.full((8, 8, 3), 7, np.uint8))
-    picture = memory.view(slot.offset, 8, 8)
+    span = FrameBooks(size_bytes=16 * PAGE, frames_max=1).acquire(PAGE)
+    assert span is not None
+    memory.write(span, np.full((8, 8, 3), 7, np.uint8))
+    picture = memory.view(span.offset, 8, 8)
     del memory
     assert int(picture.sum()) == 7 * 8 * 8 * 3
 
@@ -164,14 +164,14 @@ def test_threads_that_take_and_give_at_once_never_share_a_slot() -> None:
 
     def churn(name: int) -> None:
         for _ in range(300):
-            slot = books.acquire(2 * PAGE)
-            if slot is None:
+            span = books.acquire(2 * PAGE)
+            if span is None:
                 continue
-            if owners.setdefault(slot.offset, name) != name:
-                shared.append(slot)
-            if owners.pop(slot.offset) != name:
-                shared.append(slot)
-            books.release(slot.ticket)
+            if owners.setdefault(span.offset, name) != name:
+                shared.append(span)
+            if owners.pop(span.offset) != name:
+                shared.append(span)
+            books.release(span.ticket)
 
     threads = [threading.Thread(target=churn, args=(name,)) for name in range(4)]
     for thread in threads:

@@ -16,9 +16,9 @@ from reactor_runtime import limits
 from reactor_runtime.config import Settings
 from reactor_runtime.errors import SessionRefused
 from reactor_runtime.recording.playlist import Segment
-from reactor_runtime.recording.store import Recordings
+from reactor_runtime.recording.recordings import Recordings
 from reactor_runtime.server.app import create_app
-from reactor_runtime.server.serve import HttpServer
+from reactor_runtime.server.http_server import HttpServer
 from reactor_runtime.session.grants import Grant, Right
 from reactor_runtime.session.journal import Entry, Journal
 from reactor_runtime.session.lifecycle import Event, Lifecycle

@@ -12,7 +12,7 @@ import numpy as np
 
 from reactor_runtime import VideoModel, limits
 from reactor_runtime.errors import ModelFailed
-from reactor_runtime.running.frame_memory import FrameBooks, FrameMemory, Slot
+from reactor_runtime.running.frame_memory import FrameBooks, FrameMemory, Span
 from reactor_runtime.running.pulse import PULSE_BYTES, PulseState, words_of
 from reactor_runtime.running.runner import Runner
 from reactor_runtime.types import (
@@ -91,7 +91,7 @@ class Stage:
         self,
         track: str,
         frame_id: int,
-        slot: Slot,
+        span: Span,
         size: tuple[int, int],
         *,
         emitted_s: float,
@@ -100,12 +100,12 @@ class Stage:
         emit_s: float,
     ) -> None:
         self.tracks.append(track)
-        self.frames.append((frame_id, int(self._memory.view(slot.offset, *size)[0, 0, 0]), command_id))
+        self.frames.append((frame_id, int(self._memory.view(span.offset, *size)[0, 0, 0]), command_id))
         self.busy_s.append(busy_s)
         if self.hold:
-            self.held.append(slot.ticket)
+            self.held.append(span.ticket)
         else:
-            self.runner.released(slot.ticket)
+            self.runner.released(span.ticket)
 
     def outcome(self, outcome: CommandOutcome) -> None:
         self.outcomes.append(outcome)

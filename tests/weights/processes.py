@@ -12,8 +12,8 @@ from pathlib import Path
 
 from reactor_runtime.weights.cache import Cache
 from reactor_runtime.weights.patience import Patience
-from reactor_runtime.weights.progress import Progress
 from reactor_runtime.weights.pull import Registry
+from reactor_runtime.weights.transfer import Transfer
 
 
 def context() -> ForkServerContext:
@@ -28,7 +28,7 @@ def pull_once(
     """Pull; say on `talk` how far it is, and in the end what it cost."""
     random.seed(os.getpid())
 
-    def report(progress: Progress) -> None:
+    def report(progress: Transfer) -> None:
         if talk is not None:
             talk.send(("progress", progress.done_bytes))
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 
 from reactor_runtime.cli.weights import app
 from reactor_runtime.weights.display import Display
-from reactor_runtime.weights.progress import Progress
+from reactor_runtime.weights.transfer import Transfer
 
 from .conftest import MIB, aws, same_content, write_files
 
@@ -127,7 +127,7 @@ def test_a_terminal_gets_bars_with_rate_and_remaining_time() -> None:
     console = Console(force_terminal=True, width=140, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     with console.file, Display(console) as display:
         for done in (1_000_000_000, 3_100_000_000):
-            display.report(Progress("LongLive", "downloading", done, 11_400_000_000, 2e8, 41))
+            display.report(Transfer("LongLive", "downloading", done, 11_400_000_000, 2e8, 41))
         display._bars.refresh()
         text = console.export_text()
     assert "downloading LongLive" in text
@@ -140,6 +140,6 @@ def test_a_log_is_not_flooded() -> None:
     with console.file, Display(console, clock=lambda: now[0]) as display:
         for tick in range(1000):
             now[0] = tick * 0.1
-            display.report(Progress("LongLive", "downloading", tick, 1000))
+            display.report(Transfer("LongLive", "downloading", tick, 1000))
         lines = console.export_text().splitlines()
     assert 15 <= len(lines) <= 25

@@ -16,8 +16,8 @@ from support.faulty_proxy import CLEAN, Fault, FaultyProxy
 from reactor_runtime import limits
 from reactor_runtime.errors import ReactorError, StoreRefused, StoreUnreachable, WeightsCorrupt
 from reactor_runtime.weights.fetch import Stopped
-from reactor_runtime.weights.progress import Progress
 from reactor_runtime.weights.store import Store
+from reactor_runtime.weights.transfer import Transfer
 
 from .conftest import (
     HASTY,
@@ -64,9 +64,9 @@ def test_cut_connections_cost_less_than_five_percent_again(
         assert not leftovers(cache)
 
 
-def _stop_at(fraction: float, stop: threading.Event) -> list[Progress]:
-    class Seen(list[Progress]):
-        def append(self, progress: Progress) -> None:
+def _stop_at(fraction: float, stop: threading.Event) -> list[Transfer]:
+    class Seen(list[Transfer]):
+        def append(self, progress: Transfer) -> None:
             super().append(progress)
             if progress.done_bytes >= fraction * TOTAL:
                 stop.set()

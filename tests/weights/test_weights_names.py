@@ -15,8 +15,8 @@ from reactor_runtime.weights import index, names
 from reactor_runtime.weights.index import FileEntry, Index, Latest, Receipt
 from reactor_runtime.weights.names import CachePaths
 from reactor_runtime.weights.patience import Patience, Trickle
-from reactor_runtime.weights.progress import Progress, Rate, duration, size
 from reactor_runtime.weights.ranges import Ranges
+from reactor_runtime.weights.transfer import Rate, Transfer, duration, size
 
 from .conftest import times
 
@@ -258,9 +258,9 @@ def test_a_rate_is_that_of_the_last_seconds() -> None:
 
 
 def test_progress_reads_as_on_the_page() -> None:
-    line = Progress("LongLive", "downloading", 3_100_000_000, 11_400_000_000, 210e6, 40).line()
+    line = Transfer("LongLive", "downloading", 3_100_000_000, 11_400_000_000, 210e6, 40).line()
     assert line == "downloading LongLive 3.1 of 11.4 GB, 210 MB/s, 40 s left"
-    assert "another process" in Progress("LongLive", "waiting", 0, 0).line()
-    assert Progress("LongLive", "retrying", 1, 2, detail="status 503").line().endswith("(status 503)")
+    assert "another process" in Transfer("LongLive", "waiting", 0, 0).line()
+    assert Transfer("LongLive", "retrying", 1, 2, detail="status 503").line().endswith("(status 503)")
     assert [duration(s) for s in (5, 100, 9000)] == ["5 s", "1 min 40 s", "2 h 30 min"]
     assert size(999) == "999 B"

@@ -9,9 +9,9 @@ import pytest
 from reactor_runtime import limits
 from reactor_runtime.errors import WeightsMissing
 from reactor_runtime.weights.cache import Cache
-from reactor_runtime.weights.progress import Progress
 from reactor_runtime.weights.pull import Registry
 from reactor_runtime.weights.store import Store
+from reactor_runtime.weights.transfer import Transfer
 
 from .conftest import MIB, MakeRegistry, leftovers, publish, same_content, write_files
 
@@ -25,7 +25,7 @@ def test_a_published_folder_arrives_complete_in_the_cache(
 ) -> None:
     source = write_files(tmp_path / "source", SIZES)
     publish(store, "LongLive@1.0.0", source)
-    seen: list[Progress] = []
+    seen: list[Transfer] = []
     pulled = registry().pull("LongLive", report=seen.append)
     assert same_content(source, pulled.path)
     assert pulled.verified

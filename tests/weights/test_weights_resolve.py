@@ -13,10 +13,10 @@ from reactor_runtime import VideoModel
 from reactor_runtime.errors import WeightsCorrupt, WeightsMissing
 from reactor_runtime.weights import resolve
 from reactor_runtime.weights.cache import Cache
-from reactor_runtime.weights.progress import Progress
 from reactor_runtime.weights.pull import Registry
 from reactor_runtime.weights.resolve import Fetched, fetch_listed, local_folder, without_credentials
 from reactor_runtime.weights.store import Store
+from reactor_runtime.weights.transfer import Transfer
 
 from .conftest import publish, same_content, write_files
 
@@ -93,7 +93,7 @@ def test_the_server_fetches_what_the_manifest_lists_and_tells_how_far_it_is(
     publish(folder_store, "LongLive@1.0.0", write_files(tmp_path / "a", {"m": 10}))
     publish(folder_store, "Wan2_1_VAE@2.0", write_files(tmp_path / "b", {"m": 20}))
     local = write_files(tmp_path / "project/weights/Other", {"m": 1})
-    seen: list[Progress] = []
+    seen: list[Transfer] = []
     source = Registry(folder_store.address, cache=Cache(tmp_path / "cache"))
     folders = fetch_listed(
         ["LongLive", "Wan2_1_VAE@2.0", "Other"],

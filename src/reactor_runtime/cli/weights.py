@@ -217,7 +217,7 @@ def gc(
 
 
 def _collected(row: dict[str, Any]) -> str:
-    from ..weights.progress import size
+    from ..weights.transfer import size
 
     verb = "would remove" if row["dry_run"] else "removed"
     lines = [f"{verb} {one['name']}@{one['version']}  {size(one['size_bytes'])}" for one in row["removed"]]

@@ -5,7 +5,7 @@
     colour.py    RGB to I420
     bitstream.py one libavcodec encoder: one picture in, one out, without delay
     h264.py      how x264 and NVENC are set up        vp8.py   how libvpx is
-    film.py      H.264 for recordings, apart from the others
+    recorded.py  H.264 for recordings, apart from the others
 
 An encoder is used by one thread at a time, the stream's encoder thread. It is set up for one size, one
 codec and about one frame rate; when the size changes, close it and open another.

@@ -7,7 +7,7 @@
     segments.py   pictures at times in, files of whole fragments out
     fmp4.py       the boxes of those files                     (pure)
     playlist.py   which segments a clip needs, as a playlist   (pure)
-    store.py      every recording that is kept: clips of it, and for how long
+    recordings.py every recording that is kept: clips of it, and for how long
 
 The encoder is one of its own and not the live one: a segment must begin with a keyframe, which every viewer
 would have to receive every four seconds, and a viewer with a poor line would make the recording poor.

@@ -28,8 +28,8 @@ from ..errors import EncoderFailed
 from ..types import Pixels
 from .fmp4 import TIMESCALE
 from .playlist import Segment
+from .recordings import Recording, Recordings
 from .segments import SegmentWriter
-from .store import Recording, Recordings
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
-from ..encode.film import FilmEncoder
+from ..encode.recorded import RecordingEncoder
 from ..types import Pixels
 from .fmp4 import TIMESCALE, Sample, fragment, init_segment, length_prefixed
 from .playlist import INIT_NAME, Segment, segment_name
@@ -46,7 +46,7 @@ class SegmentWriter:
         self._fps = fps
         self._rate = rate
         self._on_closed = on_closed
-        self._encoder: FilmEncoder | None = None
+        self._encoder: RecordingEncoder | None = None
         self._picture: Pixels | None = None
         self._pending: tuple[bytes, int, bool] | None = None
         """The last picture's data, time and kind; how long it is shown is known when the next one comes."""
@@ -114,10 +114,10 @@ class SegmentWriter:
             self._start = self._fragment_start = at
         self._pending = length_prefixed(data), at, keyframe
 
-    def _open(self) -> FilmEncoder:
+    def _open(self) -> RecordingEncoder:
         assert self._picture is not None
         height, width = self._picture.shape[0] * 2 // 3, self._picture.shape[1]
-        encoder = FilmEncoder(width, height, fps=self._fps, bits_per_s=self._rate(width, height))
+        encoder = RecordingEncoder(width, height, fps=self._fps, bits_per_s=self._rate(width, height))
         init = init_segment(width=width, height=height, parameter_sets=encoder.parameter_sets)
         self._folder.mkdir(mode=0o700, exist_ok=True)
         # Not through a temporary file: without any segment after it, nobody reads it.

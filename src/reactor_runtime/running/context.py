@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from ..author.schema import reply_of
 from ..errors import SessionStopped
 from ..types import MAIN_VIDEO, InputFrame, JsonObject, ModelMessage, Pixels
-from .frame_memory import FrameBooks, FrameMemory, Slot
+from .frame_memory import FrameBooks, FrameMemory, Span
 from .frames import FrameNormalizer
 from .inbox import Inbox
 from .pulse import Pulse, PulseState
@@ -33,7 +33,7 @@ class Outlet(Protocol):
         self,
         track: str,
         frame_id: int,
-        slot: Slot,
+        span: Span,
         size: tuple[int, int],
         *,
         emitted_s: float,
@@ -225,13 +225,13 @@ class SessionContext:
 
     def _hand_over(self, track: str, picture: Pixels, *, emitted_s: float, busy_s: float) -> None:
         started_s = time.monotonic()
-        slot = self._books.acquire(picture.nbytes)
-        if slot is None:
+        span = self._books.acquire(picture.nbytes)
+        if span is None:
             with self._pulse().waiting():
-                slot = self._inbox.await_room(lambda: self._books.acquire(picture.nbytes))
+                span = self._inbox.await_room(lambda: self._books.acquire(picture.nbytes))
             started_s = time.monotonic()
-        self._memory.write(slot, picture)
-        frame_id, command_id = self._inbox.hand_over(track, slot.ticket)
+        self._memory.write(span, picture)
+        frame_id, command_id = self._inbox.hand_over(track, span.ticket)
         self._shows = True
         emit_s, self._emit_s = self._emit_s + time.monotonic() - started_s, 0.0
         started_s = time.monotonic()
@@ -239,7 +239,7 @@ class SessionContext:
         self._outlet.frame(
             track,
             frame_id,
-            slot,
+            span,
             (height, width),
             emitted_s=emitted_s,
             busy_s=busy_s,

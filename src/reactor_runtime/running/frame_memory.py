@@ -27,12 +27,12 @@ _PAGE: Final = mmap.PAGESIZE
 #: The pulses' page, see `pulse`.
 PULSE_MEMORY_BYTES: Final = _PAGE
 #: Inbound frames: one that is being written, one on its way, one being copied.
-INPUT_SLOTS: Final = 3
-INPUT_MAX_BYTES: Final = INPUT_SLOTS * limits.FRAME_MAX_SIDE**2 * 3
+INPUT_SPANS: Final = 3
+INPUT_MAX_BYTES: Final = INPUT_SPANS * limits.FRAME_MAX_SIDE**2 * 3
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Span:
     """A stretch of frame memory, owned by a frame in flight. `ticket` is never used twice."""
 
     ticket: int
@@ -51,39 +51,39 @@ class FrameBooks:
         self._size_bytes = size_bytes
         self._frames_max = frames_max
         self._lock = threading.Lock()
-        self._slots: list[Slot] = []
+        self._spans: list[Span] = []
         self._tickets = 0
 
     def __len__(self) -> int:
-        return len(self._slots)
+        return len(self._spans)
 
-    def acquire(self, size_bytes: int) -> Slot | None:
+    def acquire(self, size_bytes: int) -> Span | None:
         """Take the lowest gap that is large enough, or None when it would be too many or too much."""
         needed = -(-size_bytes // _PAGE) * _PAGE
         with self._lock:
-            if len(self._slots) >= self._frames_max:
+            if len(self._spans) >= self._frames_max:
                 return None
             index, offset = self._lowest_gap(needed)
             if self._size_bytes - offset < needed:
                 return None
             self._tickets += 1
-            taken = Slot(self._tickets, offset, needed)
-            self._slots.insert(index, taken)
+            taken = Span(self._tickets, offset, needed)
+            self._spans.insert(index, taken)
             return taken
 
     def _lowest_gap(self, needed: int) -> tuple[int, int]:
-        """Return the place in the list and the offset; behind the last slot when no gap is large enough."""
+        """Return the place in the list and the offset; behind the last span when no gap is large enough."""
         offset = 0
-        for index, slot in enumerate(self._slots):
-            if slot.offset - offset >= needed:
+        for index, span in enumerate(self._spans):
+            if span.offset - offset >= needed:
                 return index, offset
-            offset = slot.offset + slot.size_bytes
-        return len(self._slots), offset
+            offset = span.offset + span.size_bytes
+        return len(self._spans), offset
 
     def release(self, ticket: int) -> None:
-        """Give a slot back. An unknown ticket, or the same one again, is ignored."""
+        """Give a span back. An unknown ticket, or the same one again, is ignored."""
         with self._lock:
-            self._slots = [slot for slot in self._slots if slot.ticket != ticket]
+            self._spans = [span for span in self._spans if span.ticket != ticket]
 
 
 def create_memory(size_bytes: int) -> int:
@@ -108,9 +108,9 @@ class FrameMemory:
         flags = mmap.MAP_SHARED if fd >= 0 else mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         self._map = mmap.mmap(fd, size_bytes, flags=flags, prot=protection)
 
-    def write(self, slot: Slot, pixels: Pixels) -> None:
-        """Copy a frame into its slot."""
-        np.copyto(np.ndarray(pixels.shape, np.uint8, buffer=self._map, offset=slot.offset), pixels)
+    def write(self, span: Span, pixels: Pixels) -> None:
+        """Copy a frame into its span."""
+        np.copyto(np.ndarray(pixels.shape, np.uint8, buffer=self._map, offset=span.offset), pixels)
 
     def view(self, offset: int, height: int, width: int) -> Pixels:
         """Return a read-only picture of what lies at an offset. Raises ValueError outside the memory."""

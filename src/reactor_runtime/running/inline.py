@@ -40,7 +40,7 @@ from ..types import (
 )
 from ..weights import resolve
 from ..weights.resolve import Source
-from .frame_memory import FrameBooks, FrameMemory, Slot
+from .frame_memory import FrameBooks, FrameMemory, Span
 from .inbox import Feed
 from .loading import load_model
 from .mailbox import Mailbox
@@ -263,7 +263,7 @@ class _Outlet:
         self,
         track: str,
         frame_id: int,
-        slot: Slot,
+        span: Span,
         size: tuple[int, int],
         *,
         emitted_s: float,
@@ -275,8 +275,8 @@ class _Outlet:
         assert host._runner is not None
         host._frames += 1
         host._emit_s += emit_s
-        pixels = host._memory.view(slot.offset, *size)
-        release = functools.partial(host._runner.released, slot.ticket)
+        pixels = host._memory.view(span.offset, *size)
+        release = functools.partial(host._runner.released, span.ticket)
         host._events.frame(EmittedFrame(frame_id, pixels, emitted_s, busy_s, command_id, release, track))
 
     def outcome(self, outcome: CommandOutcome) -> None:

@@ -9,5 +9,5 @@ routes_page.py       the control page and its files
 bodies.py            JSON request bodies
 replies.py           how errors look
 guards.py            token, host and body limits, as plain ASGI middleware
-serve.py             uvicorn on a socket of ours, without its signal handlers
+http_server.py       uvicorn on a socket of ours, without its signal handlers
 """

@@ -16,7 +16,7 @@ from ..recording.playlist import INIT_NAME, playlist
 from .bodies import UploadBody, documented, json_body
 from .guards import own_url
 from .replies import refusal
-from .routes_sessions import Running, Runtime
+from .routes_sessions import Asked, Running
 
 router: Final = APIRouter()
 
@@ -25,7 +25,7 @@ router: Final = APIRouter()
 async def reserve_upload(
     session_id: str,
     request: Request,
-    service: Runtime,
+    service: Asked,
     running: Running,
     body: Annotated[UploadBody, Depends(json_body(UploadBody))],
 ) -> JSONResponse:
@@ -47,7 +47,7 @@ async def reserve_upload(
 
 @router.put("/sessions/{session_id}/uploads/{upload_id}/{key}", response_class=Response)
 async def receive_upload(
-    upload_id: str, key: str, request: Request, service: Runtime, running: Running
+    upload_id: str, key: str, request: Request, service: Asked, running: Running
 ) -> Response:
     """Take the bytes of a reserved upload: exactly as many as were announced."""
     await service.receive_upload(running, upload_id, key, request.stream())
@@ -55,7 +55,7 @@ async def receive_upload(
 
 
 @router.get("/sessions/{session_id}/log/{key}", response_class=Response)
-async def session_log(session_id: str, key: str, service: Runtime) -> Response:
+async def session_log(session_id: str, key: str, service: Asked) -> Response:
     """The log of the session that runs or ran last, so far. The key was told to whoever started it."""
     content = await service.session_log(session_id, key)
     headers = {"Cache-Control": "no-store", "Content-Disposition": 'attachment; filename="session.jsonl"'}
@@ -63,7 +63,7 @@ async def session_log(session_id: str, key: str, service: Runtime) -> Response:
 
 
 @router.get("/clips", response_class=Response, response_model=None)
-async def clips(start: float, end: float, service: Runtime, session_id: str = "") -> Response:
+async def clips(start: float, end: float, service: Asked, session_id: str = "") -> Response:
     """The playlist of a clip: 202 until its last segment is closed, at most a segment's length from now."""
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
         return refusal(400, "bad range: 0 <= start < end, in seconds")
@@ -81,7 +81,7 @@ async def clips(start: float, end: float, service: Runtime, session_id: str = ""
 
 @router.get("/clips/chunks/{recording}/{file}", response_class=Response, response_model=None)
 async def clip_chunk(
-    recording: str, file: str, service: Runtime, begin: Annotated[int, Query(ge=0, lt=1 << 62)] = 0
+    recording: str, file: str, service: Asked, begin: Annotated[int, Query(ge=0, lt=1 << 62)] = 0
 ) -> Response:
     """A file of a recording. `begin` is where the clip begins that this segment is fetched for, in ticks."""
     data = await service.clip_file(recording, file, begin=begin)

@@ -16,7 +16,7 @@ from ..session.journal import Entry
 from ..session.service import Service
 from .places import share_of
 from .readers import Readers
-from .routes_sessions import Runtime
+from .routes_sessions import Asked
 
 router: Final = APIRouter()
 
@@ -29,13 +29,13 @@ _END: Final = _End.END
 
 
 @router.get("/schema")
-async def schema(service: Runtime) -> JSONResponse:
+async def schema(service: Asked) -> JSONResponse:
     """The model's commands and messages as an OpenAPI document; {} before the model is known."""
     return JSONResponse(await service.openapi())
 
 
 @router.get("/health")
-async def health(request: Request, service: Runtime) -> JSONResponse:
+async def health(request: Request, service: Asked) -> JSONResponse:
     """Whether sessions can be served: 200, or 503 while the model loads and after it is gone for good.
 
     `instance` is another word after each start, by which a page knows a server that was started again from
@@ -58,7 +58,7 @@ async def live() -> JSONResponse:
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(service: Runtime) -> Response:
+async def metrics(service: Asked) -> Response:
     """Metrics in the Prometheus text format."""
     return Response(await service.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -66,7 +66,7 @@ async def metrics(service: Runtime) -> Response:
 @router.get("/events", response_class=StreamingResponse)
 async def events(
     request: Request,
-    service: Runtime,
+    service: Asked,
     since: Annotated[int, Query(ge=0, description="the last event already seen")] = 0,
     last_event_id: Annotated[str | None, Header()] = None,
 ) -> StreamingResponse:

@@ -24,13 +24,13 @@ router: Final = APIRouter()
 _P: Final = "/sessions/{session_id}/transport/webrtc"
 
 
-def runtime(request: Request) -> Service:
-    """The runtime behind this application."""
+def service_of(request: Request) -> Service:
+    """The service behind this application."""
     service: Service = request.app.state.service
     return service
 
 
-async def running_session(session_id: str, service: Annotated[Service, Depends(runtime)]) -> str:
+async def running_session(session_id: str, service: Annotated[Service, Depends(service_of)]) -> str:
     """The session of the path, by its id. 400 when none runs, 404 when it is another."""
     await service.check(session_id)
     return session_id
@@ -42,7 +42,7 @@ def granted(request: Request) -> Grant:
     return grant
 
 
-Runtime = Annotated[Service, Depends(runtime)]
+Asked = Annotated[Service, Depends(service_of)]
 Running = Annotated[str, Depends(running_session)]
 Granted = Annotated[Grant, Depends(granted)]
 OfferIn = Annotated[OfferBody, Depends(json_body(OfferBody))]
@@ -52,21 +52,21 @@ CandidatesIn = Annotated[CandidatesBody, Depends(json_body(CandidatesBody))]
 
 @router.post("/start_session", openapi_extra=documented(StartBody))
 async def start_session(
-    service: Runtime, grant: Granted, body: Annotated[StartBody, Depends(json_body(StartBody))]
+    service: Asked, grant: Granted, body: Annotated[StartBody, Depends(json_body(StartBody))]
 ) -> JSONResponse:
     """Start a session and describe it. 409 while one runs, 503 while the model loads."""
     return JSONResponse(await service.start(body.session_id, grant=grant))
 
 
 @router.get("/session")
-async def session(service: Runtime) -> JSONResponse:
+async def session(service: Asked) -> JSONResponse:
     """Describe the session, in any state."""
     return JSONResponse(await service.descriptor())
 
 
 @router.post("/stop_session", response_class=Response, openapi_extra=documented(StopBody))
 async def stop_session(
-    service: Runtime, grant: Granted, body: Annotated[StopBody, Depends(json_body(StopBody))]
+    service: Asked, grant: Granted, body: Annotated[StopBody, Depends(json_body(StopBody))]
 ) -> Response:
     """End the session. 409 when none runs."""
     await service.stop(None, moderate=body.moderate, reason=body.reason, grant=grant)
@@ -74,7 +74,7 @@ async def stop_session(
 
 
 @router.get(_P + "/ice_servers")
-async def ice_servers(service: Runtime, running: Running) -> JSONResponse:
+async def ice_servers(service: Asked, running: Running) -> JSONResponse:
     """The STUN and TURN servers to gather candidates with."""
     return JSONResponse(
         {"ice_servers": [_ice_server(server) for server in await service.ice_servers(running)]}
@@ -82,7 +82,7 @@ async def ice_servers(service: Runtime, running: Running) -> JSONResponse:
 
 
 @router.post(_P + "/connections", status_code=201)
-async def register(service: Runtime, running: Running) -> JSONResponse:
+async def register(service: Asked, running: Running) -> JSONResponse:
     """Reserve a connection. 503 when the session has no room for another viewer."""
     made = await service.register(running)
     return JSONResponse({"connection_id": made.connection_id, "track_map": made.track_map}, 201)
@@ -92,7 +92,7 @@ async def register(service: Runtime, running: Running) -> JSONResponse:
     _P + "/connections/{connection_id}/sdp_params", status_code=202, openapi_extra=documented(OfferBody)
 )
 async def offer(
-    connection_id: int, service: Runtime, running: Running, grant: Granted, body: OfferIn, author: Author
+    connection_id: int, service: Asked, running: Running, grant: Granted, body: OfferIn, author: Author
 ) -> JSONResponse:
     """Hand over an offer; fetch its answer with GET."""
     return await _offer(service, running, connection_id, body, grant, author=author, replace=False)
@@ -102,14 +102,14 @@ async def offer(
     _P + "/connections/{connection_id}/sdp_params", status_code=202, openapi_extra=documented(OfferBody)
 )
 async def replace_offer(
-    connection_id: int, service: Runtime, running: Running, grant: Granted, body: OfferIn, author: Author
+    connection_id: int, service: Asked, running: Running, grant: Granted, body: OfferIn, author: Author
 ) -> JSONResponse:
     """Hand over the offer of a reconnect, or of a connection that never offered."""
     return await _offer(service, running, connection_id, body, grant, author=author, replace=True)
 
 
 @router.get(_P + "/connections/{connection_id}/sdp_params")
-async def answer(connection_id: int, service: Runtime, running: Running) -> Response:
+async def answer(connection_id: int, service: Asked, running: Running) -> Response:
     """The answer, as soon as it exists; 202 if it takes longer than five seconds."""
     return await _answer(service, running, connection_id)
 
@@ -120,7 +120,7 @@ async def answer(connection_id: int, service: Runtime, running: Running) -> Resp
     response_class=Response,
     openapi_extra=documented(CandidatesBody),
 )
-async def candidates(connection_id: int, service: Runtime, running: Running, body: CandidatesIn) -> Response:
+async def candidates(connection_id: int, service: Asked, running: Running, body: CandidatesIn) -> Response:
     """Hand over ICE candidates, also before the offer."""
     return await _candidates(service, running, connection_id, body)
 
@@ -130,7 +130,7 @@ async def candidates(connection_id: int, service: Runtime, running: Running, bod
 
 @router.post(_P + "/sdp_params", status_code=202, openapi_extra=documented(OfferBody))
 async def legacy_offer(
-    service: Runtime, running: Running, grant: Granted, body: OfferIn, author: Author
+    service: Asked, running: Running, grant: Granted, body: OfferIn, author: Author
 ) -> JSONResponse:
     """As `connections/1001/sdp_params`, with tracks that start active."""
     return await _offer(service, running, LEGACY_CONNECTION_ID, body, grant, author=author, replace=False)
@@ -138,14 +138,14 @@ async def legacy_offer(
 
 @router.put(_P + "/sdp_params", status_code=202, openapi_extra=documented(OfferBody))
 async def legacy_replace_offer(
-    service: Runtime, running: Running, grant: Granted, body: OfferIn, author: Author
+    service: Asked, running: Running, grant: Granted, body: OfferIn, author: Author
 ) -> JSONResponse:
     """As `connections/1001/sdp_params`, with tracks that start active."""
     return await _offer(service, running, LEGACY_CONNECTION_ID, body, grant, author=author, replace=True)
 
 
 @router.get(_P + "/sdp_params")
-async def legacy_answer(service: Runtime, running: Running) -> Response:
+async def legacy_answer(service: Asked, running: Running) -> Response:
     """As `connections/1001/sdp_params`."""
     return await _answer(service, running, LEGACY_CONNECTION_ID)
 
@@ -153,7 +153,7 @@ async def legacy_answer(service: Runtime, running: Running) -> Response:
 @router.post(
     _P + "/ice_candidates", status_code=202, response_class=Response, openapi_extra=documented(CandidatesBody)
 )
-async def legacy_candidates(service: Runtime, running: Running, body: CandidatesIn) -> Response:
+async def legacy_candidates(service: Asked, running: Running, body: CandidatesIn) -> Response:
     """As `connections/1001/ice_candidates`."""
     return await _candidates(service, running, LEGACY_CONNECTION_ID, body)
 

@@ -21,7 +21,7 @@ from ..webrtc.ice import parse_ice_server
 from ..weights import resolve
 from ..worker.supply import Supply
 from .app import create_app
-from .serve import HttpServer
+from .http_server import HttpServer
 
 
 class Runtime:

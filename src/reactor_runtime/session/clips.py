@@ -12,7 +12,7 @@ from typing import Literal
 
 from .. import limits
 from ..recording.recorder import NoClip, Recorder
-from ..recording.store import Recordings
+from ..recording.recordings import Recordings
 from ..types import JsonObject, Pixels
 from ..wire import messages as say
 from .fanout import default_bitrate

@@ -68,7 +68,7 @@ class _SnapshotCollector(Collector):
         yield from _gauges(self._snapshot)
 
 
-def render(snapshot: Snapshot) -> str:
+def text_of(snapshot: Snapshot) -> str:
     """Return the metrics as text, format 0.0.4."""
     registry = CollectorRegistry()
     registry.register(_SnapshotCollector(snapshot))

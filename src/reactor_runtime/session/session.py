@@ -20,7 +20,7 @@ from ..author.admission import Admission
 from ..config import Settings
 from ..errors import CommandRejected
 from ..host import ModelHost
-from ..recording.store import Recordings
+from ..recording.recordings import Recordings
 from ..tasks import Tasks
 from ..types import (
     Codec,

@@ -23,7 +23,7 @@ from ..errors import SessionRefused
 from ..host import HostFactory, ModelHost
 from ..progress import Progress
 from ..recording.playlist import Segment
-from ..recording.store import Recordings
+from ..recording.recordings import Recordings
 from ..session_log.logbook import Logbook
 from ..tasks import Tasks
 from ..types import JsonObject, ModelInfo
@@ -34,7 +34,7 @@ from .fanout import EncoderThread, FanOutFactory
 from .grants import Grant, Right
 from .journal import Entry, Journal
 from .lifecycle import State, Transition
-from .metrics import Snapshot, Totals, render
+from .metrics import Snapshot, Totals, text_of
 from .service import Health, Offer, Registration
 from .session import Session, SessionOwner
 from .slot import ModelSlot
@@ -181,7 +181,7 @@ class Sessions:
 
     async def metrics_text(self) -> str:
         slot, session = self._slot, self._slot.session
-        return render(
+        return text_of(
             Snapshot(
                 state=slot.state.value,
                 viewers=session.viewers if session is not None else 0,

@@ -30,8 +30,8 @@ from .offer import Plan, complete_answer, plan_offer
 from .peer import RTP_TIMESTAMP, Candidate, IceServer, TrackMapping
 from .reactor_channels import Channels
 from .reactor_inbound import Inbound
-from .reactor_outlet import Outlet
 from .reactor_probe import anyone_answers, configuration
+from .reactor_sender import TrackSender
 from .reactor_stats import numbers_of
 from .silence import SilentServers, is_from_server
 
@@ -70,7 +70,7 @@ class ReactorEngine:
         builder.with_dc_callbacks_on_network_thread(True)
         builder.with_sctp_tuning(low_latency=True)
         self._factory: rw.PeerConnectionFactory | None = builder.build()
-        self._slots = asyncio.Lock()
+        self._encoder_lock = asyncio.Lock()
         self._peers: set[ReactorPeer] = set()
         self.silent = SilentServers()
         self.decoys = Decoys()
@@ -85,9 +85,9 @@ class ReactorEngine:
         return self._factory
 
     @property
-    def slots(self) -> asyncio.Lock:
-        """Held while a track of the factory has no encoder yet; see Outlet.bind."""
-        return self._slots
+    def encoder_lock(self) -> asyncio.Lock:
+        """Held while a track of the factory has no encoder yet; see TrackSender.bind."""
+        return self._encoder_lock
 
     async def probe(self, ice_servers: Sequence[IceServer]) -> None:
         """Learn whether these servers answer, by gathering for nobody, for two seconds at most."""
@@ -157,7 +157,7 @@ class ReactorPeer:
             lambda label, data: self._post(events.channel_message, label, data),
             lambda: self._post(self._enter, LinkState.LOST),
         )
-        self._outlets: dict[str, Outlet] = {}
+        self._senders: dict[str, TrackSender] = {}
         self._handshake = Handshake()
         self._gathered = asyncio.Event()
         self._local_candidates: list[str] = []
@@ -199,7 +199,7 @@ class ReactorPeer:
         with_trailer = trailer.ATTRIBUTE in plan.offer_sdp.split("\r\n")
         # H.264 is negotiated only while the factory has a track with an encoder of its own. This one keeps
         # the place, and is gone before anyone binds an encoder to the oldest track without one.
-        async with self._engine.slots:
+        async with self._engine.encoder_lock:
             if self._closed:
                 raise OfferRejected("this connection is closed")
             factory = self._engine.factory
@@ -248,7 +248,7 @@ class ReactorPeer:
             return
         await transceiver.set_direction(rw.TransceiverDirection.SendOnly)
         name = track.name
-        outlet = Outlet(
+        sender = TrackSender(
             with_trailer=with_trailer,
             on_keyframe=lambda: self._post(self._events.keyframe_wanted, name),
             on_rate=lambda rate: self._post(self._events.bitrate_changed, name, rate),
@@ -256,8 +256,8 @@ class ReactorPeer:
                 self._events.frame_sent, name, frame_id, {RTP_TIMESTAMP: rtp}
             ),
         )
-        outlet.tap(transceiver)
-        self._outlets[name] = outlet
+        sender.tap(transceiver)
+        self._senders[name] = sender
         self._transceivers[name] = transceiver
 
     async def _gather(self) -> None:
@@ -315,19 +315,19 @@ class ReactorPeer:
 
     def _state_changed(self, name: str) -> None:
         state = _STATES[name]
-        if state is LinkState.CONNECTED and self._outlets and self._binding is None:
+        if state is LinkState.CONNECTED and self._senders and self._binding is None:
             self._binding = self._loop.create_task(self._bind())
         elif state is not LinkState.CONNECTED or self._binding is None or self._binding.done():
             self._enter(state)
 
     async def _bind(self) -> None:
         """Give each outbound track its encoder, and only then say that the peer is connected."""
-        for name, outlet in self._outlets.items():
+        for name, sender in self._senders.items():
             transceiver = self._transceivers[name]
             try:
                 await transceiver.set_send_bitrate(MIN_BITS_PER_S, MAX_BITS_PER_S)
-                async with self._engine.slots:
-                    bound = await outlet.bind(self._engine.factory, name, transceiver, deadline_s=BIND_S)
+                async with self._engine.encoder_lock:
+                    bound = await sender.bind(self._engine.factory, name, transceiver, deadline_s=BIND_S)
             except (RuntimeError, PeerFailed) as error:
                 log.error("the WebRTC engine made no encoder for %s: %s", name, error)
                 bound = False
@@ -353,9 +353,9 @@ class ReactorPeer:
     # Media -----------------------------------------------------------------------------------------
 
     def send_frame(self, track: str, frame: EncodedFrame, *, report: bool = False) -> None:
-        outlet = self._outlets.get(track)
-        if outlet is not None and self._state is LinkState.CONNECTED:
-            outlet.send(frame, report=report)
+        sender = self._senders.get(track)
+        if sender is not None and self._state is LinkState.CONNECTED:
+            sender.send(frame, report=report)
 
     def send(self, label: str, data: str | bytes) -> bool:
         return not self._closed and self._channels.send(label, data)
@@ -365,7 +365,7 @@ class ReactorPeer:
     async def stats(self) -> dict[str, float]:
         if self._pc is None or self._closed:
             return {}
-        return numbers_of(await self._pc.get_stats(), self._outlets.values())
+        return numbers_of(await self._pc.get_stats(), self._senders.values())
 
     async def close(self) -> None:
         if self._closed:
@@ -384,8 +384,8 @@ class ReactorPeer:
     def let_go(self) -> None:
         """Drop every object of the engine; the connection closes with the last of them."""
         self._closed = True
-        for outlet in self._outlets.values():
-            outlet.close()
+        for sender in self._senders.values():
+            sender.close()
         self._channels.close()
         if self._observer is not None:
             self._observer.on_connection_state_change = None
@@ -397,4 +397,4 @@ class ReactorPeer:
         self._transceivers.clear()
         self._observer = None
         self._pc = None
-        self._outlets.clear()
+        self._senders.clear()

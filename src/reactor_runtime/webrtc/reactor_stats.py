@@ -6,14 +6,14 @@ from collections.abc import Collection
 
 import reactor_webrtc as rw
 
-from .reactor_outlet import Outlet
+from .reactor_sender import TrackSender
 
 
-def numbers_of(report: rw.StatsReport, outlets: Collection[Outlet]) -> dict[str, float]:
+def numbers_of(report: rw.StatsReport, senders: Collection[TrackSender]) -> dict[str, float]:
     """Sum up what was sent on all tracks, and what the connection takes. See `link.Link.stats`."""
     numbers: dict[str, float] = {
-        "framesDropped": sum(outlet.dropped for outlet in outlets),
-        "framesQueued": sum(outlet.queued for outlet in outlets),
+        "framesDropped": sum(sender.dropped for sender in senders),
+        "framesQueued": sum(sender.queued for sender in senders),
     }
     for pair in report.candidate_pairs:
         if pair.nominated:

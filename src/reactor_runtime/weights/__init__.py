@@ -4,7 +4,7 @@ names.py        pure: the grammar of names, versions and file paths; the only mo
 index.py        pure: what a version contains: sizes, digests, and what a published folder remembers
 ranges.py       pure: which bytes of a file are there
 patience.py     pure: when to try again, when to give up
-progress.py     pure: how far a download is, in numbers and in words
+transfer.py     pure: how far a download is, in numbers and in words
 store.py        the object store (folder, S3, ...); store_errors.py turns what it raises into our errors
 credentials.py  AWS profiles
 partial.py      an unfinished download on disk: its journal, its owner

@@ -30,7 +30,7 @@ from .index import Receipt, ReceiptFile, RemoteFile
 from .locks import try_lock
 from .own_folders import cache_folder
 from .partial import FILES, Partial, open_beneath, orphans, remove_orphan
-from .progress import size as in_words
+from .transfer import size as in_words
 
 _HASH_CHUNK = 1024 * 1024
 

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.progress import Progress as Bars
 
-from .progress import Progress
+from .transfer import Transfer
 
 #: A log gets a line when the phase changes, and at most this often in between.
 LINE_EVERY_S = 5.0
@@ -58,14 +58,14 @@ class Display:
     ) -> None:
         self._bars.stop()
 
-    def report(self, progress: Progress) -> None:
+    def report(self, progress: Transfer) -> None:
         """Show one moment of a transfer."""
         if self._console.is_terminal:
             self._bar(progress)
         else:
             self._line(progress)
 
-    def _bar(self, progress: Progress) -> None:
+    def _bar(self, progress: Transfer) -> None:
         task = self._tasks.get(progress.ref)
         if task is None:
             task = self._tasks[progress.ref] = self._bars.add_task(progress.ref, total=None, detail="")
@@ -78,7 +78,7 @@ class Display:
             detail=words,
         )
 
-    def _line(self, progress: Progress) -> None:
+    def _line(self, progress: Transfer) -> None:
         phase, shown_s = self._last.get(progress.ref, ("", 0.0))
         now_s = self._clock()
         if phase == progress.phase and now_s - shown_s < LINE_EVERY_S:

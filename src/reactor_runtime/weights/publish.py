@@ -29,9 +29,9 @@ from .fetch import Stopped
 from .impostors import impostor
 from .index import FileEntry, Index, Latest, canonical
 from .patience import Patience
-from .progress import Progress, ProgressSink, Rate, ignore
 from .store import Store
 from .store_errors import Exists, Missing, Unavailable
+from .transfer import Rate, Transfer, TransferSink, ignore
 
 _CHUNK = 1024 * 1024
 _UPLOADS = 4
@@ -103,7 +103,7 @@ def push(
     folder: Path,
     *,
     take_over: bool = False,
-    report: ProgressSink = ignore,
+    report: TransferSink = ignore,
     stop: threading.Event | None = None,
 ) -> Published:
     """Publish a folder as "name@version", or as the next version when none is named.
@@ -183,7 +183,7 @@ class _Upload:
         name: str,
         version: str,
         files: tuple[LocalFile, ...],
-        report: ProgressSink,
+        report: TransferSink,
         stop: threading.Event,
     ) -> None:
         self._store = store
@@ -226,7 +226,7 @@ class _Upload:
                 sent = self._sent
             per_s = rate.mark(time.monotonic(), sent)
             left_s = (self._total - sent) / per_s if per_s else None
-            self._report(Progress(self._name, "uploading", sent, self._total, per_s, left_s))
+            self._report(Transfer(self._name, "uploading", sent, self._total, per_s, left_s))
             if self._stop.is_set():
                 raise Stopped
         if self._error is not None:

@@ -32,9 +32,9 @@ from .locks import locked
 from .names import Ref
 from .partial import Partial, orphans, remove_orphan
 from .patience import Patience
-from .progress import Phase, Progress, ProgressSink, Rate, ignore
 from .store import Store, default_address, open_store
 from .store_errors import Unavailable
+from .transfer import Phase, Rate, Transfer, TransferSink, ignore
 
 logger = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -83,7 +83,7 @@ class Registry:
             os.close(self._held.popitem()[1])
 
     def pull(
-        self, reference: str, *, report: ProgressSink = ignore, stop: threading.Event | None = None
+        self, reference: str, *, report: TransferSink = ignore, stop: threading.Event | None = None
     ) -> Pulled:
         """Return the complete folder of "name" or "name@version", downloading what is missing.
 
@@ -170,14 +170,14 @@ class Registry:
 
     # Downloading -------------------------------------------------------------------------------------
 
-    def _ensure(self, ref: Ref, chosen: Chosen, report: ProgressSink, stop: threading.Event) -> Pulled:
+    def _ensure(self, ref: Ref, chosen: Chosen, report: TransferSink, stop: threading.Event) -> Pulled:
         """Return the chosen version from the cache, or download it while others wait."""
         named = Ref(ref.name, chosen.version)
 
         def waiting() -> None:
             if stop.is_set():
                 raise Stopped
-            report(Progress(ref.name, "waiting", 0, 0))
+            report(Transfer(ref.name, "waiting", 0, 0))
 
         found = self.cache.find(ref.name, chosen.version)
         received = 0
@@ -193,7 +193,7 @@ class Registry:
         return self._hit(found, note="", received_bytes=received)
 
     def _download(
-        self, ref: Ref, chosen: Chosen, damaged: Found | None, report: ProgressSink, stop: threading.Event
+        self, ref: Ref, chosen: Chosen, damaged: Found | None, report: TransferSink, stop: threading.Event
     ) -> tuple[Found, int]:
         cache, files = self.cache, chosen.files
         partial = Partial.create(cache.paths, ref.name, chosen.version)
@@ -262,7 +262,7 @@ class Registry:
 class _Meter:
     """Turns a download's status into progress for people."""
 
-    def __init__(self, ref: Ref, total_bytes: int, report: ProgressSink) -> None:
+    def __init__(self, ref: Ref, total_bytes: int, report: TransferSink) -> None:
         self._ref = ref
         self._total = total_bytes
         self._report = report
@@ -276,11 +276,11 @@ class _Meter:
         arrived = status.done_bytes >= self._total
         phase: Phase = "retrying" if status.trouble else "verifying" if arrived else "downloading"
         self._report(
-            Progress(self._ref.name, phase, status.done_bytes, self._total, rate, left_s, status.trouble)
+            Transfer(self._ref.name, phase, status.done_bytes, self._total, rate, left_s, status.trouble)
         )
 
     def done(self) -> None:
-        self._report(Progress(self._ref.name, "done", self._total, self._total))
+        self._report(Transfer(self._ref.name, "done", self._total, self._total))
 
 
 def _within(limit_s: float, question: Callable[[], _T]) -> _T:

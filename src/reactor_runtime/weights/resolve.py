@@ -29,8 +29,8 @@ from . import names
 from .impostors import impostor
 
 if TYPE_CHECKING:
-    from .progress import ProgressSink
     from .pull import Registry
+    from .transfer import TransferSink
 
 logger = logging.getLogger(__name__)
 
@@ -180,7 +180,7 @@ def fetch_listed(
     *,
     source: Registry,
     beside: Path | None,
-    report: ProgressSink,
+    report: TransferSink,
     stop: threading.Event,
 ) -> dict[str, Path]:
     """Return the folder of everything that a manifest lists, downloading what is missing. Blocks.

@@ -30,7 +30,7 @@ from typing import Any, Final
 
 from .. import limits
 from ..errors import ModelFailed, ReactorError
-from ..running.frame_memory import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory, Slot
+from ..running.frame_memory import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory, Span
 from ..running.loading import load_model
 from ..running.pulse import IO_LANE, PULSE_BYTES, Pulse, mute, words_of
 from ..running.runner import Runner
@@ -89,7 +89,7 @@ class ServerOutlet:
         self,
         track: str,
         frame_id: int,
-        slot: Slot,
+        span: Span,
         size: tuple[int, int],
         *,
         emitted_s: float,
@@ -99,7 +99,7 @@ class ServerOutlet:
     ) -> None:
         self.send(
             records.Frame(
-                slot.ticket, slot.offset, *size, track, frame_id, emitted_s, busy_s, command_id, emit_s
+                span.ticket, span.offset, *size, track, frame_id, emitted_s, busy_s, command_id, emit_s
             )
         )
 

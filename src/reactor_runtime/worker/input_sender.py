@@ -6,7 +6,7 @@ import threading
 import time
 from collections import Counter
 
-from ..running.frame_memory import INPUT_MAX_BYTES, INPUT_SLOTS, FrameBooks, FrameMemory
+from ..running.frame_memory import INPUT_MAX_BYTES, INPUT_SPANS, FrameBooks, FrameMemory
 from ..types import Pixels
 from . import records
 from .channel import Channel
@@ -15,13 +15,13 @@ from .channel import Channel
 class InputSender:
     """Inbound frames on their way to the model. Any thread; policy when the model lags: drop and count.
 
-    A slot belongs to the model process from its Input record to its InputDone, so a frame is never
+    A span belongs to the model process from its Input record to its InputDone, so a frame is never
     written while it is read, and nobody waits for anybody.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._books = FrameBooks(size_bytes=INPUT_MAX_BYTES, frames_max=INPUT_SLOTS)
+        self._books = FrameBooks(size_bytes=INPUT_MAX_BYTES, frames_max=INPUT_SPANS)
         self._memory: FrameMemory | None = None
         self._channel: Channel | None = None
         self._frame_ids: Counter[str] = Counter()
@@ -35,16 +35,16 @@ class InputSender:
             memory, channel = self._memory, self._channel
             if memory is None or channel is None:
                 return
-            slot = self._books.acquire(pixels.nbytes)
-            if slot is None:
+            span = self._books.acquire(pixels.nbytes)
+            if span is None:
                 self.dropped += 1
                 return
-            memory.write(slot, pixels)
+            memory.write(span, pixels)
             self._frame_ids[track] += 1
             frame_id = self._frame_ids[track]
             height, width, _ = pixels.shape
             channel.send(
-                records.Input(slot.ticket, slot.offset, height, width, track, frame_id, time.monotonic())
+                records.Input(span.ticket, span.offset, height, width, track, frame_id, time.monotonic())
             )
 
     def done(self, ticket: int, *, unseen: bool) -> None:

@@ -19,8 +19,8 @@ from ..progress import Progress
 from ..weights import resolve
 
 if TYPE_CHECKING:
-    from ..weights.progress import Progress as Transfer
     from ..weights.pull import Registry
+    from ..weights.transfer import Transfer
 
 _T = TypeVar("_T")
 

@@ -47,7 +47,7 @@ class _Waiting:
     report: bool
 
 
-class Outlet:
+class TrackSender:
     """Sends one viewer's pictures. `send` may be called from any thread, everything else on the loop.
 
     `on_keyframe` and `on_report(frame_id, rtp_timestamp)` are called on libwebrtc's threads.

@@ -11,7 +11,7 @@ Phase: TypeAlias = Literal["waiting", "downloading", "retrying", "verifying", "u
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class Transfer:
     """One moment of one transfer.
 
     waiting: another process downloads the same; retrying: the store does not answer, `detail` says why.
@@ -44,10 +44,10 @@ class Progress:
         return f"{words} ({self.detail})" if self.detail else words
 
 
-ProgressSink: TypeAlias = Callable[[Progress], None]
+TransferSink: TypeAlias = Callable[[Transfer], None]
 
 
-def ignore(progress: Progress) -> None:
+def ignore(progress: Transfer) -> None:
     """Take progress that nobody watches."""
 
 

@@ -19,7 +19,7 @@ from .bitstream import CLOCK_HZ, new_context
 from .h264 import KEYFRAME_DISTANCE
 
 
-class FilmEncoder:
+class RecordingEncoder:
     """x264 for pictures of one size; those of another are scaled to it. Used by one thread at a time.
 
     `ultrafast` as the live encoder, but with CABAC: a tenth more time for a third fewer bytes. `superfast` saves
