@@ -14,6 +14,7 @@ from support.model_stage import Stage, picture
 
 from reactor_runtime import VideoModel, command, get_ctx, limits
 from reactor_runtime.errors import FrameRejected, SessionStopped
+from reactor_runtime.running import context
 from reactor_runtime.running.context import SessionContext
 from reactor_runtime.running.pulse import PulseState
 
@@ -61,6 +62,46 @@ def test_get_ctx_works_from_any_thread_and_ends_with_the_session() -> None:
     assert found[0] is found[1]
     with pytest.raises(RuntimeError):
         get_ctx()
+
+
+def test_a_thread_of_the_last_user_never_paints_into_the_next_ones_session() -> None:
+    ended: list[BaseException] = []
+    go_on = threading.Event()
+
+    def paint() -> None:
+        try:
+            get_ctx()
+            go_on.wait(10)
+            while True:
+                get_ctx().emit_frame(np.full((32, 32, 3), 255, np.uint8))
+        except SessionStopped as stopped:
+            ended.append(stopped)
+
+    painter = threading.Thread(target=paint, name="painter")
+
+    def play(ctx: SessionContext) -> None:
+        if ctx.session_id == "s":
+            painter.start()
+            while not strays_of(painter):
+                time.sleep(0.001)
+            return
+        go_on.set()
+        painter.join(10)
+        for _ in range(5):
+            ctx.emit_frame(np.zeros((32, 32, 3), np.uint8))
+
+    with Stage(Played(play)) as stage:
+        stage.end()
+        assert context.strays() == ["painter"]
+        stage.start("next")
+        stage.end(1)
+        assert len(ended) == 1
+        assert [value for _, value, _ in stage.frames] == [0] * 5
+    assert context.strays() == []
+
+
+def strays_of(thread: threading.Thread) -> bool:
+    return thread in context._met
 
 
 def test_two_sessions_in_one_process_do_not_mix() -> None:

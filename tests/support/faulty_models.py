@@ -6,6 +6,7 @@ from textwrap import dedent, indent
 
 HEAD = """
 import sys
+import threading
 import time
 import types
 import numpy as np
@@ -98,6 +99,20 @@ TOO_SLOW = SOUND.replace("            n += 1\n", "            n += 1\n          
 
 COMMAND_RAISES = SOUND.replace("self.prompt = prompt", "self.prompt = prompt.no_such_attribute")
 
+THREAD_STAYS = SOUND.replace(
+    "        n = 0\n",
+    "        n = 0\n        threading.Thread(target=self.paint, name='painter', daemon=True).start()\n",
+).replace(
+    "    @command\n",
+    """    def paint(self):
+        ctx = get_ctx()
+        while True:
+            time.sleep(0.01)
+
+    @command
+""",
+)
+
 WAITS = SOUND.replace(
     "        n = 0\n", "        n = 0\n        while not self.prompt:\n            yield None\n"
 )
@@ -113,6 +128,7 @@ FAULTS: dict[str, tuple[str, str | None, str, str]] = {
         "first user: prompt;",
     ),
     "mutates a default": (MUTATES_DEFAULT, "users apart", "left behind", "class attribute STYLE"),
+    "a thread stays": (THREAD_STAYS, "users apart", "'painter' of the first user's session", "should_stop()"),
     "leaks host memory": (LEAKS_HOST_MEMORY, "host memory", "grows by 4.", "reset()"),
     "leaks GPU memory": (LEAKS_GPU_MEMORY, "GPU memory", "grows by 8.0 MiB per session", "reset()"),
     "ignores stop": (IGNORES_STOP, "stops", "went on for more than 1 s", "SessionStopped"),

@@ -80,6 +80,8 @@ class Measurements(BaseModel):
     """Digests of B's frames."""
     changed: list[str] = Field(default_factory=list)
     """What A left behind, see `fingerprint`."""
+    strays: list[str] = Field(default_factory=list)
+    """Threads of A's session that still ran after it."""
     answers: list[Answer] = Field(default_factory=list)
     host_bytes: list[int] = Field(default_factory=list)
     """Resident after each session."""
@@ -175,6 +177,14 @@ def _is_repeatable(evidence: Evidence) -> Finding:
 def _keeps_users_apart(evidence: Evidence) -> Finding:
     name = "users apart"
     alone, after = evidence.alone.frames, evidence.shared.frames
+    if strays := evidence.shared.strays:
+        return Finding(
+            name,
+            Verdict.FAILED,
+            f"the thread {strays[0]!r} of the first user's session still runs after it",
+            "end it with the session (`while not ctx.should_stop()`, and join it in a finally), or hand it the "
+            "context of each session",
+        )
     if not alone or not after:
         return Finding(name, Verdict.UNKNOWN, "the second user's session did not get that far")
     if (place := _difference(alone, after)) is None:

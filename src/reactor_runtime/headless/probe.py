@@ -22,6 +22,7 @@ from .. import codes
 from ..author.manifest import Manifest
 from ..config import Settings
 from ..errors import ModelFailed, ModelHung, ReactorError
+from ..running.context import strays
 from ..running.inbox import Feed
 from ..running.inline import InlineHost
 from ..session_log.digests import digest_of
@@ -125,6 +126,9 @@ class _Probe:
         before = fingerprints(self._host.model)
         await self._a()
         self._found.changed = changed(before, fingerprints(self._host.model))
+        if strays():
+            await asyncio.sleep(_THREADS_END_S)
+        self._found.strays = strays()
         await self._b()
         await self._invalid()
         while len(self._found.host_bytes) < self._plan.sessions:
@@ -316,6 +320,8 @@ class _Probe:
 
 
 #: In words, how many frames it has made, and whether someone wants more.
+#: How long the threads of a session may take to see that it is over.
+_THREADS_END_S = 0.5
 _MOMENTS: Final = (
     ("at its very start", 0, True),
     ("after its first frame", 1, True),

@@ -9,9 +9,11 @@ raises SessionStopped. Any thread of the process may use it; emits of several th
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from typing import Any, Protocol, SupportsFloat
 
@@ -24,6 +26,8 @@ from .frame_memory import FrameBooks, FrameMemory, Span
 from .frames import FrameNormalizer
 from .inbox import Inbox
 from .pulse import Pulse, PulseState
+
+log = logging.getLogger(__name__)
 
 
 class Outlet(Protocol):
@@ -55,8 +59,12 @@ class StopEvent(threading.Event):
         self._pulse = pulse_of_this_thread
 
     def is_set(self) -> bool:
+        if (
+            super().is_set()
+        ):  # asked by a thread that a session left behind, which says nothing of the present one
+            return True
         self._pulse().beat()
-        return super().is_set()
+        return False
 
     def wait(self, timeout: float | None = None) -> bool:
         with self._pulse().waiting():
@@ -278,14 +286,24 @@ def _number(name: str, value: Any) -> float:
 
 _running: list[SessionContext] = []
 _of_thread = threading.local()
+#: The author's own threads that have met a session.
+_met: weakref.WeakKeyDictionary[threading.Thread, SessionContext] = weakref.WeakKeyDictionary()
 
 
 def get_ctx() -> SessionContext:
-    """Return the session that runs in this process. Any thread. Raises RuntimeError when none does."""
+    """Return the session that this thread belongs to: the one that ran when it first asked.
+
+    A thread that outlives its session keeps it, so that its `emit_frame` raises SessionStopped, and never paints
+    into the next user's picture. Hand the context of each session to a thread that serves all of them. Raises
+    RuntimeError when no session runs and the thread has met none.
+    """
     own: SessionContext | None = getattr(_of_thread, "ctx", None)
     if own is not None:
+        _warn_of_a_stray(own)
         return own
     if len(_running) == 1:
+        adopt(_running[0])
+        _met[threading.current_thread()] = _running[0]
         return _running[0]
     if _running:
         raise RuntimeError(
@@ -296,6 +314,23 @@ def get_ctx() -> SessionContext:
         "get_ctx() was called while no session runs: use it inside start_session(), in commands, "
         "and in threads that end with the session, not in __init__ or at import"
     )
+
+
+def strays() -> list[str]:
+    """Return the names of the author's threads that still run although the session that they met is over."""
+    return sorted(
+        thread.name for thread, ctx in list(_met.items()) if thread.is_alive() and ctx not in _running
+    )
+
+
+def _warn_of_a_stray(ctx: SessionContext) -> None:
+    if _running and ctx not in _running and not getattr(_of_thread, "warned", False):
+        _of_thread.warned = True
+        log.warning(
+            "The thread %r asked for the session, and belongs to one that has ended.\n"
+            "  Fix: end it with its session, or hand it the context of each: ctx = get_ctx() in start_session().",
+            threading.current_thread().name,
+        )
 
 
 def begin(ctx: SessionContext) -> None:
