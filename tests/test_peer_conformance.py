@@ -19,6 +19,7 @@ import pytest
 import reactor_webrtc as rw
 from support.chromium import chromium, page_viewer
 from support.clients import LibwebrtcViewer, PythonViewer
+from support.promises import long_form
 from support.stamps import draw_stamp
 from test_offer import CHROMIUM, LIBWEBRTC
 
@@ -463,11 +464,15 @@ async def test_audio_and_unknown_sections_are_answered_inactive(engine: PeerEngi
         await peer.close()
 
 
-async def test_garbage_is_refused_or_answered_and_nothing_else(engine: PeerEngine) -> None:
+async def test_garbage_is_refused_or_answered_and_nothing_else(
+    engine: PeerEngine, record_property: Callable[[str, object], None]
+) -> None:
     """The planner lets through what it understands; whatever the engine then makes of it is one of ours."""
-    choose = random.Random(7)
-    deadline = time.monotonic() + 25
-    for _, base in zip(range(60), itertools.cycle((CHROMIUM, LIBWEBRTC))):
+    seed = random.randrange(2**32)
+    choose = random.Random(seed)
+    count = long_form(60, 5_000)
+    tasks, descriptors, longest_s = len(asyncio.all_tasks()), 0, 0.0
+    for number, base in zip(range(count), itertools.cycle((CHROMIUM, LIBWEBRTC))):
         lines = base.split("\r\n")
         for _ in range(choose.randint(1, 4)):
             at = choose.randrange(4, len(lines))
@@ -478,11 +483,22 @@ async def test_garbage_is_refused_or_answered_and_nothing_else(engine: PeerEngin
                     lines.insert(at, choose.choice(lines))
                 case _:
                     lines[at] = lines[at][: choose.randrange(len(lines[at]) + 1)]
+        began_s = time.monotonic()
         peer = engine.create(Recorder(), TRACKS, codecs=CODECS)
         with contextlib.suppress(OfferRejected):
             await peer.answer("\r\n".join(lines), ())
+        answered_s = time.monotonic() - began_s
         await peer.close()
-        assert time.monotonic() < deadline
+        longest_s = max(longest_s, answered_s)
+        # A second on a quiet machine; CI runs other tests beside this one.
+        assert answered_s < 3, (seed, number, lines)
+        if number == 9:
+            descriptors = psutil.Process().num_fds()
+    record_property("measured", f"{count} offers, the longest took {longest_s * 1000:.0f} ms")
+    async with asyncio.timeout(10):
+        # The engine's own threads close the last sockets.
+        while psutil.Process().num_fds() > descriptors or len(asyncio.all_tasks()) > tasks:
+            await asyncio.sleep(0.05)
 
 
 # The end -----------------------------------------------------------------------------------------------

@@ -191,6 +191,11 @@ PROMISES: Final[Mapping[int, Promise]] = {
             "test_aiming.py::test_an_address_that_never_answers_gets_64_packets_at_most",
         ),
     ),
+    27: Promise(
+        "Garbage at the media port does not interrupt the stream",
+        "100,000 packets; gap ≤ 200 ms; ≤ 10 log lines a second",
+        ("test_udp_garbage.py::test_garbage_at_the_media_port_does_not_interrupt_the_stream",),
+    ),
     28: Promise(
         "No request makes the server fail or tell about its inside",
         "0 × 5xx",
