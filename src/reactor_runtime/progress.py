@@ -7,9 +7,10 @@ may not block while it does.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from .types import JsonObject
+if TYPE_CHECKING:
+    from .types import JsonObject
 
 Stage: TypeAlias = Literal["weights", "loading", "ready", "session", "restarting", "failed", "draining"]
 

@@ -13,7 +13,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import typer
 from rich.console import Console
@@ -24,7 +24,9 @@ from rich.text import Text
 
 from ..errors import ReactorError, Refused
 from ..progress import Progress
-from ..types import JsonObject
+
+if TYPE_CHECKING:
+    from ..types import JsonObject
 
 log = logging.getLogger("reactor_runtime")
 
