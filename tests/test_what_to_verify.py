@@ -117,6 +117,7 @@ async def test_the_first_user_connects_quickly_because_the_model_is_loaded(
 ) -> None:
     context = await browser.new_context(bypass_csp=True)
     page = await context.new_page()
+    await page.add_init_script(path=HOOKS)
     began = time.monotonic()
     await page.goto(server.url)
     await page.wait_for_function("window.reactorPage?.state === 'live'", timeout=20_000)
