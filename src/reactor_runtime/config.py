@@ -151,6 +151,11 @@ class ModelSettings(_Part):
     """How the model is run, and how patient its server is."""
 
     inline: bool = Field(False, description="run the model in the server's process, for debuggers")
+    model_threads: int = Field(
+        0,
+        ge=0,
+        description="threads that the model's libraries compute with; 0: one core less than there are",
+    )
     load_s: float = Field(limits.LOAD_S, gt=0, description="how long the model may take to load")
     hang_s: float = Field(
         limits.HANG_S, gt=0, description="how long a model may go without a frame or a wait"

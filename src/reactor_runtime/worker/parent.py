@@ -219,6 +219,7 @@ class ProcessHost:
             inherited = (theirs.fileno(), *fds)
             self._process = ModelProcess(
                 inherited,
+                threads=self._settings.model_threads,
                 on_exit=self._on_exit,
                 on_line=self._events.log,
             )

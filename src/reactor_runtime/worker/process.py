@@ -26,6 +26,7 @@ from ..types import LogLine
 from ..weights.resolve import without_credentials
 from . import reaper
 from .loglines import LogLines, Tracebacks
+from .threads import environment, usable_cores
 
 #: One read of the model's output. A full one is followed by a pause, so that 100 MB/s of noise take
 #: a few percent of the loop and what exceeds that waits in the model process.
@@ -47,6 +48,7 @@ class ModelProcess:
         self,
         inherited: Sequence[int],
         *,
+        threads: int,
         on_exit: Callable[[int], None],
         on_line: Callable[[LogLine], None],
     ) -> None:
@@ -73,7 +75,7 @@ class ModelProcess:
                 stderr=write_fd,
                 pass_fds=(theirs.fileno(), *inherited),
                 start_new_session=True,
-                env=without_credentials(os.environ),
+                env=environment(without_credentials(os.environ), threads, usable_cores()),
             )
         except BaseException:
             os.close(self._output)

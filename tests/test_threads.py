@@ -1,0 +1,65 @@
+"""The threads that a model computes with: what is left of the cores, unless somebody says otherwise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from support.host_events import Recording, settings, write_model
+
+from reactor_runtime.worker.parent import ProcessHost
+from reactor_runtime.worker.threads import VARIABLES, environment, usable_cores
+
+
+@pytest.mark.parametrize(
+    ("inherited", "asked", "cores", "expected"),
+    [
+        ({}, 0, 8, "7"),
+        ({}, 0, 1, "1"),
+        ({}, 5, 8, "5"),
+        ({"OMP_NUM_THREADS": "3"}, 0, 8, "3"),
+        ({"OMP_NUM_THREADS": ""}, 0, 8, "7"),
+        ({"OMP_NUM_THREADS": "3"}, 5, 8, "5"),
+    ],
+)
+def test_one_core_is_left_unless_the_operator_or_the_environment_says_otherwise(
+    inherited: dict[str, str], asked: int, cores: int, expected: str
+) -> None:
+    found = environment({"PATH": "/bin", **inherited}, asked, cores)
+    assert (found["PATH"], found["OMP_NUM_THREADS"]) == ("/bin", expected)
+    if inherited.get("OMP_NUM_THREADS") and not asked:
+        assert "MKL_NUM_THREADS" not in found
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", None)]
+)
+def test_a_containers_share_of_the_cores_counts(tmp_path: Path, text: str, expected: int | None) -> None:
+    whole = usable_cores(tmp_path)
+    (tmp_path / "cpu.max").write_text(text)
+    assert usable_cores(tmp_path) == (whole if expected is None else min(whole, expected))
+
+
+TELLS = """
+import os
+print("threads", os.environ["OMP_NUM_THREADS"])
+from reactor_runtime import VideoModel
+
+class Model(VideoModel):
+    def start_session(self):
+        yield None
+"""
+
+
+@pytest.mark.slow
+async def test_the_number_is_set_before_the_model_imports_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    for asked, expected in ((0, max(1, usable_cores() - 1)), (3, 3)):
+        events = Recording()
+        host = ProcessHost(events, write_model(tmp_path, TELLS), {}, settings(model_threads=asked))
+        await host.load()
+        await host.close()
+        assert f"threads {expected}" in events.text
