@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import BaseModel
-from support.model_stage import Stage, picture
+from support.model_bench import Bench, picture
 
 from reactor_runtime import VideoModel, command, get_ctx, limits
 from reactor_runtime.errors import FrameRejected, SessionStopped
@@ -57,7 +57,7 @@ def test_get_ctx_works_from_any_thread_and_ends_with_the_session() -> None:
         thread.join()
         found.append(ctx)
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         stage.end()
     assert found[0] is found[1]
     with pytest.raises(RuntimeError):
@@ -90,7 +90,7 @@ def test_a_thread_of_the_last_user_never_paints_into_the_next_ones_session() -> 
         for _ in range(5):
             ctx.emit_frame(np.zeros((32, 32, 3), np.uint8))
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         stage.end()
         assert context.strays() == ["painter"]
         stage.start("next")
@@ -124,7 +124,7 @@ def test_two_sessions_in_one_process_do_not_mix() -> None:
         except RuntimeError as error:
             refused.append(error)
 
-    first, second = Stage(Played(play)), Stage(Played(play))
+    first, second = Bench(Played(play)), Bench(Played(play))
     for stage in (first, second):
         stage.thread.start()
     first.thread.name, second.thread.name = "first", "second"
@@ -141,7 +141,7 @@ def test_two_sessions_in_one_process_do_not_mix() -> None:
 
 def test_session_id_and_rate_are_known() -> None:
     known: list[object] = []
-    with Stage(Played(lambda ctx: known.extend((ctx.session_id, ctx.fps))), fps=24.0) as stage:
+    with Bench(Played(lambda ctx: known.extend((ctx.session_id, ctx.fps))), fps=24.0) as stage:
         stage.end()
     assert known == ["s", 24.0]
 
@@ -155,7 +155,7 @@ def test_the_pages_own_stop_check_works() -> None:
             time.sleep(0.001)
         checks.append(ctx.should_stop())
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         stage.until(lambda: checks)
         assert stage.stop() is None
     assert checks == [False, True]
@@ -168,7 +168,7 @@ def test_waiting_on_the_stop_event_ends_with_the_stop_and_is_not_a_hang() -> Non
         waited.append(ctx._stop_evt.wait(0.001))
         waited.append(ctx._stop_evt.wait())
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         stage.until(lambda: waited and stage.state() is PulseState.WAITING)
         stage.stop()
     assert waited == [False, True]
@@ -186,7 +186,7 @@ def test_a_wrong_frame_raises_at_its_line_and_nothing_of_it_is_sent(wrong: Any) 
             ctx.emit_block([picture(9), wrong])
         ctx.emit_frame(picture(2))
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         assert stage.end() is None
         assert [(frame_id, value) for frame_id, value, _ in stage.frames] == [(1, 1), (2, 2)]
 
@@ -199,7 +199,7 @@ def test_the_array_may_be_reused_as_soon_as_emit_returned() -> None:
             ctx.emit_frame(same)
         same[:] = 255
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         assert stage.end() is None
         assert [value for _, value, _ in stage.frames] == list(range(50))
 
@@ -210,7 +210,7 @@ def test_a_block_is_one_emit_whose_first_frame_carries_its_time() -> None:
             time.sleep(0.02)
             ctx.emit_block(np.zeros((4, 32, 32, 3), np.uint8))
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         assert stage.end() is None
         assert [busy_s > 0.019 for busy_s in stage.busy_s] == [True, False, False, False] * 3
 
@@ -223,7 +223,7 @@ def test_emitting_after_the_end_raises_session_stopped_in_every_thread() -> None
         frames_forever(ctx)
 
     model = Played(play)
-    with Stage(model) as stage:
+    with Bench(model) as stage:
         stage.until(lambda: stage.frames)
         assert stage.stop() is None
         frames = len(stage.frames)
@@ -238,7 +238,7 @@ def test_emitting_after_the_end_raises_session_stopped_in_every_thread() -> None
 
 
 def test_without_viewers_emit_holds_the_model_after_a_few_frames() -> None:
-    with Stage(Played(frames_forever), watched=False) as stage:
+    with Bench(Played(frames_forever), watched=False) as stage:
         stage.hold = True
         stage.until(lambda: stage.state() is PulseState.GATED and stage.frames)
         time.sleep(0.05)
@@ -253,7 +253,7 @@ def test_without_viewers_emit_holds_the_model_after_a_few_frames() -> None:
 
 
 def test_emit_returns_when_the_next_frame_is_due() -> None:
-    with Stage(Played(frames_forever), watched=False) as stage:
+    with Bench(Played(frames_forever), watched=False) as stage:
         stage.until(lambda: stage.frames)
         began_s = time.monotonic()
         stage.watch(frame_id=len(stage.frames) + 1, due_s=began_s + 0.2, interval_s=0.01)
@@ -266,7 +266,7 @@ def test_a_full_ring_makes_emit_wait_for_a_release() -> None:
     big = np.zeros((4000, 4000, 3), np.uint8)
     room = limits.RING_MAX_BYTES // big.nbytes
 
-    with Stage(Played(lambda ctx: ctx.emit_block([big] * (room + 2)))) as stage:
+    with Bench(Played(lambda ctx: ctx.emit_block([big] * (room + 2)))) as stage:
         stage.hold = True
         stage.until(lambda: stage.state() is PulseState.WAITING)
         assert len(stage.frames) == room
@@ -286,7 +286,7 @@ def test_wait_returns_for_a_command_a_timeout_and_the_stop() -> None:
         ctx.wait()
 
     model = Played(play)
-    with Stage(model) as stage:
+    with Bench(model) as stage:
         stage.until(lambda: returned == [False])
         stage.ask("poke")
         stage.until(lambda: returned == [False, True])
@@ -304,7 +304,7 @@ def test_a_command_that_came_before_the_wait_is_not_slept_through() -> None:
         returned.append(ctx.wait(10))
         returned.append(ctx.wait(0.01))
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         stage.ask("poke")
         waits.set()
         stage.end()
@@ -331,7 +331,7 @@ def test_messages_are_json_named_and_bounded() -> None:
             with pytest.raises(TypeError):
                 ctx.send(wrong)  # type: ignore[arg-type]
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         assert stage.end() is None
         assert [(message.type, message.data) for message in stage.messages] == [
             ("message", {"a": [1]}),
@@ -348,7 +348,7 @@ def test_reported_numbers_are_finite() -> None:
             with pytest.raises(TypeError, match="finite"):
                 ctx.report(x=wrong)  # type: ignore[arg-type]
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         assert stage.end() is None
         assert stage.numbers == [
             {"step_s": 0.5, "blocks": 3},
@@ -371,7 +371,7 @@ def test_the_newest_inbound_frame_is_there_until_a_newer_comes() -> None:
                 seen.append((frame.frame_id, int(frame.pixels[0, 0, 0])))
             time.sleep(0.001)
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         assert looked.wait(10)
         assert stage.show_input(1) is True
         stage.until(lambda: len(seen) == 1)
@@ -381,7 +381,7 @@ def test_the_newest_inbound_frame_is_there_until_a_newer_comes() -> None:
 
 
 def test_an_inbound_frame_that_was_never_seen_is_told() -> None:
-    with Stage(Played(frames_forever)) as stage:
+    with Bench(Played(frames_forever)) as stage:
         assert [stage.show_input(value) for value in (1, 2, 3)] == [True, False, False]
 
 
@@ -402,7 +402,7 @@ def test_looking_at_the_context_is_a_sign_of_life() -> None:
             use()
             assert stage.words[0] >> 3 > before
 
-    stage = Stage(Played(play))
+    stage = Bench(Played(play))
     with stage:
         assert stage.end() is None
 
@@ -421,7 +421,7 @@ def test_threads_of_the_author_may_emit_at_once_and_take_turns() -> None:
         for thread in threads:
             thread.join()
 
-    with Stage(Played(play)) as stage:
+    with Bench(Played(play)) as stage:
         assert stage.end() is None
         assert [frame_id for frame_id, _, _ in stage.frames] == list(range(1, 401))
         pairs = [(stage.frames[at][1], stage.frames[at + 1][1]) for at in range(0, 400, 2)]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import pytest
 from pydantic import BaseModel
-from support.model_stage import Stage, picture
+from support.model_bench import Bench, picture
 
 from reactor_runtime import CommandError, InputFrame, VideoModel, command, get_ctx, limits
 from reactor_runtime.errors import FrameRejected, ModelFailed, ModelOutOfMemory, SessionStopped
@@ -89,7 +89,7 @@ BOTH = pytest.mark.parametrize("model_class", [Loop, Generator])
 def test_frames_are_numbered_from_one_and_know_the_last_command_before_them(
     model_class: type[Commanded],
 ) -> None:
-    with Stage(model_class()) as stage:
+    with Bench(model_class()) as stage:
         stage.until(lambda: len(stage.frames) > 3)
         outcome = stage.ask("set_value", value=9)
         assert (outcome.accepted, outcome.reply, outcome.reply_type) == (True, {"value": 9}, "set_value")
@@ -110,7 +110,7 @@ def test_commands_are_checked_before_the_handler_and_refused_in_its_words(
         ("set_value", {"value": 1, "more": 2}, "more"),
     ]
     model = model_class()
-    with Stage(model) as stage:
+    with Bench(model) as stage:
         for name, arguments, field in wrong:
             outcome = stage.ask(name, **arguments)
             assert (outcome.code, outcome.field) == ("invalid_command", field)
@@ -131,7 +131,7 @@ def test_commands_are_checked_before_the_handler_and_refused_in_its_words(
 def test_what_a_handler_raises_is_an_internal_error_without_internals(
     model_class: type[Commanded], how: str
 ) -> None:
-    with Stage(model_class()) as stage:
+    with Bench(model_class()) as stage:
         for _ in range(2):
             outcome = stage.ask("fail", how=how)
             assert outcome.code == "internal_error"
@@ -146,7 +146,7 @@ def test_what_a_handler_raises_is_an_internal_error_without_internals(
 def test_memory_that_runs_out_in_a_handler_degrades_once_and_then_ends_the_session(
     model_class: type[Commanded],
 ) -> None:
-    with Stage(model_class()) as stage:
+    with Bench(model_class()) as stage:
         assert stage.ask("fail", how="memory").code == "out_of_memory"
         assert [message.type for message in stage.messages] == ["degraded"]
         stage.ask("fail", how="memory")
@@ -155,7 +155,7 @@ def test_memory_that_runs_out_in_a_handler_degrades_once_and_then_ends_the_sessi
 
 def test_beside_a_loop_commands_run_in_order_on_one_thread_of_their_own() -> None:
     model = Loop()
-    with Stage(model) as stage:
+    with Bench(model) as stage:
         for value in range(50):
             stage.send("set_value", value=value)
         threads = {(stage.ask("where").reply or {})["thread"] for _ in range(3)}
@@ -167,7 +167,7 @@ def test_beside_a_loop_commands_run_in_order_on_one_thread_of_their_own() -> Non
 
 def test_between_yields_commands_run_on_the_models_thread() -> None:
     model = Generator()
-    with Stage(model) as stage:
+    with Bench(model) as stage:
         assert stage.ask("where").reply == {"thread": model.thread}
         assert [t.name for t in threading.enumerate() if t.name == "reactor-commands"] == []
 
@@ -179,7 +179,7 @@ def test_a_generator_held_in_the_gate_still_answers_commands_at_once(watched: bo
             while True:
                 yield picture(self.value)
 
-    with Stage(Once(), watched=False) as stage:
+    with Bench(Once(), watched=False) as stage:
         stage.hold = True
         if watched:
             stage.watch(due_s=time.monotonic() + 3600)
@@ -203,7 +203,7 @@ def test_yielding_nothing_waits_for_a_command_and_burns_no_time() -> None:
             yield picture(self.value)
 
     model = Patient()
-    with Stage(model) as stage:
+    with Bench(model) as stage:
         began_s, cpu_s = time.monotonic(), time.thread_time()
         time.sleep(0.2)
         assert model.steps <= (time.monotonic() - began_s) / 0.01 + 2
@@ -223,7 +223,7 @@ def test_a_generator_that_computes_between_empty_yields_is_not_slowed() -> None:
                 yield None
             yield picture()
 
-    with Stage(Denoises()) as stage:
+    with Bench(Denoises()) as stage:
         began_s = time.monotonic()
         stage.end()
         assert time.monotonic() - began_s < 20 * (0.002 + 0.01)
@@ -258,7 +258,7 @@ def test_a_stop_unwinds_the_loop_past_except_exception_and_runs_its_finally(
                 notes.append("finally")
 
     model = Guarded()
-    with Stage(model) as stage:
+    with Bench(model) as stage:
         stage.until(lambda: len(stage.frames) > 3)
         assert stage.stop() is None
         assert notes == ["finally"]
@@ -276,7 +276,7 @@ def test_a_command_that_holds_up_a_generators_picture_is_told_of_once_and_beside
         def dream(self) -> None:
             time.sleep(0.06)
 
-    with Stage(Slow()) as stage:
+    with Bench(Slow()) as stage:
         stage.until(lambda: stage.frames)
         for name in ("dream", "typed", "dream"):
             assert stage.ask(name).accepted
@@ -293,7 +293,7 @@ def test_a_plain_method_may_return_a_generator() -> None:
             return (picture(self.value) for _ in range(1_000_000))
 
     model = Hands()
-    with Stage(model) as stage:
+    with Bench(model) as stage:
         stage.until(lambda: len(stage.frames) > 3)
         assert stage.ask("where").reply == {"thread": model.thread}
         assert stage.stop() is None
@@ -322,7 +322,7 @@ def test_a_session_that_returns_what_nobody_shows_fails_in_words(
         def start_session(self) -> Any:
             return made()
 
-    with Stage(Returns()) as stage:
+    with Bench(Returns()) as stage:
         error = stage.end()
         assert type(error) is ModelFailed
         for word in words:
@@ -337,7 +337,7 @@ def test_a_loop_may_return_what_it_likes_that_is_no_picture(value: object) -> No
         def start_session(self) -> Any:
             return value
 
-    with Stage(Returns()) as stage:
+    with Bench(Returns()) as stage:
         assert stage.end() is None
         assert stage.text == ""
 
@@ -354,7 +354,7 @@ def test_a_wrong_frame_is_thrown_into_the_generator_at_its_yield() -> None:
                 caught.append(error)
             yield picture(2)
 
-    with Stage(Sloppy()) as stage:
+    with Bench(Sloppy()) as stage:
         assert stage.end() is None
         assert [value for _, value, _ in stage.frames] == [1, 2]
         assert len(caught) == 1
@@ -374,7 +374,7 @@ def test_a_loop_that_raises_fails_its_session_and_the_next_one_runs(model_class:
             pass
 
     model = Fragile()
-    stage = Stage(model)
+    stage = Bench(model)
     with stage:
         error = stage.end()
         assert type(error) is ModelFailed
@@ -395,7 +395,7 @@ def test_a_reset_that_raises_fails_the_session_and_is_logged() -> None:
         def reset(self) -> None:
             raise ValueError("stuck")
 
-    with Stage(Sticky()) as stage:
+    with Bench(Sticky()) as stage:
         stage.until(lambda: stage.frames)
         error = stage.stop()
         assert type(error) is ModelFailed
@@ -409,7 +409,7 @@ def test_memory_that_runs_out_in_the_loop_is_told_apart(error: Exception) -> Non
         def start_session(self) -> None:
             raise error
 
-    with Stage(Hungry()) as stage:
+    with Bench(Hungry()) as stage:
         assert isinstance(stage.end(), ModelOutOfMemory)
 
 
@@ -425,7 +425,7 @@ def test_a_handler_that_is_running_ends_before_the_next_user_comes() -> None:
         def reset(self) -> None:
             notes.append("reset")
 
-    with Stage(Slow()) as stage:
+    with Bench(Slow()) as stage:
         stage.until(lambda: stage.frames)
         stage.send("slow")
         stage.until(lambda: stage.state(COMMAND_LANE) is PulseState.BUSY)
@@ -448,7 +448,7 @@ def test_a_handler_may_emit_and_is_unwound_by_the_stop(model_class: type[Command
                 unwound.append(True)
                 raise
 
-    with Stage(Emits()) as stage:
+    with Bench(Emits()) as stage:
         stage.send("flood")
         stage.until(lambda: sum(value == 99 for _, value, _ in stage.frames) > 3)
         assert stage.stop() is None
@@ -465,7 +465,7 @@ def test_on_frame_sees_the_newest_frame_on_the_thread_that_runs_commands(
             self.seen.append(threading.get_ident())
 
     model = Watches()
-    with Stage(model) as stage:
+    with Bench(model) as stage:
         stage.until(lambda: stage.frames)
         for value in range(1, 6):
             stage.show_input(value)
@@ -479,7 +479,7 @@ def test_on_frame_sees_the_newest_frame_on_the_thread_that_runs_commands(
 @BOTH
 def test_sessions_and_commands_in_any_interleaving_lose_nothing(model_class: type[Commanded]) -> None:
     model = model_class()
-    with Stage(model) as stage:
+    with Bench(model) as stage:
         for session in range(30):
             if session:
                 stage.start(str(session))
@@ -506,7 +506,7 @@ def test_a_handler_that_emits_while_the_generator_is_held_is_not_a_deadlock() ->
         def flash(self) -> None:
             get_ctx().emit_frame(picture(99))
 
-    with Stage(Held(), watched=False) as stage:
+    with Bench(Held(), watched=False) as stage:
         stage.hold = True
         stage.until(lambda: stage.state() is PulseState.GATED and len(stage.frames) == 2)
         stage.send("flash")
@@ -530,7 +530,7 @@ def test_an_exception_that_cannot_be_printed_is_still_an_outcome() -> None:
         def shy(self) -> None:
             raise Unprintable
 
-    with Stage(Shy()) as stage:
+    with Bench(Shy()) as stage:
         for _ in range(2):
             assert stage.ask("shy").code == "internal_error"
 
@@ -541,6 +541,6 @@ def test_an_empty_block_shows_nothing_and_costs_nothing() -> None:
             get_ctx().emit_block([])
             get_ctx().emit_frame(picture(5))
 
-    with Stage(Empty()) as stage:
+    with Bench(Empty()) as stage:
         assert stage.end() is None
         assert [(frame_id, value) for frame_id, value, _ in stage.frames] == [(1, 5)]

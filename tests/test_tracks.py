@@ -1,6 +1,6 @@
 """Every value that crosses a seam says which track it belongs to.
 
-A second outbound track is tried here with a model that declares it by itself, in the one place where `author/`
+A second output track is tried here with a model that declares it by itself, in the one place where `author/`
 says what a class declares (`description.tracks_of`). What is still missing for authors is marked at the end.
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.model_stage import TRACKS, Stage, picture
+from support.model_bench import TRACKS, Bench, picture
 from support.served import metrics, served
 from support.visitor import Visitor
 
@@ -41,7 +41,7 @@ class Deep(VideoModel):
 
 
 def test_frame_ids_count_up_within_a_track() -> None:
-    with Stage(Deep(), tracks=(*TRACKS, DEPTH)) as stage:
+    with Bench(Deep(), tracks=(*TRACKS, DEPTH)) as stage:
         stage.watch(track="depth")
         stage.until(lambda: len(stage.frames) >= 10)
         stage.stop()
@@ -56,7 +56,7 @@ def test_frame_ids_count_up_within_a_track() -> None:
 
 
 def test_a_track_that_nobody_watches_holds_nobody_up_who_watches_another_and_costs_no_memory() -> None:
-    with Stage(Deep(), tracks=(*TRACKS, DEPTH), watched=False) as stage:
+    with Bench(Deep(), tracks=(*TRACKS, DEPTH), watched=False) as stage:
         stage.hold = True
         time.sleep(0.1)
         before = Counter(stage.tracks)
@@ -104,7 +104,7 @@ def test_each_input_track_has_its_own_newest_frame_and_its_own_on_frame() -> Non
             self.seen.append((frame.track, frame.frame_id))
 
     model = Looking()
-    with Stage(model, tracks=(*TRACKS, Track("sketch", "video", "in"))) as stage:
+    with Bench(model, tracks=(*TRACKS, Track("sketch", "video", "in"))) as stage:
         stage.show_input(1)
         stage.show_input(7, "sketch")
         stage.until(lambda: len(model.seen) == 2)
@@ -190,9 +190,9 @@ async def test_an_input_track_goes_by_the_name_that_the_model_chose(tmp_path: Pa
 
 
 @pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="outbound tracks are not declared on the class yet"
+    strict=True, raises=AssertionError, reason="output tracks are not declared on the class yet"
 )
-def test_a_class_declares_its_outbound_tracks() -> None:
+def test_a_class_declares_its_output_tracks() -> None:
     class Model(VideoModel):
         output_tracks = ("main_video", "depth")
 
@@ -201,7 +201,7 @@ def test_a_class_declares_its_outbound_tracks() -> None:
 
 
 def frames_of(model: VideoModel) -> set[str]:
-    with Stage(model, tracks=(*TRACKS, DEPTH)) as stage:
+    with Bench(model, tracks=(*TRACKS, DEPTH)) as stage:
         stage.watch(track="depth")
         stage.until(lambda: len(stage.frames) >= 4 or stage.ended)
         stage.runner.stop()

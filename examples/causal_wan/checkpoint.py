@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from reactor_runtime.errors import WeightsMissing
-from reactor_runtime.weights.loading import load_weights
+from reactor_runtime.weights.state_dicts import load_weights
 
 Tensors = Mapping[str, Tensor]
 Shapes = Mapping[str, tuple[int, ...]]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from .errors import CommandError, FrameRejected, SessionStopped
     from .running.context import get_ctx
     from .types import InputFrame
-    from .weights.loading import load_weights
+    from .weights.state_dicts import load_weights
 
 __version__ = "0.1.0"
 
@@ -62,7 +62,7 @@ _HOME = {
     "command": "author.model",
     "decode_base64_image": "author.images",
     "get_ctx": "running.context",
-    "load_weights": "weights.loading",
+    "load_weights": "weights.state_dicts",
 }
 
 

@@ -118,7 +118,7 @@ class ModelHost(Protocol):
         """Tell the model when its next frame is due and whether anyone watches."""
 
     def push_input(self, track: str, pixels: Pixels) -> None:
-        """Hand over an inbound frame, (height, width, 3) uint8 RGB. Any thread; the newest wins."""
+        """Hand over an input frame, (height, width, 3) uint8 RGB. Any thread; the newest wins."""
 
     def counters(self) -> HostCounters: ...
 

@@ -44,7 +44,7 @@ class LinkEvents(Protocol):
         """
 
     def input_frame(self, track: str, pixels: Pixels) -> None:
-        """A decoded inbound frame, (height, width, 3) uint8 RGB, on a thread of the link's own."""
+        """A decoded input frame, (height, width, 3) uint8 RGB, on a thread of the link's own."""
 
 
 class Link(Protocol):
@@ -55,7 +55,7 @@ class Link(Protocol):
 
     @property
     def codecs(self) -> Mapping[str, Codec]:
-        """The codec of each outbound track that it carries, by the track's name; settled once CONNECTED."""
+        """The codec of each output track that it carries, by the track's name; settled once CONNECTED."""
 
     def send_frame(self, track: str, frame: EncodedFrame, *, report: bool = False) -> None:
         """Send one encoded picture. Any thread; never blocks. Dropped unless the link is CONNECTED.

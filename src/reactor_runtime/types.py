@@ -20,7 +20,7 @@ JsonValue: TypeAlias = "bool | int | float | str | list[Any] | dict[str, Any] | 
 JsonObject: TypeAlias = dict[str, Any]
 Pixels: TypeAlias = npt.NDArray[np.uint8]
 
-#: The outbound track of every model, and the inbound one of a model that gives it no other name.
+#: The output track of every model, and the input track of a model that gives it no other name.
 MAIN_VIDEO = "main_video"
 WEBCAM = "webcam"
 
@@ -153,7 +153,7 @@ class EmittedFrame:
     busy_s        how long the model's own code ran before it, since its last emit returned
     command_id    the last command whose handler had finished, 0 for none
     release       give the memory back; call it exactly once, from any thread
-    track         the outbound track that it belongs to; ids count up by one within a track
+    track         the output track that it belongs to; ids count up by one within a track
     """
 
     frame_id: int

@@ -15,9 +15,9 @@ import pytest
 
 from reactor_runtime.errors import StoreRefused, WeightsCorrupt, WeightsMissing
 from reactor_runtime.weights.impostors import impostor
-from reactor_runtime.weights.loading import load_weights
 from reactor_runtime.weights.publish import push
 from reactor_runtime.weights.resolve import local_folder
+from reactor_runtime.weights.state_dicts import load_weights
 from reactor_runtime.weights.store import Store, open_store
 
 from .conftest import HASTY

@@ -31,7 +31,7 @@ from ..types import (
     Pixels,
     track_names,
 )
-from .render import Stage, Take
+from .render import Catcher, Take
 from .synthetic_camera import SyntheticCamera
 
 _NOTHING_SENT = (
@@ -42,7 +42,7 @@ _NOTHING_SENT = (
 Run: TypeAlias = Callable[[Coroutine[Any, Any, Any]], Any]
 
 
-class LiveStage(Stage):
+class LiveCatcher(Catcher):
     """What a test is told besides frames."""
 
     def __init__(self, log: Callable[[str], None]) -> None:
@@ -72,12 +72,12 @@ class LiveSession:
     """One session that runs until its block ends. Made by `LoadedModel.session`; one thread uses it."""
 
     def __init__(
-        self, run: Run, host: InlineHost, stage: LiveStage, inputs: Sequence[str], camera: _Camera
+        self, run: Run, host: InlineHost, catcher: LiveCatcher, inputs: Sequence[str], camera: _Camera
     ) -> None:
         self._run = run
         self._camera = camera
         self._host = host
-        self._stage = stage
+        self._catcher = catcher
         self._inputs = inputs
         self._last = 0
         self._calls = 0
@@ -85,12 +85,12 @@ class LiveSession:
     @property
     def messages(self) -> list[ModelMessage]:
         """What the model has sent to its viewers so far."""
-        return list(self._stage.messages)
+        return list(self._catcher.messages)
 
     @property
     def reports(self) -> JsonObject:
         """The numbers that the model has reported, the last of each name."""
-        return dict(self._stage.reports)
+        return dict(self._catcher.reports)
 
     def frame(self, within_s: float = 30.0) -> Pixels:
         """Let the model make its next frame and return it: (height, width, 3) uint8 RGB, yours to keep.
@@ -99,7 +99,7 @@ class LiveSession:
         """
         found: Pixels | None = self._run(self._next(within_s))
         if found is None:
-            raise self._stage.error or EOFError("the model has ended the session")
+            raise self._catcher.error or EOFError("the model has ended the session")
         return found
 
     def frames(self, count: int, within_s: float = 30.0) -> Iterator[Pixels]:
@@ -129,7 +129,7 @@ class LiveSession:
     async def _next(self, within_s: float) -> Pixels | None:
         # A block brings several frames at once; asking for one that is there already asks for nothing.
         self._host.demand(Demand(self._last + 1, due_s=0.0, interval_s=1e6, watched=True))
-        frame = await self._stage.next(self._host, Take(Path(), stall_s=within_s, lacks=_NOTHING_SENT))
+        frame = await self._catcher.next(self._host, Take(Path(), stall_s=within_s, lacks=_NOTHING_SENT))
         if frame is None:
             return None
         self._last = frame.frame_id
@@ -143,7 +143,7 @@ class LiveSession:
         try:
             async with asyncio.timeout(within_s):
                 while True:
-                    for outcome in self._stage.outcomes:
+                    for outcome in self._catcher.outcomes:
                         if outcome.command_id == self._calls:
                             return outcome
                     await asyncio.sleep(0.001)
@@ -154,10 +154,10 @@ class LiveSession:
 class LoadedModel:
     """A constructed model and its sessions, one after the other, as users have them."""
 
-    def __init__(self, run: Run, host: InlineHost, stage: LiveStage) -> None:
+    def __init__(self, run: Run, host: InlineHost, catcher: LiveCatcher) -> None:
         self._run = run
         self._host = host
-        self._stage = stage
+        self._catcher = catcher
         self.info: ModelInfo = run(host.load())
 
     @property
@@ -171,23 +171,23 @@ class LoadedModel:
 
         Raises ModelFailed at the end if the session failed, or did not stop in time.
         """
-        self._stage.messages.clear()
+        self._catcher.messages.clear()
         inputs, camera = track_names(self.info.tracks, "in"), _Camera()
         self._run(self._begin(seed, camera if inputs else None))
         try:
-            yield LiveSession(self._run, self._host, self._stage, inputs or (WEBCAM,), camera)
+            yield LiveSession(self._run, self._host, self._catcher, inputs or (WEBCAM,), camera)
         finally:
             self._run(self._end())
-        if self._stage.error is not None:
-            raise self._stage.error
+        if self._catcher.error is not None:
+            raise self._catcher.error
 
     async def _begin(self, seed: int | None, camera: _Camera | None) -> None:
-        self._stage.begin()
+        self._catcher.begin()
         self._host.start_session("test", seed=seed, held=True, feed=camera)
 
     async def _end(self) -> None:
         await self._host.stop_session()
-        await self._stage.until_ended()
+        await self._catcher.until_ended()
 
 
 @contextlib.contextmanager
@@ -197,13 +197,13 @@ def loaded(project: str | Path, *, stop_s: float = 5.0, **args: Any) -> Iterator
     folder = path if path.is_dir() else path.parent
     with _loop_thread() as run, contextlib.chdir(folder):
 
-        async def make() -> tuple[InlineHost, LiveStage]:
-            stage = LiveStage(lambda line: print(line, file=sys.stderr))
-            return InlineHost(stage, path, args, Settings.load({"stop_s": stop_s}, {})), stage
+        async def make() -> tuple[InlineHost, LiveCatcher]:
+            catcher = LiveCatcher(lambda line: print(line, file=sys.stderr))
+            return InlineHost(catcher, path, args, Settings.load({"stop_s": stop_s}, {})), catcher
 
-        host, stage = run(make())
+        host, catcher = run(make())
         try:
-            yield LoadedModel(run, host, stage)
+            yield LoadedModel(run, host, catcher)
         finally:
             run(host.close())
 

@@ -33,7 +33,7 @@ from .check import Answer, Measurements, Stop
 from .film import ClipFeed
 from .fingerprint import changed, fingerprints
 from .memory import allocated_bytes, gpu_bytes, resident_bytes
-from .render import Rendered, Stage, Take, perform
+from .render import Catcher, Rendered, Take, perform
 from .synthetic_camera import SyntheticCamera
 
 #: B watches for so many frames before it says anything.
@@ -89,11 +89,11 @@ class _Probe:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._found = Measurements()
-        self._stage = Stage(lambda line: print(line, file=sys.stderr))
+        self._catcher = Catcher(lambda line: print(line, file=sys.stderr))
         manifest = Manifest.read(Path(plan.manifest))
         os.chdir(manifest.folder)
         settings = Settings.load({"stop_s": plan.stop_s}, {})
-        self._host = InlineHost(self._stage, manifest.file, plan.args, settings)
+        self._host = InlineHost(self._catcher, manifest.file, plan.args, settings)
         self._commands: tuple[CommandSpec, ...] = ()
         self._takes_video = False
 
@@ -193,7 +193,7 @@ class _Probe:
 
         def last() -> int | None:
             """The same frame each time, because a command's place is."""
-            answered = self._stage.outcomes
+            answered = self._catcher.outcomes
             if len(answered) < len(cues):
                 return None
             return max([at_least, *(each.frame_id for each in answered)]) + _AFTER
@@ -208,9 +208,9 @@ class _Probe:
         take = Take(Path(), seed=seed, cues=cues, feed=self._camera(seed), stall_s=self._plan.stall_s)
         began_s = time.monotonic()
         try:
-            rendered = await perform(self._host, self._stage, take, show)
+            rendered = await perform(self._host, self._catcher, take, show)
         except ModelHung as error:
-            if self._stage.error is None and not self._found.host_bytes and not self._plan.speak_first:
+            if self._catcher.error is None and not self._found.host_bytes and not self._plan.speak_first:
                 self._found.waits_for_command = True
             else:
                 self._found.error = str(error)
@@ -228,11 +228,11 @@ class _Probe:
 
     def _judge_end(self, moment: str) -> None:
         """After a session: one that did not stop, or failed, ends the measurements."""
-        if isinstance(self._stage.error, ModelHung):
+        if isinstance(self._catcher.error, ModelHung):
             self._found.stops.append(Stop(moment=moment, seconds=None))
             raise _Halted
-        if self._stage.error is not None:
-            self._fail(self._stage.error)
+        if self._catcher.error is not None:
+            self._fail(self._catcher.error)
 
     def _fail(self, error: ModelFailed) -> None:
         self._found.error = f"{error.code}: {error}"
@@ -242,7 +242,7 @@ class _Probe:
         names = {cue.call.command_id: cue.call.name for cue in cues}
         self._found.answers += [
             Answer(command=names[each.command_id], expected=expected, code=each.code, message=each.message)
-            for each in self._stage.outcomes
+            for each in self._catcher.outcomes
             # What waited when the session ended was not answered by the model.
             if each.code != codes.SESSION_ENDED and each.command_id in names
         ]
@@ -278,7 +278,7 @@ class _Probe:
             stall_s=self._plan.stall_s,
         )
         try:
-            await perform(self._host, self._stage, take, show)
+            await perform(self._host, self._catcher, take, show)
         except ModelHung as error:
             self._fail(error)
         self._judge_end("in full run")
@@ -289,8 +289,8 @@ class _Probe:
 
     async def _stop(self, moment: str, frames: int, watched: bool) -> None:
         """Stop a session that has made so many frames, and time its end."""
-        stage, host = self._stage, self._host
-        stage.begin()
+        catcher, host = self._catcher, self._host
+        catcher.begin()
         speak = self._cues([(1, 1)] * len(self._commands), variant=0) if self._plan.speak_first else []
         host.start_session("stopped", seed=1, cues=speak, feed=self._camera(1))
         if watched:
@@ -299,7 +299,7 @@ class _Probe:
         held: list[EmittedFrame] = []
         try:
             for _ in range(frames):
-                frame = await stage.next(host, take)
+                frame = await catcher.next(host, take)
                 if frame is None:
                     break
                 if watched:
@@ -308,7 +308,7 @@ class _Probe:
                     held.append(frame)
             began_s = time.monotonic()
             await host.stop_session()
-            await stage.until_ended()
+            await catcher.until_ended()
         except ModelHung as error:
             self._fail(error)
         finally:

@@ -100,33 +100,33 @@ async def render(
     only now the rate is known that a constructor sets. Raises what the author can fix, and ModelFailed
     when the session fails or stands still.
     """
-    stage = Stage(log)
-    host = InlineHost(stage, take.manifest, take.args, Settings.load({}, {}))
+    catcher = Catcher(log)
+    host = InlineHost(catcher, take.manifest, take.args, Settings.load({}, {}))
     try:
         info = await host.load()
         take = loaded(info) or take
         if take.feed is None and track_names(info.tracks, "in") and not take.lacks:
             take = dataclasses.replace(take, lacks=_NO_CAMERA)
-        rendered = await perform(host, stage, take, show)
-        if stage.error is not None:
-            raise stage.error
+        rendered = await perform(host, catcher, take, show)
+        if catcher.error is not None:
+            raise catcher.error
         return rendered
     finally:
         await host.close()
-        stage.drop_frames()
+        catcher.drop_frames()
 
 
-async def perform(host: InlineHost, stage: Stage, take: Take, show: Viewfinder) -> Rendered:
-    """Run one session on a loaded host whose events go to `stage`, and end it.
+async def perform(host: InlineHost, catcher: Catcher, take: Take, show: Viewfinder) -> Rendered:
+    """Run one session on a loaded host whose events go to `catcher`, and end it.
 
-    Raises ModelHung when it stands still; what else became of it is in `stage.error`.
+    Raises ModelHung when it stands still; what else became of it is in `catcher.error`.
     """
-    stage.begin()
-    rendered = Rendered(outcomes=stage.outcomes)
+    catcher.begin()
+    rendered = Rendered(outcomes=catcher.outcomes)
     digest = hashlib.blake2b(digest_size=16)
     started_s = time.monotonic()
     host.start_session("headless", seed=take.seed, cues=take.cues, feed=take.feed, held=True)
-    frames = _paced(stage, host, take) if take.realtime else _unpaced(stage, host, take)
+    frames = _paced(catcher, host, take) if take.realtime else _unpaced(catcher, host, take)
     try:
         async for frame in frames:
             try:
@@ -146,19 +146,19 @@ async def perform(host: InlineHost, stage: Stage, take: Take, show: Viewfinder) 
         await frames.aclose()
         rendered.seconds = time.monotonic() - started_s
         await host.stop_session()
-        await stage.until_ended()
+        await catcher.until_ended()
     rendered.digest = digest.hexdigest()
     return rendered
 
 
-async def _unpaced(stage: Stage, host: InlineHost, take: Take) -> Any:
+async def _unpaced(catcher: Catcher, host: InlineHost, take: Take) -> Any:
     last = take.frames or 2**62
     host.demand(Demand(last, due_s=0.0, interval_s=_NEVER_S, watched=True))
-    while (frame := await stage.next(host, take)) is not None:
+    while (frame := await catcher.next(host, take)) is not None:
         yield frame
 
 
-async def _paced(stage: Stage, host: InlineHost, take: Take) -> Any:
+async def _paced(catcher: Catcher, host: InlineHost, take: Take) -> Any:
     """As a viewer would see them, but those that a viewer would miss are shown as well."""
     pacer: Pacer[EmittedFrame] = Pacer(fps=take.fps)
     ended = False
@@ -170,7 +170,7 @@ async def _paced(stage: Stage, host: InlineHost, take: Take) -> Any:
             if not ended and wait_s != 0:
                 try:
                     async with asyncio.timeout(wait_s):
-                        frame = await stage.next(host, take)
+                        frame = await catcher.next(host, take)
                 except TimeoutError:
                     continue
                 if frame is None:
@@ -190,7 +190,7 @@ async def _paced(stage: Stage, host: InlineHost, take: Take) -> Any:
             frame.release()
 
 
-class Stage:
+class Catcher:
     """HostEvents of a host that nobody watches: frames and the end in order, and what became of the commands."""
 
     def __init__(self, log: Callable[[str], None]) -> None:

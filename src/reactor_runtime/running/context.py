@@ -195,7 +195,7 @@ class SessionContext:
         return self._main_track
 
     def emit(self, track: str, frames: Any, between: Callable[[], None] | None) -> None:
-        """Emit on a track; while the gate is closed call `between` whenever a command or an inbound frame waits.
+        """Emit on a track; while the gate is closed call `between` whenever a command or an input frame waits.
 
         For the runner, which drives a generator: authors use `emit_frame` and `emit_block`.
         """
@@ -263,7 +263,7 @@ class SessionContext:
                 between()
 
     def _gate_opened(self, track: str, interruptible: bool) -> bool:
-        """Wait until emit may return; False when a command or inbound frame came first."""
+        """Wait until emit may return; False when a command or input frame came first."""
         pulse = self._pulse()
         pulse.enter(PulseState.BUSY)
         with pulse.waiting(PulseState.GATED):

@@ -26,7 +26,7 @@ from ..types import Pixels
 _PAGE: Final = mmap.PAGESIZE
 #: The pulses' page, see `pulse`.
 PULSE_MEMORY_BYTES: Final = _PAGE
-#: Inbound frames: one that is being written, one on its way, one being copied.
+#: Input frames: one that is being written, one on its way, one being copied.
 INPUT_SPANS: Final = 3
 INPUT_MAX_BYTES: Final = INPUT_SPANS * limits.FRAME_MAX_SIDE**2 * 3
 
@@ -44,7 +44,7 @@ class FrameBooks:
     """Who owns which bytes: a first-fit allocator for a handful of frames. Any thread.
 
     Frames of different sizes may be in flight at once. Policy when full: `acquire` returns None and the
-    caller decides (the model's emit waits, an inbound frame is dropped).
+    caller decides (the model's emit waits, an input frame is dropped).
     """
 
     def __init__(self, *, size_bytes: int, frames_max: int) -> None:

@@ -68,7 +68,7 @@ class Handlers:
         return CommandOutcome(call.command_id, reply=reply, reply_type=reply_type)
 
     def run_on_frame(self, frame: InputFrame) -> None:
-        """Pass an inbound frame to the model."""
+        """Pass an input frame to the model."""
         try:
             self._model.on_frame(frame)
         except Exception as error:

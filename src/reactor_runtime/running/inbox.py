@@ -1,11 +1,11 @@
-"""What the server tells one running session: stop, commands, demands, releases, inbound frames.
+"""What the server tells one running session: stop, commands, demands, releases, input frames.
 
 Told by the thread that talks to the server, asked by the model's thread, the command thread and any
 thread of the author's. One lock, one condition: whoever waits for anything waits on it, so nothing is
 polled and nothing is woken twice. An inbox is made at `start_session` and dies with it.
 
 What is told of a track is kept by its name. A session's place, which says before which frame a command ran,
-counts frames of its first outbound track.
+counts frames of its first output track.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class _Outbound:
-    """What is known of one outbound track."""
+class _Output:
+    """What is known of one output track."""
 
     gate: EmitGate
     frame_id: int = 0
@@ -39,8 +39,8 @@ class _Outbound:
 
 
 @dataclass(slots=True)
-class _Inbound:
-    """The newest frame of one inbound track."""
+class _Input:
+    """The newest frame of one input track."""
 
     frame: InputFrame | None = None
     seen: bool = True
@@ -50,7 +50,7 @@ class _Inbound:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What the author's code is to do next: handle a command, or look at an inbound frame."""
+    """What the author's code is to do next: handle a command, or look at an input frame."""
 
     call: CommandCall | None
     frame: InputFrame | None
@@ -71,9 +71,9 @@ class Inbox:
     ) -> None:
         """`cues` and `feed` come by themselves at their frames; `held`: no frame before a demand for it."""
         self._changed = threading.Condition()
-        self._outbound = {name: _Outbound(EmitGate(held=held)) for name in track_names(tracks, "out")}
-        self._inbound: dict[str, _Inbound] = {}
-        self._main = next(iter(self._outbound.values()))
+        self._outputs = {name: _Output(EmitGate(held=held)) for name in track_names(tracks, "out")}
+        self._inputs: dict[str, _Input] = {}
+        self._main = next(iter(self._outputs.values()))
         self._calls_on_frame = calls_on_frame
         self._held = held
         self._cues = deque(sorted(cues, key=lambda cue: (cue.frame_id, cue.waits)))
@@ -118,25 +118,25 @@ class Inbox:
 
     def put_demand(self, demand: Demand) -> None:
         with self._changed:
-            if (outbound := self._outbound.get(demand.track)) is not None:
-                outbound.gate.demand(demand)
+            if (output := self._outputs.get(demand.track)) is not None:
+                output.gate.demand(demand)
                 self._changed.notify_all()
 
     def put_input(self, frame: InputFrame) -> bool:
         """Replace the newest frame of its track; return whether the one before it had been seen."""
         with self._changed:
             # Also of a track that the model has not declared: the host says what there is.
-            inbound = self._inbound.setdefault(frame.track, _Inbound())
-            seen, inbound.frame, inbound.seen = inbound.seen, frame, False
-            inbound.on_frame_due = self._calls_on_frame
+            of_track = self._inputs.setdefault(frame.track, _Input())
+            seen, of_track.frame, of_track.seen = of_track.seen, frame, False
+            of_track.on_frame_due = self._calls_on_frame
             self._changed.notify_all()
             return seen
 
     def released(self, ticket: int) -> None:
         """The server gave a frame's memory back."""
         with self._changed:
-            for outbound in self._outbound.values():
-                outbound.unshown.discard(ticket)
+            for output in self._outputs.values():
+                output.unshown.discard(ticket)
             self._changed.notify_all()
 
     # Frames out -------------------------------------------------------------------------------------
@@ -150,8 +150,8 @@ class Inbox:
             return self._is_wanted(track)
 
     def _is_wanted(self, track: str) -> bool:
-        return self._outbound[track].gate.watched or not any(
-            outbound.gate.watched for outbound in self._outbound.values()
+        return self._outputs[track].gate.watched or not any(
+            output.gate.watched for output in self._outputs.values()
         )
 
     def model_runs(self) -> None:
@@ -160,26 +160,26 @@ class Inbox:
             self._model_runs(time.monotonic())
 
     def _model_runs(self, now_s: float) -> None:
-        for outbound in self._outbound.values():
-            outbound.gate.resumed(now_s)
+        for output in self._outputs.values():
+            output.gate.resumed(now_s)
 
     def emit_called(self, track: str, now_s: float) -> float:
         """The model called emit: its own code has stopped. Return how long it ran for this frame."""
         with self._changed:
-            for name, outbound in self._outbound.items():
+            for name, output in self._outputs.items():
                 if name != track:
-                    outbound.gate.paused(now_s)
-            return self._outbound[track].gate.called(now_s)
+                    output.gate.paused(now_s)
+            return self._outputs[track].gate.called(now_s)
 
     def hand_over(self, track: str, ticket: int) -> tuple[int, int]:
         """A frame lies in memory: return its id, and that of the last command that it saw."""
         with self._changed:
-            outbound = self._outbound[track]
-            outbound.frame_id += 1
-            outbound.unshown.add(ticket)
-            if outbound is self._main:
+            output = self._outputs[track]
+            output.frame_id += 1
+            output.unshown.add(ticket)
+            if output is self._main:
                 self._waits = self._polls = 0
-            return outbound.frame_id, self._command_id
+            return output.frame_id, self._command_id
 
     def await_room(self, acquire: Callable[[], T | None]) -> T:
         """Try again at every release until `acquire` returns something. Raises SessionStopped."""
@@ -191,8 +191,8 @@ class Inbox:
         raise SessionStopped
 
     def await_gate(self, track: str, *, interruptible: bool) -> bool:
-        """Wait until emit may return; False when a command or inbound frame came first. Raises SessionStopped."""
-        outbound = self._outbound[track]
+        """Wait until emit may return; False when a command or input frame came first. Raises SessionStopped."""
+        output = self._outputs[track]
         with self._changed:
             while not self._stopping:
                 if interruptible and self._waits_for_yield:
@@ -201,7 +201,7 @@ class Inbox:
                     self._changed.wait()
                     continue
                 now_s = time.monotonic()
-                opens_s = outbound.gate.opens_at(outbound.frame_id + 1, len(outbound.unshown))
+                opens_s = output.gate.opens_at(output.frame_id + 1, len(output.unshown))
                 if opens_s is None and not self._is_wanted(track):
                     opens_s = 0.0
                 if opens_s is not None and opens_s <= now_s:
@@ -218,15 +218,15 @@ class Inbox:
     # Frames in, commands ----------------------------------------------------------------------------
 
     def newest_input(self) -> InputFrame | None:
-        """Return the newest inbound frame, or None before the first."""
+        """Return the newest input frame, or None before the first."""
         with self._changed:
             newest: InputFrame | None = None
-            for inbound in self._inbound.values():
-                inbound.seen = True
-                if inbound.frame is not None and (
-                    newest is None or inbound.frame.arrived_s > newest.arrived_s
+            for of_track in self._inputs.values():
+                of_track.seen = True
+                if of_track.frame is not None and (
+                    newest is None or of_track.frame.arrived_s > newest.arrived_s
                 ):
-                    newest = inbound.frame
+                    newest = of_track.frame
             return newest
 
     def await_command(self, seen: int, deadline_s: float | None) -> int | None:
@@ -285,10 +285,10 @@ class Inbox:
                 return None
             if self._calls:
                 return Work(self._calls.popleft(), None, self._place)
-            for inbound in self._inbound.values():
-                if inbound.on_frame_due:
-                    inbound.on_frame_due, inbound.seen = False, True
-                    return Work(None, inbound.frame, self._place)
+            for of_track in self._inputs.values():
+                if of_track.on_frame_due:
+                    of_track.on_frame_due, of_track.seen = False, True
+                    return Work(None, of_track.frame, self._place)
             return None
 
     def handled(self, outcome: CommandOutcome, began: tuple[int, int]) -> CommandOutcome:
@@ -334,8 +334,8 @@ class Inbox:
 
     @property
     def _has_work(self) -> bool:
-        """A command or an inbound frame waits for the author's code."""
-        return bool(self._calls) or any(inbound.on_frame_due for inbound in self._inbound.values())
+        """A command or an input frame waits for the author's code."""
+        return bool(self._calls) or any(of_track.on_frame_due for of_track in self._inputs.values())
 
     @property
     def _waits_for_yield(self) -> bool:

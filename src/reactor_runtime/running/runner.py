@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 #: A generator whose own code ran shorter than this before `yield None` is polling, not computing ...
 POLLING_S: Final = 0.001
-#: ... and is resumed after this, or at once when a command, an inbound frame or the stop comes.
+#: ... and is resumed after this, or at once when a command, an input frame or the stop comes.
 POLL_S: Final = 0.01
 
 
@@ -144,7 +144,7 @@ class Runner:
             inbox.put_demand(demand)
 
     def input(self, frame: InputFrame) -> bool:
-        """Replace the newest inbound frame; return False when the model never saw the one before."""
+        """Replace the newest input frame; return False when the model never saw the one before."""
         inbox = self._inbox
         return inbox is None or inbox.put_input(frame)
 

@@ -102,7 +102,7 @@ def _counters(snapshot: Snapshot) -> Iterator[Metric]:
             "Time the model's thread spent in emit, waiting excluded",
         ),
         ("reactor_log_lines_dropped", host.log_lines_dropped, "Lines of the model's output over the limit"),
-        ("reactor_input_frames_dropped", host.input_frames_dropped, "Inbound frames replaced by a newer one"),
+        ("reactor_input_frames_dropped", host.input_frames_dropped, "Input frames replaced by a newer one"),
     ):
         metric = CounterMetricFamily(name, text)
         metric.add_metric([], value)

@@ -3,7 +3,7 @@
     host ─frame─▶ pacer ─due─▶ fan-out (`fanout.py`) ─▶ every viewer
     any thread    event loop
 
-One per outbound track, owned by a session and living as long as it. Everything is on the event loop, but `push`.
+One per output track, owned by a session and living as long as it. Everything is on the event loop, but `push`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class StreamCounters:
 
 
 class VideoStream:
-    """Paces one outbound video track. Made, used and closed on the event loop."""
+    """Paces one output track. Made, used and closed on the event loop."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""The streams of a session: one per outbound video track, by name. Used on the event loop, but for `push`."""
+"""The streams of a session: one per output track, by name. Used on the event loop, but for `push`."""
 
 from __future__ import annotations
 

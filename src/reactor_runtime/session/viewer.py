@@ -52,7 +52,7 @@ class ViewerEvents(Protocol):
         """A frame has left that it was asked to report, see `Viewer.report_from` and `link.LinkEvents`."""
 
     def input_frame(self, viewer: Viewer, track: str, pixels: Pixels) -> None:
-        """An inbound picture. On the link's thread."""
+        """An input frame. On the link's thread."""
 
 
 class Viewer:
@@ -166,7 +166,7 @@ class Viewer:
     # Tracks -------------------------------------------------------------------------------------------
 
     def resume(self, track: str) -> None:
-        """Send an outbound track, beginning with a keyframe. Unknown names are ignored."""
+        """Send an output track, beginning with a keyframe. Unknown names are ignored."""
         if track in self._streams:
             self._resumed.add(track)
             self._attach()

@@ -2,7 +2,7 @@
 
 It takes our encoder's pictures as packets and never encodes itself: its own x264 preset halves the frame
 rate. It cannot send the playout-delay extension and has no pacer. Everything runs on the event loop, except
-the conversion of inbound pictures. What it does not offer as API is reached in `aio_private`.
+the conversion of input frames. What it does not offer as API is reached in `aio_private`.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Plan:
     offer_sdp: str
     tracks: Mapping[str, Track]
     codecs: Mapping[str, Codec]
-    """The codec of each outbound video track, by its name."""
+    """The codec of each output track, by its name."""
 
 
 def plan_offer(

@@ -1,7 +1,7 @@
 """libwebrtc through `reactor-webrtc`: the primary engine.
 
 One factory per process (the library allows no more) owns libwebrtc's three threads and outlives every peer.
-Callbacks come on those threads, take the GIL and only post to the event loop, except inbound pictures.
+Callbacks come on those threads, take the GIL and only post to the event loop, except input frames.
 
 The library has no call that closes a connection: it closes when the last reference to its objects goes. So a
 peer owns all of them, and `close` lets go of them on a worker thread, because libwebrtc waits there for its
@@ -29,7 +29,7 @@ from .handshake import Handshake
 from .offer import Plan, complete_answer, plan_offer
 from .peer import RTP_TIMESTAMP, Candidate, IceServer, TrackMapping
 from .reactor_channels import Channels
-from .reactor_inbound import Inbound
+from .reactor_inputs import Inputs
 from .reactor_probe import anyone_answers, configuration
 from .reactor_sender import TrackSender
 from .reactor_stats import numbers_of
@@ -151,7 +151,7 @@ class ReactorPeer:
         self._pc: rw.PeerConnection | None = None
         self._observer: rw.PeerConnectionObserver | None = None
         self._transceivers: dict[str, rw.Transceiver] = {}
-        self._inbound = Inbound(events.input_frame)
+        self._inputs = Inputs(events.input_frame)
         self._channels = Channels(
             lambda label: self._post(events.channel_open, label),
             lambda label, data: self._post(events.channel_message, label, data),
@@ -195,7 +195,7 @@ class ReactorPeer:
 
     async def _negotiate(self, plan: Plan) -> str:
         offered = rw.SessionDescription("offer", plan.offer_sdp)
-        self._inbound.expect(plan)
+        self._inputs.expect(plan)
         with_trailer = trailer.ATTRIBUTE in plan.offer_sdp.split("\r\n")
         # H.264 is negotiated only while the factory has a track with an encoder of its own. This one keeps
         # the place, and is gone before anyone binds an encoder to the oldest track without one.
@@ -228,7 +228,7 @@ class ReactorPeer:
         observer.on_ice_candidate = lambda candidate: self._post(self._local_candidate, candidate.candidate)
         observer.on_ice_gathering_change = lambda state: self._post(self._gathering, str(state))
         observer.on_data_channel = self._channels.take
-        observer.on_track = self._inbound.take
+        observer.on_track = self._inputs.take
         try:
             pc = factory.create_peer_connection(configuration(self._ice_servers), observer)
         except (RuntimeError, ValueError) as error:
@@ -321,7 +321,7 @@ class ReactorPeer:
             self._enter(state)
 
     async def _bind(self) -> None:
-        """Give each outbound track its encoder, and only then say that the peer is connected."""
+        """Give each output track its encoder, and only then say that the peer is connected."""
         for name, sender in self._senders.items():
             transceiver = self._transceivers[name]
             try:
@@ -393,7 +393,7 @@ class ReactorPeer:
             self._observer.on_ice_gathering_change = None
             self._observer.on_data_channel = None
             self._observer.on_track = None
-        self._inbound.close()
+        self._inputs.close()
         self._transceivers.clear()
         self._observer = None
         self._pc = None

@@ -1,4 +1,4 @@
-"""One outbound video track of one viewer, over libwebrtc.
+"""One output track of one viewer, over libwebrtc.
 
 libwebrtc has no "send this encoded picture" call. `reactor-webrtc` stands in for its encoder instead: we
 push a raw picture, libwebrtc's encoder thread calls us, and what we return is what it sends.

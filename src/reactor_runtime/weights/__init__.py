@@ -17,7 +17,7 @@ pull.py         one version from the store into the cache
 publish.py      a folder into the store
 display.py      transfers as a person sees them
 resolve.py      what `VideoModel.weights(name)` asks
-loading.py      `load_weights(path)`: state dicts without running foreign code
+state_dicts.py  `load_weights(path)`: state dicts without running foreign code
 
 A download belongs to the process that serves or to the command line; the model process is given folders.
 """

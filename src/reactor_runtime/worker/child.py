@@ -1,7 +1,7 @@
 """The model process: constructs the author's class, then serves sessions until it is told to close.
 
     main thread   load → Runner.serve(): the author's __init__, start_session, reset, generator handlers
-    io thread     reads the pipe: start, stop, commands, demands, releases, inbound frames, end of file
+    io thread     reads the pipe: start, stop, commands, demands, releases, input frames, end of file
     command thread, while a blocking loop runs: handlers
 
 Run as `python -m reactor_runtime.worker.child CONTROL PULSE FRAMES INPUT PARENT`: four inherited

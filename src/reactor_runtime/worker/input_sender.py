@@ -1,4 +1,4 @@
-"""Inbound frames of viewers on their way into the model process. Owned by a host; `push` may come from any thread."""
+"""Input frames of viewers on their way into the model process. Owned by a host; `push` may come from any thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .channel import Channel
 
 
 class InputSender:
-    """Inbound frames on their way to the model. Any thread; policy when the model lags: drop and count.
+    """Input frames on their way to the model. Any thread; policy when the model lags: drop and count.
 
     A span belongs to the model process from its Input record to its InputDone, so a frame is never
     written while it is read, and nobody waits for anybody.

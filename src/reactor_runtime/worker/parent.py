@@ -93,7 +93,7 @@ class ProcessHost:
         self._watchdog: Watchdog | None = None
         self._memory: FrameMemory | None = None
         self._input = InputSender()
-        self._outbound: tuple[str, ...] = ()
+        self._outputs: tuple[str, ...] = ()
         self._oom_kills = 0
         #: Why this side killed the process; None while it has not.
         self._verdict: ReactorError | None = None
@@ -371,7 +371,7 @@ class ProcessHost:
             case records.Loaded(info):
                 if self._state is HostState.LOADING and not self._loaded.done():
                     self._state = HostState.IDLE
-                    self._outbound = track_names(info.tracks, "out")
+                    self._outputs = track_names(info.tracks, "out")
                     self._loaded.set_result(info)
             case records.WantWeights(name):
                 task = self._loop.create_task(self._give_weights(name))
@@ -394,7 +394,7 @@ class ProcessHost:
         memory, channel = self._memory, self._channel
         if memory is None or channel is None or self._state is HostState.CLOSED:
             return
-        if frame.track not in self._outbound:
+        if frame.track not in self._outputs:
             raise records.RecordError(f"a frame of a track that was not declared: {frame.track[:40]!r}")
         try:
             pixels = memory.view(frame.offset, frame.height, frame.width)

@@ -93,7 +93,7 @@ class Released:
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """An inbound frame lies in the input memory, and belongs to the model process until InputDone."""
+    """An input frame lies in the input memory, and belongs to the model process until InputDone."""
 
     ticket: int
     offset: int
@@ -161,7 +161,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class InputDone:
-    """An inbound frame was copied; `unseen`: it replaced one that the model never looked at."""
+    """An input frame was copied; `unseen`: it replaced one that the model never looked at."""
 
     ticket: int
     unseen: bool

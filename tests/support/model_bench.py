@@ -35,7 +35,7 @@ def picture(value: int = 0) -> Pixels:
     return np.full((32, 32, 3), value, np.uint8)
 
 
-class Stage:
+class Bench:
     """Serves one model; frames are released at once unless `hold` is set."""
 
     def __init__(

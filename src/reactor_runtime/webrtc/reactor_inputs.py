@@ -13,7 +13,7 @@ from . import sdp
 from .offer import Plan
 
 
-class Inbound:
+class Inputs:
     """`show(track, pixels)` is called on the engine's threads, until `close`."""
 
     def __init__(self, show: Callable[[str, Pixels], None]) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from reactor_runtime.errors import ReactorError, UnsafeWeights, WeightsCorrupt, WeightsMissing
-from reactor_runtime.weights.loading import load_weights
+from reactor_runtime.weights.state_dicts import load_weights
 
 torch = pytest.importorskip("torch")
 safetensors = pytest.importorskip("safetensors.torch")
@@ -211,7 +211,7 @@ def test_a_missing_file_says_where_to_look(tmp_path: Path) -> None:
 
 def test_importing_the_package_loads_neither_torch_nor_the_storage_library() -> None:
     code = (
-        "import sys, reactor_runtime.weights.loading, reactor_runtime.weights.resolve\n"
+        "import sys, reactor_runtime.weights.state_dicts, reactor_runtime.weights.resolve\n"
         "print([name for name in ('torch', 'obstore', 'safetensors', 'rich') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
