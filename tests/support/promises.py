@@ -105,6 +105,7 @@ PROMISES: Final[Mapping[int, Promise]] = {
         (
             f"{FAULTS}::test_a_hang_is_noticed_at_its_limit_with_the_stack_in_the_log",
             f"{FAILURES}::test_a_model_that_hangs_is_noticed_at_its_limit_and_replaced",
+            "test_frozen.py::test_a_frozen_process_is_a_hang_also_where_no_code_of_the_author_runs",
         ),
     ),
     13: Promise(
@@ -275,6 +276,7 @@ PROMISES: Final[Mapping[int, Promise]] = {
         (
             f"{FAULTS}::test_the_model_dies_with_a_killed_server_within_2_s",
             f"{FAILURES}::test_a_killed_server_takes_its_model_with_it_and_the_port_is_free",
+            "test_reaper.py::test_twenty_children_of_a_model_end_with_a_killed_server",
         ),
     ),
     42: Promise(
