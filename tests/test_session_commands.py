@@ -153,32 +153,6 @@ async def test_messages_that_nobody_can_read_are_dropped_and_the_connection_stay
         assert (await metrics(runtime))["reactor_messages_rejected_total"] >= 4
 
 
-async def test_a_full_mailbox_refuses_instead_of_growing(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "COMMAND_MAILBOX", 20)
-    async with watching(runtime.url) as visitor:
-        await visitor.ask("hold")
-        replies = [visitor.tell("block", seconds=1.5)] + [visitor.tell("note", number=n) for n in range(30)]
-        answers = await asyncio.gather(*replies, return_exceptions=True)
-        refused = [answer for answer in answers if isinstance(answer, Refused)]
-        assert len(refused) == 11
-        assert {answer.code for answer in refused} == {"rate_limited"}
-        assert (await visitor.ask("note", number=99))["order"] == [*range(19), 99]
-
-
-async def test_a_command_that_takes_too_long_is_answered_with_a_timeout(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "COMMAND_REPLY_S", 0.5)
-    async with watching(runtime.url) as visitor:
-        await visitor.ask("hold")
-        with pytest.raises(Refused, match="not handled within") as refused:
-            await visitor.ask("block", seconds=2.0)
-        assert refused.value.code == "timeout"
-        await visitor.see(3)
-
-
 async def test_the_schema_and_the_capabilities_are_sent_on_request(runtime: Runtime) -> None:
     async with watching(runtime.url) as visitor:
         for question in ("requestSchema", "requestCapabilities"):
