@@ -20,12 +20,13 @@ from .. import codes
 from ..author import documents
 from ..config import Settings
 from ..errors import ModelFailed, ReactorError
-from ..host import HostCounters, HostEvents, HostFactory, HostState, ModelHost
+from ..host import HostCounters, HostFactory, HostState, ModelHost
 from ..progress import Progress
 from ..tasks import Tasks
-from ..types import CommandOutcome, EmittedFrame, JsonObject, LogLine, ModelInfo, ModelMessage
+from ..types import JsonObject, ModelInfo
 from ..wire import messages as say
 from .admission import SlotView
+from .from_host import FromHost
 from .lifecycle import Event, HealthWord, Lifecycle, State, Transition
 from .metrics import Totals
 from .restart import RestartBudget
@@ -33,7 +34,6 @@ from .session import Session, SessionOwner
 from .told import SessionTold
 
 log = logging.getLogger(__name__)
-model_log = logging.getLogger("reactor_runtime.model")
 
 #: How long the connections of an ended session may take to close before the server goes.
 PART_S = 5.0
@@ -57,7 +57,7 @@ class SessionFactory(Protocol):
 
 
 class ModelSlot:
-    """Implements `SessionOwner`; a host's events reach it through `_Events`."""
+    """Implements `SessionOwner`; a host's events reach it through `from_host.FromHost`."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class ModelSlot:
         self._owner.reported(progress)
 
     async def _load(self) -> None:
-        host = self._host = self._make_host(_Events(self))
+        host = self._host = self._make_host(FromHost(self))
         info = await host.load()
         self._info = info
         self._openapi = documents.openapi(info)
@@ -371,38 +371,3 @@ class ModelSlot:
         if self._host is not None:
             await self._host.close()
         self._fire(Event.EVICTION)
-
-
-class _Events(HostEvents):
-    """What one host tells the slot, forwarded to the session that runs on it."""
-
-    def __init__(self, slot: ModelSlot) -> None:
-        self._slot = slot
-
-    def frame(self, frame: EmittedFrame) -> None:
-        session = self._slot.session
-        if session is None:
-            frame.release()
-        else:
-            session.frame(frame)
-
-    def outcome(self, outcome: CommandOutcome) -> None:
-        if (session := self._slot.session) is not None:
-            session.outcome(outcome)
-
-    def message(self, message: ModelMessage) -> None:
-        if (session := self._slot.session) is not None:
-            session.message(message)
-
-    def metrics(self, values: JsonObject) -> None:
-        if (session := self._slot.session) is not None:
-            session.metrics(values)
-
-    def session_ended(self, error: ModelFailed | None) -> None:
-        self._slot.model_finished(error)
-
-    def failed(self, error: ModelFailed) -> None:
-        self._slot.model_lost(error)
-
-    def log(self, line: LogLine) -> None:
-        (model_log.getChild(line.logger) if line.logger else model_log).log(line.level, "%s", line.text)
