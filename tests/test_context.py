@@ -427,3 +427,73 @@ def test_threads_of_the_author_may_emit_at_once_and_take_turns() -> None:
         pairs = [(stage.frames[at][1], stage.frames[at + 1][1]) for at in range(0, 400, 2)]
         assert all(first == second for first, second in pairs)
         stage.until(lambda: len(stage.books) == 0)
+
+
+class Starting(Played):
+    """Discards what it showed when it is told to."""
+
+    @command("start_over")
+    def start_over(self) -> None:
+        get_ctx().discard_frames()
+
+
+def test_a_block_that_still_waits_for_room_shows_no_more_once_frames_are_discarded() -> None:
+    big = np.zeros((4000, 4000, 3), np.uint8)
+    room = limits.RING_MAX_BYTES // big.nbytes
+
+    def play(ctx: SessionContext) -> None:
+        ctx.emit_block([big] * (room + 4))
+        ctx.emit_frame(picture(7))
+
+    with Bench(Starting(play)) as stage:
+        stage.hold = True
+        stage.until(lambda: stage.state() is PulseState.WAITING and len(stage.frames) == room)
+        assert stage.ask("start_over").accepted
+        stage.hold = False
+        for ticket in stage.held:
+            stage.runner.released(ticket)
+        assert stage.end() is None
+        # Ids go on without a gap, which is what a demand counts on.
+        assert stage.frames[room:] == [(room + 1, 7, 1)]
+        assert stage.discarded_after == [room]
+        assert len(stage.books) == 0
+
+
+def test_a_frame_that_another_thread_emits_is_told_of_before_the_discard_or_not_at_all() -> None:
+    """Whatever their order, after the discard come only frames of calls that began after it."""
+    begun: list[int] = []
+
+    def play(ctx: SessionContext) -> None:
+        for value in range(1, 200):
+            begun.append(value)
+            ctx.emit_block([picture(value)] * 3)
+
+    with Bench(Starting(play)) as stage:
+        while not stage.ended:
+            last_begun, told = (begun[-1] if begun else 0), len(stage.discarded_after)
+            stage.send("start_over")
+            stage.until(lambda told=told: len(stage.discarded_after) > told or stage.ended)  # type: ignore[misc]
+            if len(stage.discarded_after) > told:
+                later = [value for _, value, _ in stage.frames[stage.discarded_after[-1] :]]
+                assert all(value >= last_begun for value in later)
+        assert stage.end() is None
+        assert [frame_id for frame_id, _, _ in stage.frames] == list(range(1, len(stage.frames) + 1))
+
+
+def test_discarding_after_the_session_tells_nobody_and_harms_nobody() -> None:
+    """As reset() between two users does, whose last frames are still being shown."""
+    kept: list[SessionContext] = []
+
+    class Resets(Played):
+        def reset(self) -> None:
+            get_ctx().discard_frames()
+
+    def play(ctx: SessionContext) -> None:
+        kept.append(ctx)
+        ctx.emit_frame(picture())
+
+    with Bench(Resets(play)) as stage:
+        assert stage.end() is None
+        kept[0].discard_frames()
+        assert len(stage.frames) == 1
+        assert stage.discarded_after == []

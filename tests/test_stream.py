@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -143,6 +144,50 @@ async def test_the_first_frame_that_saw_a_command_is_reported_once() -> None:
             await viewer.saw(frame_id)
     assert [(frame.frame_id, report) for frame, report in viewer.got if report] == [(2, True)]
     assert viewer.sink.report_from is None
+
+
+async def test_what_is_discarded_is_given_back_and_not_encoded_and_the_picture_goes_on_after_it() -> None:
+    source, viewer, demands = Source(), Viewer(), list[Demand]()
+    async with stream(demands, fps=20.0) as video:
+        video.add(viewer.sink)
+        for frame_id in range(1, 11):
+            video.push(source.frame(frame_id))
+        await viewer.saw(2)
+        video.discard()
+        assert demands[-1].frame_id == 11
+        assert demands[-1].due_s <= time.monotonic() + 2 / 20
+        counters = video.counters()
+        assert counters.discarded == 10 - counters.shown
+        await until(lambda: source.released == 10)
+        video.push(source.frame(11))
+        await viewer.saw(11)
+    assert viewer.ids == [*range(1, counters.shown + 1), 11]
+    assert source.released == source.made
+
+
+async def test_a_frame_that_waits_for_the_encoder_is_discarded_before_it_is_encoded() -> None:
+    source, viewer = Source(), Viewer()
+    encoding, go_on = threading.Event(), threading.Event()
+
+    def encode_slowly(frame: EncodedFrame, *, report: bool) -> None:
+        viewer.take(frame, report=report)
+        encoding.set()
+        go_on.wait(5)
+
+    viewer.sink.send = encode_slowly
+    async with stream() as video:
+        video.add(viewer.sink)
+        video.push(source.frame(1))
+        await until(encoding.is_set)
+        video.push(source.frame(2))
+        await until(lambda: video.counters().shown == 2)
+        video.discard()
+        assert (video.counters().shown, video.counters().discarded) == (1, 1)
+        go_on.set()
+        video.push(source.frame(3))
+        await viewer.saw(3)
+    assert viewer.ids == [1, 3]
+    assert source.released == source.made
 
 
 async def test_a_changed_size_begins_with_a_keyframe() -> None:

@@ -48,6 +48,31 @@ def test_no_frame_is_made_before_it_is_asked_for(tmp_path: Path) -> None:
         assert session.frame()[0, :2, 0].tolist() == [2, 9]
 
 
+STARTS_OVER = """
+import numpy as np
+from reactor_runtime import VideoModel, command, get_ctx
+
+class Model(VideoModel):
+    world = 0
+
+    def start_session(self):
+        while True:
+            yield np.full((12, 32, 32, 3), self.world, np.uint8)
+
+    @command("start_over")
+    def start_over(self):
+        self.world += 1
+        get_ctx().discard_frames()
+"""
+
+
+def test_what_the_model_discards_is_not_shown_to_the_test(tmp_path: Path) -> None:
+    with loaded(write_model(tmp_path, STARTS_OVER)) as model, model.session() as session:
+        assert [int(frame[0, 0, 0]) for frame in session.frames(3)] == [0, 0, 0]
+        session.send("start_over")
+        assert [int(frame[0, 0, 0]) for frame in session.frames(14)] == [1] * 14
+
+
 def test_a_refusal_is_raised_with_its_code_and_field(tmp_path: Path) -> None:
     with loaded(steps(tmp_path)) as model, model.session() as session:
         with pytest.raises(CommandError) as refused:

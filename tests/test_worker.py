@@ -25,7 +25,7 @@ from reactor_runtime.errors import (
     ModelFailed,
 )
 from reactor_runtime.host import HostState
-from reactor_runtime.types import CommandCall, UploadedFile
+from reactor_runtime.types import CommandCall, Demand, UploadedFile
 from reactor_runtime.worker.parent import ProcessHost
 
 pytestmark = pytest.mark.slow
@@ -403,6 +403,51 @@ async def test_commands_without_a_session_or_beyond_the_mailbox_are_refused(tmp_
 
 
 # What the process is ----------------------------------------------------------------------------------
+
+
+STARTS_OVER = """
+import numpy as np
+from reactor_runtime import VideoModel, command, get_ctx
+
+class Model(VideoModel):
+    world = 0
+
+    def start_session(self):
+        while True:
+            yield np.full((12, 48, 64, 3), self.world, np.uint8)
+
+    @command("start_over")
+    def start_over(self):
+        self.world += 1
+        get_ctx().discard_frames()
+"""
+
+
+async def test_a_wish_to_discard_frames_crosses_behind_them_and_before_the_reply(tmp_path: Path) -> None:
+    events = Recording()
+    host = await loaded(tmp_path, STARTS_OVER, events)
+    try:
+        host.start_session("s")
+        events.hold = True
+        # Frame 13 is far off: the model waits with a block that nobody has seen the end of.
+        host.demand(Demand(frame_id=1, due_s=time.monotonic(), interval_s=60.0, watched=True))
+        await events.until(lambda: len(events.frames) == 12)
+        outcome = await events.ask(host, "start_over")
+        assert outcome.accepted
+        assert events.discarded_after == [12]
+        for frame in events.held:
+            frame.release()
+        events.held.clear()
+        host.demand(Demand(frame_id=13, due_s=0.0, interval_s=60.0, watched=True))
+        await events.until(lambda: len(events.frames) == 24)
+        assert events.pixels == (1, 1, 1)
+        assert [frame_id for frame_id, _, _ in events.frames] == list(range(1, 25))
+        assert {command_id for _, _, command_id in events.frames[12:]} == {outcome.command_id}
+        await host.stop_session()
+        for frame in events.held:
+            frame.release()
+    finally:
+        await host.close()
 
 
 async def test_the_process_listens_on_nothing_and_knows_no_token(

@@ -6,7 +6,8 @@
 
 Overlapping costs a block of delay for commands: while block k is shown, block k+1 is already being made, so a
 command acts in block k+2. It is worth it, since the decoder takes about as long as half the denoising. A command
-that starts over does not wait: the block that was made ahead belongs to the old world and is thrown away.
+that starts over does not wait: the block that was made ahead belongs to the old world and is thrown away, and the
+model discards the pictures that are handed out and not shown yet.
 
 Everything here runs on the model's thread. Work on the GPU is only queued; the one wait is for the pictures.
 """

@@ -103,6 +103,8 @@ class LongLiveVideoModel(VideoModel):
         self._wishes.prompt, self._wishes.seed = self._defaults
         self._wishes.film += 1
         self._wishes.commanded_s = None
+        # The next picture is the first of the new film: none of the old one is shown any more.
+        get_ctx().discard_frames()
 
     def _readable(self, prompt: str) -> str:
         """Return the default prompt, warned of if it is too long. Raises ManifestError for a blank one."""

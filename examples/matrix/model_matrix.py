@@ -101,8 +101,8 @@ class Matrix2VideoModel(VideoModel):
         """Start a new world from a picture."""
         picture = decode_base64_image(base64_image)
         self._wishes.picture = picture
-        self._wishes.world += 1
         self._wishes.commanded_s = time.monotonic()
+        self._start_over()
         return {"image_id": image_id, "width": picture.width, "height": picture.height}
 
     @command("reset", description="Reset to default state")
@@ -110,4 +110,9 @@ class Matrix2VideoModel(VideoModel):
         """Forget the last user's wishes; during a session, start over from the default picture."""
         self._wishes.held, self._wishes.seed = idle(self._mode), self._seed
         self._wishes.picture, self._wishes.commanded_s = None, None
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """The next picture is the first of a new world: none of the old one is shown any more."""
         self._wishes.world += 1
+        get_ctx().discard_frames()

@@ -49,6 +49,9 @@ class HostEvents(Protocol):
     def frame(self, frame: EmittedFrame) -> None:
         """A frame was emitted. Any thread. The receiver must call `frame.release()` exactly once."""
 
+    def frames_discarded(self) -> None:
+        """The frames that were delivered before this are not to be shown any more."""
+
     def outcome(self, outcome: CommandOutcome) -> None:
         """A command was handled or refused; exactly one per `send_command`, in order of handling."""
 

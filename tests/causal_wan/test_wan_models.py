@@ -6,12 +6,15 @@ import base64
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import time
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -24,6 +27,7 @@ from support.server import running
 
 from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.errors import ManifestError, WeightsMissing
+from reactor_runtime.running.context import SessionContext
 from reactor_runtime.types import Pixels
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -132,10 +136,9 @@ async def test_nothing_of_one_user_reaches_the_next_and_reset_starts_over(exampl
 
         for name, arguments in deeds:
             await user.tell(name, **arguments)
-        # What is ready already, then a block of the new prompt or the first of the new world.
-        await user.look(12 + (12 if example == "longlive" else 9))
+        # What is ready already, unless it was of the old world; then a part of a block that was told of this.
+        await user.look(12 + 5 if example == "longlive" else 5)
         await user.tell("reset")
-        await user.look(12)
         again = Film(user)
         await again.watch(3)
         assert all(same(a, b) for a, b in zip(again.blocks, plain, strict=True))
@@ -149,7 +152,6 @@ async def test_a_starting_image_begins_another_world() -> None:
         assert reply == {"image_id": "magenta", "width": 200, "height": 100}
         refused = await user.say("set_starting_image", base64_image="bm90IGEgcGljdHVyZQ==", image_id="x")
         assert refused.code == "invalid_command"
-        await film.watch(1)
         world = [await user.look() for _ in range(9)]
         assert not same(world, film.blocks[0])
 
@@ -199,11 +201,13 @@ def test_overlapping_shows_the_same_pictures(example: str) -> None:
 
 @pytest.mark.parametrize("deed", ["reset", "reset twice", "new picture", "new film"])
 def test_nothing_of_the_old_world_is_shown_after_a_new_one_was_asked_for_though_a_block_was_ahead(
-    deed: str,
+    deed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The block on display is followed by the first of the new world: no part of the one that was made ahead."""
+    """The next block is the first of the new world: no part of the one that was made ahead."""
     example = "longlive" if deed == "new film" else "matrix"
     model, pipeline, wishes = constructed(example)
+    ctx = Mock(SessionContext)
+    monkeypatch.setattr(sys.modules[type(model).__module__], "get_ctx", lambda: ctx)
 
     def act() -> None:
         if deed == "new film":
@@ -228,7 +232,9 @@ def test_nothing_of_the_old_world_is_shown_after_a_new_one_was_asked_for_though_
     pipeline._overlap = True
     playing = pipeline.play(wishes)
     watched(2)
+    ctx.discard_frames.reset_mock()
     act()
+    assert ctx.discard_frames.called
     found = watched(3)
     playing.close()
     assert [len(block) for block in found] == [9, 12, 12]
@@ -363,6 +369,16 @@ def difference(a: dict[int, Pixels], b: dict[int, Pixels], ids: range) -> float:
     return float(np.mean([np.abs(a[number].astype(int) - b[number]).mean() for number in common]))
 
 
+async def early_in_a_block(client: Client, start: int) -> int:
+    """Wait until one of the first pictures of a block is seen, of which one began with `start`; return its id."""
+
+    def newest() -> int:
+        return client.received[-1].frame_id if client.received else 0
+
+    await client.until(lambda: newest() >= start and (newest() - start) % 12 < 3, 60)
+    return newest()
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("project", ["longlive", "matrix"], indirect=True)
 async def test_the_tiny_profile_runs_end_to_end(project: Path) -> None:
@@ -389,6 +405,31 @@ async def test_the_tiny_profile_runs_end_to_end(project: Path) -> None:
     plain, steered = films
     # Before the command only the codec makes a difference.
     assert difference(plain, steered, AFTER) > 1 + 5 * difference(plain, steered, BEFORE)
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("project", ["matrix"], indirect=True)
+async def test_after_the_reply_to_a_reset_no_picture_of_the_old_world_is_shown(project: Path) -> None:
+    """Frames tell when they were encoded, on the clock of this machine, so it is known which came after the reply."""
+    with running(project, "--arg", "profile=tiny") as server:
+        async with connected(server) as client:
+            start, discarded = 10, 0.0
+            for _ in range(4):  # until a reset came when there was something to discard, as nearly each does
+                shown = await early_in_a_block(client, start)
+                await client.send_command("reset")
+                replied_us = time.monotonic() * 1e6
+                await client.until(lambda: client.received[-1].timestamp_us > replied_us, 60)  # noqa: B023
+                [new, *_] = [each.frame_id for each in client.received if each.timestamp_us > replied_us]
+                assert new > shown
+                assert (new - start) % 12 == 0, "not the first picture of a block"
+                # The first block of a world has nine.
+                start = new + 9
+                found = re.search(r"^reactor_frames_discarded_total (\S+)", server.get("/metrics").text, re.M)
+                assert found is not None
+                if discarded := float(found[1]):
+                    break
+            assert discarded
+            await client.until(lambda: client.received[-1].frame_id >= start, 60)
 
 
 @pytest.mark.timeout(180)

@@ -393,3 +393,61 @@ async def test_everybody_hears_the_numbers_once_a_second(house: House) -> None:
     await asyncio.sleep(10)
     assert len(link.told("stats")) in (9, 10, 11)
     assert link.told("stats")[-1]["viewers"] == 1
+
+
+# Frames that the model takes back -----------------------------------------------------------------------
+
+
+async def test_frames_that_the_model_discards_are_never_shown_and_the_next_is_asked_for_at_once(
+    house: House,
+) -> None:
+    await house.start()
+    link = await house.watch()
+    for _ in range(12):
+        house.host.emit()
+    await asyncio.sleep(0.1)
+    shown = list(link.frames)
+    assert 0 < len(shown) < 6
+    house.host.discard()
+    await settle()
+    assert house.host.released == 12
+    demand = house.host.demands[-1]
+    assert (demand.frame_id, demand.watched) == (13, True)
+    assert demand.due_s <= now_s() + 2 * demand.interval_s
+    await asyncio.sleep(1)
+    assert link.frames == shown
+    discarded = f"reactor_frames_discarded_total {12 - len(shown)}.0"
+    assert discarded in await house.sessions.metrics_text()
+    house.host.emit()
+    await settle()
+    assert link.frames == [*shown, 13]
+
+
+async def test_a_command_whose_first_frames_were_discarded_is_shown_by_the_next_one(house: House) -> None:
+    await house.start()
+    link = await house.watch()
+    house.host.emit()
+    await settle()
+    link.say("paint", request_id="p")
+    for _ in range(6):
+        house.host.emit()
+    house.host.discard()
+    await asyncio.sleep(1)
+    assert link.told("commandShown") == []
+    number = house.host.emit()
+    await settle()
+    [shown] = link.told("commandShown")
+    assert (shown["request_id"], shown["frame_id"]) == ("p", number)
+
+
+async def test_frames_that_nobody_saw_are_discarded_too_and_the_model_makes_others(house: House) -> None:
+    await house.start()
+    for _ in range(2):
+        house.host.emit()
+    await settle()
+    house.host.discard()
+    await settle()
+    assert house.host.released == 2
+    house.host.emit()
+    link = await house.watch()
+    assert link.frames == [3]

@@ -53,6 +53,10 @@ class Audience:
     def frame(self, frame: EmittedFrame) -> None:
         self._loop.call_soon_threadsafe(self._frames.put_nowait, frame)
 
+    def frames_discarded(self) -> None:
+        while not self._frames.empty():
+            self._frames.get_nowait().release()
+
     def outcome(self, outcome: CommandOutcome) -> None:
         self._outcomes.put_nowait(outcome)
 

@@ -159,6 +159,9 @@ class FakeHost:
         self.events.frame(EmittedFrame(self.emitted, _PIXELS, at_s, busy_s, seen, release))
         return self.emitted
 
+    def discard(self) -> None:
+        self.events.frames_discarded()
+
     def answer(self, command_id: int, *, code: str = "", reply: JsonObject | None = None) -> None:
         outcome = CommandOutcome(command_id, reply=reply, code=code, message=code)
         if self._mailbox.answer(outcome):
@@ -332,6 +335,9 @@ class FakeFanOut:
         self._last = frame.frame_id, frame.command_id
         frame.release()
         self._send(self.sinks, keyframe=any(sink.needs_keyframe for sink in self.sinks))
+
+    def take_back(self) -> EmittedFrame | None:
+        return None  # what is shown is sent at once
 
     def refresh(self) -> None:
         if self._last is not None:

@@ -32,6 +32,8 @@ class Recording:
         self.hold = False
         self.held: list[EmittedFrame] = []
         self.frames: list[tuple[int, float, int]] = []
+        self.discarded_after: list[int] = []
+        """At each wish to discard frames, the id of the last one that had come."""
         self.pixels: tuple[int, ...] = ()
         self.sizes: list[tuple[int, ...]] = []
         self.busy_s: list[float] = []
@@ -56,6 +58,9 @@ class Recording:
                 self.held.append(frame)
                 return
         frame.release()
+
+    def frames_discarded(self) -> None:
+        self.discarded_after.append(self.frames[-1][0] if self.frames else 0)
 
     def outcome(self, outcome: CommandOutcome) -> None:
         self.outcomes.append(outcome)

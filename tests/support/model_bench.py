@@ -49,6 +49,7 @@ class Bench:
         self.frames: list[tuple[int, int, int]] = []
         """Frame id, first pixel, command id; `tracks` has the track of each."""
         self.tracks: list[str] = []
+        self.discarded_after: list[int] = []
         self.busy_s: list[float] = []
         self.outcomes: list[CommandOutcome] = []
         self.messages: list[ModelMessage] = []
@@ -106,6 +107,9 @@ class Bench:
             self.held.append(span.ticket)
         else:
             self.runner.released(span.ticket)
+
+    def frames_discarded(self) -> None:
+        self.discarded_after.append(len(self.frames))
 
     def outcome(self, outcome: CommandOutcome) -> None:
         self.outcomes.append(outcome)

@@ -49,6 +49,15 @@ class LiveCatcher(Catcher):
         super().__init__(log)
         self.messages: list[ModelMessage] = []
         self.reports: JsonObject = {}
+        self.discarded = 0
+        """The id of the last frame that the model took back."""
+
+    def begin(self) -> None:
+        super().begin()
+        self.discarded = 0
+
+    def frames_discarded(self) -> None:
+        self.discarded = self.drop_frames() or self.discarded
 
     def message(self, message: ModelMessage) -> None:
         self.messages.append(message)
@@ -128,6 +137,7 @@ class LiveSession:
 
     async def _next(self, within_s: float) -> Pixels | None:
         # A block brings several frames at once; asking for one that is there already asks for nothing.
+        self._last = max(self._last, self._catcher.discarded)
         self._host.demand(Demand(self._last + 1, due_s=0.0, interval_s=1e6, watched=True))
         frame = await self._catcher.next(self._host, Take(Path(), stall_s=within_s, lacks=_NOTHING_SENT))
         if frame is None:

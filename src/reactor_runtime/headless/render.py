@@ -225,13 +225,20 @@ class Catcher:
                 if time.monotonic() > deadline_s:
                     raise ModelHung(take.lacks if take.lacks == _NO_CAMERA else _stalled(take)) from None
 
-    def drop_frames(self) -> None:
+    def drop_frames(self) -> int:
+        """Release what waits, and return the id of the last one, 0 without any."""
+        last = 0
         while not self._queue.empty():
             if (frame := self._queue.get_nowait()) is not None:
+                last = frame.frame_id
                 frame.release()
+        return last
 
     def frame(self, frame: EmittedFrame) -> None:
         self._loop.call_soon_threadsafe(self._queue.put_nowait, frame)
+
+    def frames_discarded(self) -> None:
+        """Every frame that was made is shown here, so that a film does not depend on who was how fast."""
 
     def outcome(self, outcome: CommandOutcome) -> None:
         self.outcomes.append(outcome)

@@ -46,6 +46,8 @@ class Outlet(Protocol):
         emit_s: float,
     ) -> None: ...
 
+    def frames_discarded(self) -> None: ...
+
     def message(self, message: ModelMessage) -> None: ...
 
     def metrics(self, values: JsonObject) -> None: ...
@@ -100,6 +102,9 @@ class SessionContext:
         self._pulse = pulse_of_this_thread
         self._stop_evt = StopEvent(pulse_of_this_thread)
         self._emitting = threading.Lock()
+        #: How often frames were discarded; the lock keeps that in order with the frames that leave.
+        self._discards = 0
+        self._ordered = threading.Lock()
         self._shows = False
         self._emit_s = 0.0
         self._handled_seen = 0
@@ -148,6 +153,20 @@ class SessionContext:
         As `emit_frame`. The playout spreads them over the time that the model needs for a block.
         """
         self.emit(self._main_track, frames, None)
+
+    def discard_frames(self) -> None:
+        """Drop every frame that was emitted before this call and is not shown yet, on every track.
+
+        For a command that starts over: the rest of a block of the old world is not shown, the picture stands until
+        the next frame, and that is wanted at once. Say first what is to be made from now on. An `emit_frame` or
+        `emit_block` of another thread that has begun shows no more of what it was given. Nothing happens when the
+        session has ended. `reactor render` and replays show every frame that was made.
+        """
+        self._pulse().beat()
+        with self._ordered:
+            if not self._inbox.stopping:
+                self._discards += 1
+                self._outlet.frames_discarded()
 
     def send(self, message: dict[str, Any] | BaseModel, type: str = "") -> None:
         """Send a message to every viewer; its type is a pydantic model's class name in snake case,
@@ -199,7 +218,7 @@ class SessionContext:
 
         For the runner, which drives a generator: authors use `emit_frame` and `emit_block`.
         """
-        called_s = time.monotonic()
+        called_s, discards = time.monotonic(), self._discards
         self._pulse().beat()
         with self._emitting:
             if self._inbox.stopping:
@@ -214,7 +233,8 @@ class SessionContext:
             self._emit_s += started_s - called_s
             busy_s = self._inbox.emit_called(track, started_s)
             for picture in pictures:
-                self._hand_over(track, picture, emitted_s=called_s, busy_s=busy_s)
+                if not self._hand_over(track, picture, discards, emitted_s=called_s, busy_s=busy_s):
+                    break
                 busy_s = 0.0
         # Outside the lock: a handler that runs in between may emit as well.
         self._inbox.prompt()
@@ -231,7 +251,10 @@ class SessionContext:
         self._inbox.stop()
         self._stop_evt.set()
 
-    def _hand_over(self, track: str, picture: Pixels, *, emitted_s: float, busy_s: float) -> None:
+    def _hand_over(
+        self, track: str, picture: Pixels, discards: int, *, emitted_s: float, busy_s: float
+    ) -> bool:
+        """Pass a picture on; False when it is not to be shown any more, because frames were discarded since."""
         started_s = time.monotonic()
         span = self._books.acquire(picture.nbytes)
         if span is None:
@@ -239,23 +262,28 @@ class SessionContext:
                 span = self._inbox.await_room(lambda: self._books.acquire(picture.nbytes))
             started_s = time.monotonic()
         self._memory.write(span, picture)
-        frame_id, command_id = self._inbox.hand_over(track, span.ticket)
-        self._shows = True
-        emit_s, self._emit_s = self._emit_s + time.monotonic() - started_s, 0.0
-        started_s = time.monotonic()
-        height, width, _ = picture.shape
-        self._outlet.frame(
-            track,
-            frame_id,
-            span,
-            (height, width),
-            emitted_s=emitted_s,
-            busy_s=busy_s,
-            command_id=command_id,
-            emit_s=emit_s,
-        )
-        # Telling the server is part of the cost, and known only now: the next frame carries it.
-        self._emit_s = time.monotonic() - started_s
+        with self._ordered:
+            if discards != self._discards:
+                self._books.release(span.ticket)
+                return False
+            frame_id, command_id = self._inbox.hand_over(track, span.ticket)
+            self._shows = True
+            emit_s, self._emit_s = self._emit_s + time.monotonic() - started_s, 0.0
+            started_s = time.monotonic()
+            height, width, _ = picture.shape
+            self._outlet.frame(
+                track,
+                frame_id,
+                span,
+                (height, width),
+                emitted_s=emitted_s,
+                busy_s=busy_s,
+                command_id=command_id,
+                emit_s=emit_s,
+            )
+            # Telling the server is part of the cost, and known only now: the next frame carries it.
+            self._emit_s = time.monotonic() - started_s
+        return True
 
     def _await_gate(self, track: str, between: Callable[[], None] | None) -> None:
         while not self._gate_opened(track, between is not None):

@@ -279,6 +279,10 @@ class _Outlet:
         release = functools.partial(host._runner.released, span.ticket)
         host._events.frame(EmittedFrame(frame_id, pixels, emitted_s, busy_s, command_id, release, track))
 
+    def frames_discarded(self) -> None:
+        # Whoever takes frames takes them to the same loop, so this comes behind those before it.
+        self._host._tell(self._host._events.frames_discarded)
+
     def outcome(self, outcome: CommandOutcome) -> None:
         self._host._tell(self._host._on_outcome, outcome)
 

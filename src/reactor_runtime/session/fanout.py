@@ -93,6 +93,9 @@ class FanOut(Protocol):
     def show(self, frame: EmittedFrame) -> None:
         """Send a frame to every sink. It is released here, also when a newer one overtakes it."""
 
+    def take_back(self) -> EmittedFrame | None:
+        """Return the frame whose encoding has not begun, if there is one; it is the caller's again."""
+
     def refresh(self) -> None:
         """Send the last picture again to sinks that wait for a keyframe; drop what nobody needs any more."""
 
@@ -162,6 +165,12 @@ class EncoderThread:
         if overtaken is not None:
             self._dropped += 1
             overtaken.release()
+
+    def take_back(self) -> EmittedFrame | None:
+        with self._wake:
+            waiting, self._work.frame = self._work.frame, None
+            self._wake.notify_all()
+        return waiting
 
     def refresh(self) -> None:
         with self._wake:

@@ -40,6 +40,10 @@ class FromHost(HostEvents):
         else:
             session.frame(frame)
 
+    def frames_discarded(self) -> None:
+        if (session := self._slot.session) is not None:
+            session.frames_discarded()
+
     def outcome(self, outcome: CommandOutcome) -> None:
         if (session := self._slot.session) is not None:
             session.outcome(outcome)

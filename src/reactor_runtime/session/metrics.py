@@ -91,6 +91,11 @@ def _counters(snapshot: Snapshot) -> Iterator[Metric]:
         ("reactor_frames_shown", stream.shown, "Frames released to the encoder"),
         ("reactor_frames_skipped", stream.skipped, "Frames overtaken by a newer one before they were due"),
         ("reactor_frames_dropped", stream.dropped, "Frames overtaken while the encoder was busy"),
+        (
+            "reactor_frames_discarded",
+            stream.discarded,
+            "Frames that the model took back before they were shown",
+        ),
         ("reactor_frames_encoded", stream.encoded, "Pictures encoded, all codecs together"),
         ("reactor_encoded_bytes", stream.bytes, "Bytes encoded, all codecs together"),
         ("reactor_convert_seconds", stream.convert_s, "Time spent converting colours"),

@@ -155,6 +155,9 @@ class Session:
         self._busy_s = frame.busy_s if not self._busy_s else 0.9 * self._busy_s + 0.1 * frame.busy_s
         self.streams.push(frame)
 
+    def frames_discarded(self) -> None:
+        self.streams.discard()
+
     def _arrived(self, frame: EmittedFrame) -> None:
         self._book.saw(frame.track, frame.frame_id, frame.command_id)
 

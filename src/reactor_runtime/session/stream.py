@@ -20,12 +20,16 @@ from .fanout import KEYFRAME_GAP_S, EncoderThread, FanOutFactory, Sink
 
 @dataclass(frozen=True, slots=True)
 class StreamCounters:
-    """Totals of one stream. `skipped`: overtaken before due; `dropped`: overtaken waiting for the encoder."""
+    """Totals of one stream.
+
+    `skipped`: overtaken before due; `dropped`: overtaken waiting for the encoder; `discarded`: by the model's wish.
+    """
 
     received: int = 0
     shown: int = 0
     skipped: int = 0
     dropped: int = 0
+    discarded: int = 0
     encoded: int = 0
     bytes: int = 0
     convert_s: float = 0.0
@@ -61,7 +65,7 @@ class VideoStream:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closed = False
-        self._received = self._shown = 0
+        self._received = self._shown = self._discarded = 0
         self._fan_out = fan_out(
             bits_per_s=bits_per_s,
             interval_s=lambda: self.interval_s,
@@ -78,6 +82,20 @@ class VideoStream:
             self._loop.call_soon_threadsafe(self._arrived, frame)
         except RuntimeError:  # the loop is closed: nobody is left to show it to
             frame.release()
+
+    def discard(self) -> None:
+        """Drop every frame that has come and is not on its way through the encoder; ask for the next one."""
+        if self._closed:
+            return
+        queued = self._pacer.clear()
+        if (waiting := self._fan_out.take_back()) is not None:
+            self._shown -= 1
+            queued.append(waiting)
+        self._discarded += len(queued)
+        for frame in queued:
+            frame.release()
+        self._report_demand()
+        self._show_due()
 
     def add(self, sink: Sink) -> None:
         """Begin to send to a viewer; its first picture is a keyframe, at once."""
@@ -135,6 +153,7 @@ class VideoStream:
             shown=self._shown,
             skipped=self._pacer.skipped,
             dropped=sent.dropped,
+            discarded=self._discarded,
             encoded=sent.encoded,
             bytes=sent.bytes,
             convert_s=sent.convert_s,

@@ -29,6 +29,11 @@ class Streams:
         else:
             stream.push(frame)
 
+    def discard(self) -> None:
+        """Drop every frame that has come and is not shown yet."""
+        for stream in self.by_track.values():
+            stream.discard()
+
     def counters(self) -> StreamCounters:
         """Return the totals of all tracks."""
         return functools.reduce(StreamCounters.plus, (each.counters() for each in self.by_track.values()))

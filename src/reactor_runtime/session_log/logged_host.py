@@ -162,6 +162,10 @@ class _Tap:
         writer = self._owner._writer
         self._events.frame(frame if writer is None else writer.frame(frame))
 
+    def frames_discarded(self) -> None:
+        # Nothing for the log: it tells what was made, which a replay makes again, shown or not.
+        self._events.frames_discarded()
+
     def outcome(self, outcome: CommandOutcome) -> None:
         if (writer := self._owner._writer) is not None:
             writer.outcome(outcome)

@@ -103,6 +103,9 @@ class ServerOutlet:
             )
         )
 
+    def frames_discarded(self) -> None:
+        self.send(records.FramesDiscarded())
+
     def outcome(self, outcome: CommandOutcome) -> None:
         self.send(outcome)
 

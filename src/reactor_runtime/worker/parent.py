@@ -355,6 +355,9 @@ class ProcessHost:
         match record:
             case records.Frame():
                 self._on_frame(record)
+            case records.FramesDiscarded():
+                if self._state is HostState.RUNNING:
+                    self._events.frames_discarded()
             case CommandOutcome():
                 if self._mailbox.answer(record):
                     self._events.outcome(record)

@@ -160,6 +160,11 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class FramesDiscarded:
+    """The frames before this record are not to be shown any more."""
+
+
+@dataclass(frozen=True, slots=True)
 class InputDone:
     """An input frame was copied; `unseen`: it replaced one that the model never looked at."""
 
@@ -187,6 +192,7 @@ ToServer: TypeAlias = (
     | LoadFailed
     | WantWeights
     | Frame
+    | FramesDiscarded
     | InputDone
     | CommandOutcome
     | ModelMessage
