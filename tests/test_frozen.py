@@ -127,7 +127,7 @@ async def test_an_end_that_is_not_one_is_found_out_when_the_next_user_comes(tmp_
     await events.until(lambda: events.failures, within_s=3)
     assert isinstance(events.failures[0], ModelCrashed)
     assert "it has not" in events.text
-    assert len(events.frames) <= seen + 1, "no frame of the last user is shown to the next"
+    assert len(events.frames) == seen, "no frame of the last user is shown to the next"
     await host.close()
 
 

@@ -14,10 +14,8 @@ is gone, everything that belonged to it is released, and `failed` was told why.
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 import socket
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, assert_never
@@ -38,7 +36,6 @@ from ..types import (
     CommandCall,
     CommandOutcome,
     Demand,
-    EmittedFrame,
     LogLine,
     ModelInfo,
     ModelMessage,
@@ -48,6 +45,7 @@ from ..types import (
 from . import records
 from .channel import Channel
 from .failures import of_exit, out_of_memory_kills, pack, unpack, unpack_failed
+from .frame_receiver import FrameReceiver
 from .input_sender import InputSender
 from .process import ModelProcess
 from .supply import Supply
@@ -83,24 +81,18 @@ class ProcessHost:
         self._mailbox = Mailbox()
         #: Uploads of this session that the model process has: each crosses once.
         self._crossed: set[str] = set()
-        #: Since when a frame is wanted, None: none is or it came; and the tickets of those not yet released.
-        self._wanted_s: float | None = None
-        self._shown: set[int] = set()
         self._arrived = self._unfinished_pings = 0
         self._loaded: asyncio.Future[ModelInfo] = self._loop.create_future()
         self._process: ModelProcess | None = None
         self._channel: Channel | None = None
         self._watchdog: Watchdog | None = None
-        self._memory: FrameMemory | None = None
         self._input = InputSender()
-        self._outputs: tuple[str, ...] = ()
+        self._frames = FrameReceiver(events.frame)
         self._oom_kills = 0
         #: Why this side killed the process; None while it has not.
         self._verdict: ReactorError | None = None
         self._settled = asyncio.Event()
         self._gone = asyncio.Event()
-        self._frames = 0
-        self._emit_s = 0.0
 
     @property
     def state(self) -> HostState:
@@ -130,7 +122,7 @@ class ProcessHost:
         self._state = HostState.RUNNING
         self._settled.clear()
         self._crossed.clear()
-        self._wanted_s = None
+        self._frames.begin()
         self._send(records.Start(session_id, seed))
 
     async def stop_session(self) -> None:
@@ -169,10 +161,7 @@ class ProcessHost:
     def demand(self, demand: Demand) -> None:
         if self._state is HostState.RUNNING:
             assert self._channel is not None
-            if not demand.watched:
-                self._wanted_s = None
-            elif self._wanted_s is None:
-                self._wanted_s = max(demand.due_s, time.monotonic())
+            self._frames.demanded(demand)
             self._channel.send_latest(demand.track, demand)
 
     def push_input(self, track: str, pixels: Pixels) -> None:
@@ -182,8 +171,8 @@ class ProcessHost:
         process = self._process
         cpu_s, rss_bytes = process.usage() if process is not None else (0.0, 0)
         return HostCounters(
-            frames=self._frames,
-            emit_s=self._emit_s,
+            frames=self._frames.frames,
+            emit_s=self._frames.emit_s,
             log_lines_dropped=process.lines_dropped if process is not None else 0,
             input_frames_dropped=self._input.dropped,
             model_cpu_s=cpu_s,
@@ -212,7 +201,7 @@ class ProcessHost:
             for size_bytes in sizes:
                 fds.append(create_memory(size_bytes))
             pulse_memory = FrameMemory(fds[0], sizes[0], writable=True)
-            self._memory = FrameMemory(fds[1], sizes[1], writable=False)
+            memory = FrameMemory(fds[1], sizes[1], writable=False)
             words = words_of(pulse_memory.buffer()[:PULSE_BYTES])
             # Counted from here, so that an interpreter that never starts is noticed as well.
             Pulse(words, MODEL_LANE).enter(PulseState.LOADING)
@@ -224,6 +213,7 @@ class ProcessHost:
                 on_line=self._events.log,
             )
             self._channel = Channel(ours, on_record=self._on_record, on_garbage=self._on_garbage)
+            self._frames.open(memory, self._channel)
             self._input.open(FrameMemory(fds[2], sizes[2], writable=True), self._channel)
             settings = self._settings
             self._watchdog = Watchdog(
@@ -283,8 +273,7 @@ class ProcessHost:
             task.cancel()
         if self._own_supply:
             self._supply.close()
-        # Frames that are still shown keep the mapping until they are released.
-        self._memory = None
+        self._frames.close()
 
     def _on_exit(self, exit_code: int) -> None:
         if self._channel is not None:
@@ -320,8 +309,7 @@ class ProcessHost:
                 self._on_garbage(records.RecordError("a record was begun and not finished"))
 
     def _overdue_since(self) -> float | None:
-        """Return since when a frame is wanted that has not come, None while this side has frames to show."""
-        return self._wanted_s if self._state is HostState.RUNNING and not self._shown else None
+        return self._frames.overdue_since if self._state is HostState.RUNNING else None
 
     def _on_garbage(self, error: records.RecordError) -> None:
         self._kill(ModelCrashed(f"the model process broke the protocol: {error}"))
@@ -354,7 +342,8 @@ class ProcessHost:
     def _on_record(self, record: records.ToServer) -> None:
         match record:
             case records.Frame():
-                self._on_frame(record)
+                if self._state is not HostState.CLOSED:
+                    self._frames.take(record, running=self._state is HostState.RUNNING)
             case records.FramesDiscarded():
                 if self._state is HostState.RUNNING:
                     self._events.frames_discarded()
@@ -374,7 +363,7 @@ class ProcessHost:
             case records.Loaded(info):
                 if self._state is HostState.LOADING and not self._loaded.done():
                     self._state = HostState.IDLE
-                    self._outputs = track_names(info.tracks, "out")
+                    self._frames.declare(track_names(info.tracks, "out"))
                     self._loaded.set_result(info)
             case records.WantWeights(name):
                 task = self._loop.create_task(self._give_weights(name))
@@ -392,41 +381,6 @@ class ProcessHost:
         except ReactorError as error:
             answer = records.Weights(name, "", pack(error))
         self._send(answer)
-
-    def _on_frame(self, frame: records.Frame) -> None:
-        memory, channel = self._memory, self._channel
-        if memory is None or channel is None or self._state is HostState.CLOSED:
-            return
-        if frame.track not in self._outputs:
-            raise records.RecordError(f"a frame of a track that was not declared: {frame.track[:40]!r}")
-        try:
-            pixels = memory.view(frame.offset, frame.height, frame.width)
-        except ValueError as error:
-            raise records.RecordError(str(error)) from None
-        release = functools.partial(self._release, channel, frame.ticket)
-        if self._state is not HostState.RUNNING:  # of a session that said it had ended
-            release()
-            return
-        self._frames += 1
-        self._emit_s += frame.emit_s
-        self._wanted_s = None
-        self._shown.add(frame.ticket)
-        self._events.frame(
-            EmittedFrame(
-                frame.frame_id,
-                pixels,
-                frame.emitted_s,
-                frame.busy_s,
-                frame.command_id,
-                release,
-                frame.track,
-            )
-        )
-
-    def _release(self, channel: Channel, ticket: int) -> None:
-        """Give a frame's memory back. Any thread."""
-        self._shown.discard(ticket)
-        channel.send(records.Released(ticket))
 
     def _on_ended(self, failure: records.Failure | None) -> None:
         if self._state is not HostState.RUNNING:
