@@ -153,6 +153,10 @@ class History:
             if self.house.host.state.value == "running":
                 self.house.host.emit(seen=self._handled())
 
+    async def discard(self) -> None:
+        if self.house.host.state.value == "running":
+            self.house.host.discard()
+
     async def answer(self) -> None:
         host = self.house.host
         for call in self.random.sample(host.calls, min(len(host.calls), 3)):
@@ -177,7 +181,7 @@ class History:
             (self.start, 10), (self.stop, 4), (self.turn_over, 3), (self.join, 16),
             (self.come_back, 5), (self.connect, 4), (self.lose, 6),
             (self.flicker, 2), (self.pause, 3), (self.claim, 1), (self.ping, 6),
-            (self.command, 18), (self.emit, 16), (self.answer, 8), (self.finish, 2), (self.crash, 3),
+            (self.command, 18), (self.emit, 16), (self.discard, 3), (self.answer, 8), (self.finish, 2), (self.crash, 3),
             (self.drain, 0.6), (self.wait, 14),
         ]  # fmt: skip
         steps = [step for step, _ in happenings]
