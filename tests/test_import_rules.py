@@ -190,6 +190,12 @@ def test_each_folder_has_a_floor_and_stands_on_lower_ones() -> None:
         assert below <= set(floors[: floors.index(floor)])
 
 
+def test_no_module_is_longer_than_a_reader_can_hold() -> None:
+    lines = {module_of(path): len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
+    long = {module: count for module, count in lines.items() if count > 400}
+    assert {module for module in long if not module.endswith("_pb2")} == set()
+
+
 def test_no_two_modules_import_each_other() -> None:
     graph: dict[str, set[str]] = {}
     for importer, imported in arrows():

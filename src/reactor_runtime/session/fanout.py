@@ -1,10 +1,10 @@
 """To whom a picture goes: encoded once per codec, passed to every viewer that negotiated it.
 
-    stream ─due frame─▶ slot ─▶ encoder thread ─▶ sink, sink, sink
+    stream ─due frame─▶ place ─▶ encoder thread ─▶ sink, sink, sink
     event loop         1 frame  RGB → I420 → bitstream   one per viewer
 
 Owned by a `VideoStream`, which decides when. The thread owns the encoders and the last picture. Loop and
-thread meet in a slot for one frame: the newest wins, a frame that was overtaken there is counted in `dropped`.
+thread meet in a place for one frame: the newest wins, a frame that was overtaken there is counted in `dropped`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Reading and writing happen on the host's event loop; `send` may be called from any thread and writes at
 once when it can. What the socket does not take waits here, uncopied and bounded: `offer` refuses what would
 be more than `limits.MODEL_PIPE_MAX_BYTES`, of `send_latest` only the newest waits, and `send` is for what its
-callers count: a release per frame in flight, a picture per slot, the start and the stop of a session.
+callers count: a release per frame in flight, a picture per span, the start and the stop of a session.
 """
 
 from __future__ import annotations
