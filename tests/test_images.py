@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import io
+import re
 import struct
+import time
 import tracemalloc
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from urllib.parse import quote
 
 import numpy as np
@@ -17,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reactor_runtime import Image, VideoModel, command, decode_base64_image
+from reactor_runtime import Image, VideoModel, command, decode_base64_image, limits
 from reactor_runtime.author.images import decode
 from reactor_runtime.author.schema import commands_of
 from reactor_runtime.errors import CommandRejected
@@ -190,6 +194,27 @@ def icc_bomb() -> bytes:
     return png[:33] + profile + png[33:]
 
 
+def png_with_text(kind: bytes, head: bytes) -> bytes:
+    """A PNG with a compressed text that unpacks to 16 MiB."""
+    png = file_of("PNG")
+    return png[:33] + png_chunk(kind, head + zlib.compress(bytes(16 << 20))) + png[33:]
+
+
+def icc_jpeg() -> bytes:
+    """A JPEG with 6 MB of profile and no end, as an upload may bring it."""
+    body = b"ICC_PROFILE\0\1\1" + bytes(60_000)
+    segment = b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body
+    jpeg = file_of("JPEG")
+    return jpeg[:2] + segment * 100 + jpeg[2:-20]
+
+
+def many_frames() -> bytes:
+    """An animated PNG of which the first picture is cut off and a thousand further frames are not."""
+    png = file_of("PNG")
+    frame = png_chunk(b"fcTL", bytes(26)) + png_chunk(b"fdAT", bytes(100))
+    return png[:33] + png_chunk(b"acTL", struct.pack(">II", 1000, 0)) + frame * 1000 + png_chunk(b"IEND", b"")
+
+
 def huge_jpeg() -> bytes:
     data = bytearray(file_of("JPEG"))
     at = data.index(b"\xff\xc0")
@@ -219,6 +244,21 @@ EVIL: dict[str, tuple[Callable[[], bytes], str]] = {
     "huge webp": (huge_webp, "16383x16383"),
     "a header that lies": (lambda: bomb(4000), "truncated"),
     "compressed profile": (icc_bomb, "cannot be decoded"),
+    "compressed text": (lambda: png_with_text(b"zTXt", b"x\0\0"), "cannot be decoded"),
+    "compressed international text": (lambda: png_with_text(b"iTXt", b"x\0\1\0\0\0"), "cannot be decoded"),
+    "profile without end": (icc_jpeg, "truncated"),
+    "animation without its first picture": (many_frames, "truncated"),
+    "gif that is a script too": (lambda: b"GIF89a/*" + bytes(20) + b"*/=1;alert(1)", "looks like GIF"),
+    "document around a picture": (lambda: b"%PDF-1.7\n" + file_of("JPEG"), "not a PNG"),
+    "archive before a picture": (lambda: b"PK\3\4" + file_of("PNG"), "not a PNG"),
+    "compressed svg": (lambda: gzip.compress(b"<svg xmlns='http://www.w3.org/2000/svg'/>"), "not a PNG"),
+    "svg that names a file": (
+        lambda: (
+            b'<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
+            b"<svg xmlns='http://www.w3.org/2000/svg'>&x;</svg>"
+        ),
+        "looks like SVG",
+    ),
     "gif": (lambda: file_of("GIF"), "not a PNG, JPEG or WEBP"),
     "avif": (lambda: file_of("AVIF"), "not a PNG, JPEG or WEBP picture; it looks like AVIF"),
     "svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a PNG"),
@@ -251,6 +291,59 @@ def test_an_evil_picture_is_refused_with_the_field_and_the_reason(what: str) -> 
     assert peak < 8 * len(text) + 5_000_000
     file = UploadedFile("id", "x", "image/png", make())
     assert refusal({}, photo=file).field == "photo"
+
+
+def resident_kb(which: str) -> int:
+    """Read this process's memory: VmRSS now, VmHWM at its highest since `forget_the_highest`."""
+    found = re.search(rf"{which}:\s+(\d+)", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1])
+
+
+def forget_the_highest() -> None:
+    Path("/proc/self/clear_refs").write_text("5")  # proc_pid_clear_refs(5)
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_an_evil_picture_is_refused_within_20_ms_and_5_mb(
+    record_property: Callable[[str, object], None],
+) -> None:
+    for kind in KINDS:
+        decode(KINDS[kind]())  # the decoders' own first needs
+    slowest_s, most_kb = 0.0, 0
+    for what, (make, _) in EVIL.items():
+        # As a command's text where it would fit into a message, else as an upload.
+        data = make()
+        fits = len(data) * 4 // 3 < limits.MESSAGE_MAX_BYTES
+        text, file = text_of(data), UploadedFile("id", "x", "image/png", data)
+        took_s = []
+        for _ in range(5):
+            forget_the_highest()
+            before_kb, began_s = resident_kb("VmRSS"), time.perf_counter()
+            error = refusal({"photo": text}) if fits else refusal({}, photo=file)
+            took_s.append(time.perf_counter() - began_s)
+            grown_kb = resident_kb("VmHWM") - before_kb
+            most_kb = max(most_kb, grown_kb)
+            assert error.field == "photo"
+            assert grown_kb <= 5_000, what
+        slowest_s = max(slowest_s, min(took_s))
+        # 20 ms on a quiet machine.
+        assert min(took_s) <= 0.06, what
+    record_property(
+        "measured",
+        f"{len(EVIL)} pictures, the slowest in {slowest_s * 1000:.1f} ms, +{most_kb / 1000:.1f} MB",
+    )
+
+
+@pytest.mark.parametrize("side", [1, 7, 300, 2000])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
+def test_a_picture_of_one_colour_packs_well_and_is_no_lie(mode: str, side: int) -> None:
+    if mode == "I;16":
+        plain = PIL.Image.fromarray(np.zeros((side, side), np.uint16))
+    else:
+        plain = PIL.Image.new(mode, (side, side))
+    assert decode(file_of("PNG", plain, compress_level=9)).size == (side, side)
 
 
 @pytest.mark.parametrize(

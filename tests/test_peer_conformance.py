@@ -7,9 +7,11 @@ import contextlib
 import gc
 import itertools
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Literal, cast
 
@@ -499,6 +501,86 @@ async def test_garbage_is_refused_or_answered_and_nothing_else(
         # The engine's own threads close the last sockets.
         while psutil.Process().num_fds() > descriptors or len(asyncio.all_tasks()) > tasks:
             await asyncio.sleep(0.05)
+
+
+# Who it is ---------------------------------------------------------------------------------------------
+
+
+def _with_another_fingerprint(description: str) -> str:
+    """Say that the certificate is another than the one that will be shown."""
+    changed = re.sub(
+        r"(a=fingerprint:sha-\d+ )(\w)",
+        lambda found: found[1] + ("0" if found[2] != "0" else "1"),
+        description,
+    )
+    assert changed != description
+    return changed
+
+
+@pytest.mark.parametrize("whose", ["client", "server"])
+async def test_a_certificate_that_was_not_announced_never_connects_and_gets_no_picture(
+    engine: PeerEngine, whose: str, record_property: Callable[[str, object], None]
+) -> None:
+    recorder = Recorder()
+    broadcast = Broadcast("vp8")
+    peer = engine.create(recorder, TRACKS, codecs=CODECS)
+    broadcast.peers.append(peer)
+    tries_s = long_form(2, 15)
+    async with PythonViewer(codec="vp8") as viewer:
+        offer = await viewer.offer()
+        answer = await peer.answer(
+            _with_another_fingerprint(offer) if whose == "client" else offer, viewer.mapping
+        )
+        if whose == "server":
+            answer = _with_another_fingerprint(answer)
+        arrived = _count_media(viewer)
+        await viewer.accept(answer)
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < tries_s:
+            broadcast.send()
+            await asyncio.sleep(1 / FPS)
+        assert not viewer.opened
+        assert not viewer.numbers
+        assert not recorder.opened
+        # Whoever finds the mismatch knows it; the other has done its handshake and hears no more.
+        if whose == "server":
+            assert viewer.state != "connected"
+        else:
+            assert LinkState.CONNECTED not in recorder.states
+            assert not arrived
+        await peer.close()
+    record_property("measured", f"{len(arrived)} media packets in {tries_s} s")
+
+
+def _count_media(viewer: PythonViewer) -> list[int]:
+    """Return a list that grows with every packet that reaches a viewer and is neither STUN nor DTLS (RFC 7983)."""
+    arrived: list[int] = []
+    assert viewer.pc.sctp is not None
+    ice = viewer.pc.sctp.transport.transport
+    receive = ice._recv
+
+    async def count() -> bytes:
+        packet = await receive()
+        if 128 <= packet[0] <= 191:
+            arrived.append(len(packet))
+        return packet
+
+    ice._recv = count
+    return arrived
+
+
+async def test_a_certificate_lasts_thirty_days_at_most(
+    engine: PeerEngine, record_property: Callable[[str, object], None]
+) -> None:
+    async with PythonViewer() as viewer, connected(engine, viewer):
+        assert viewer.pc.sctp is not None
+        dtls = viewer.pc.sctp.transport._ssl
+        assert dtls is not None
+        shown = dtls.get_peer_certificate(as_cryptography=True)
+        assert shown is not None
+        left = shown.not_valid_after_utc - datetime.now(UTC)
+        record_property("measured", f"certificate valid for {left.total_seconds() / 86_400:.1f} days")
+        assert timedelta(0) < left <= timedelta(days=30)
 
 
 # The end -----------------------------------------------------------------------------------------------

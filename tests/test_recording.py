@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.films import joined, picture, probe
+from support.promises import long_form
 from support.served import served
 from support.server import running, write_model
 from support.visitor import watching
@@ -422,22 +423,30 @@ def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-async def test_a_killed_server_loses_the_last_seconds_only(tmp_path: Path) -> None:
-    folder = tmp_path / "recordings"
+async def test_a_killed_server_loses_the_last_seconds_only(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     model = write_model(tmp_path / "model", MODEL)
-    with running(model, "--record", "--record-dir", str(folder)) as server:
-        async with watching(server.url):
-            began_s = time.monotonic()
-            while time.monotonic() - began_s < 5.5 or not list(folder.glob("*/chunk_00001*")):
-                await asyncio.sleep(0.05)
-            server.process.kill()
-            lasted_s = time.monotonic() - began_s
-            server.process.wait()
-    (recording,) = folder.iterdir()
-    film = probe(joined(recording, tmp_path / "film.mp4"))
-    film.check()
-    # A fragment is a second long; the rest is for a busy machine.
-    assert film.duration_s >= lasted_s - 3
+    lost_s = []
+    for number in range(long_form(1, 20)):
+        folder = tmp_path / f"recordings-{number}"
+        with running(model, "--record", "--record-dir", str(folder)) as server:
+            async with watching(server.url) as visitor:
+                began_s = visitor.frame_times[0]
+                # At any moment of a segment and of its fragments.
+                lasts_s = 5.5 + (number * 0.37) % 4
+                while time.monotonic() - began_s < lasts_s or not list(folder.glob("*/chunk_00001*")):
+                    await asyncio.sleep(0.05)
+                server.process.kill()
+                lasted_s = time.monotonic() - began_s
+                server.process.wait()
+        (recording,) = folder.iterdir()
+        film = probe(joined(recording, tmp_path / f"film-{number}.mp4"))
+        film.check()
+        lost_s.append(lasted_s - film.duration_s)
+    record_property("measured", f"{max(lost_s):.2f} s lost at most of {len(lost_s)} kills")
+    # A fragment is a second long, two seconds are the promise; the rest is for a busy machine.
+    assert max(lost_s) <= 3
 
 
 @pytest.mark.slow

@@ -43,6 +43,9 @@ _URL_SAFE = str.maketrans("-_", "+/")
 _TRUNCATED = "the picture is truncated"
 #: Chunks or segments that are walked to find the end; honest files have a few thousand at most.
 _PARTS_MAX = 20_000
+#: What deflate makes of one byte at most (zlib, "Technical Details"), and a PNG pixel's samples by its colour type.
+_DEFLATE_MAX = 1032
+_PNG_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
 def decode_base64_image(text: str) -> PIL.Image.Image:
@@ -60,9 +63,7 @@ def decode_base64_image(text: str) -> PIL.Image.Image:
 def decode(data: bytes) -> PIL.Image.Image:
     """Decode one PNG, JPEG or WebP file into RGB. Raises ValueError with the reason."""
     kind, width, height, end = _measure(data)
-    if not (0 < width <= limits.IMAGE_MAX_SIDE and 0 < height <= limits.IMAGE_MAX_SIDE):
-        side = limits.IMAGE_MAX_SIDE
-        raise ValueError(f"{width}x{height} pixels; the limit is {side}x{side}")
+    _check_size(width, height)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a client's odd file is no news for the operator
@@ -75,6 +76,12 @@ def decode(data: bytes) -> PIL.Image.Image:
         if "truncated" in str(error):
             raise ValueError(_TRUNCATED) from None
         raise ValueError(f"the {kind} data cannot be decoded ({type(error).__name__})") from None
+
+
+def _check_size(width: int, height: int) -> None:
+    if not (0 < width <= limits.IMAGE_MAX_SIDE and 0 < height <= limits.IMAGE_MAX_SIDE):
+        side = limits.IMAGE_MAX_SIDE
+        raise ValueError(f"{width}x{height} pixels; the limit is {side}x{side}")
 
 
 def _plain_rgb(picture: PIL.Image.Image) -> PIL.Image.Image:
@@ -140,15 +147,21 @@ def _looks_like(data: bytes) -> str:
 def _measure_png(data: bytes) -> tuple[int, int, int]:
     if data[12:16] != b"IHDR":
         raise ValueError(_NOT_AN_IMAGE)
-    width, height = struct.unpack_from(">II", data, 16)
-    at = 8
+    width, height, bits, colour = struct.unpack_from(">IIBB", data, 16)
+    _check_size(width, height)
+    at, packed = 8, 0
     for _ in range(_PARTS_MAX):
         if at >= len(data):
             break
         (length,) = struct.unpack_from(">I", data, at)
         kind = data[at + 4 : at + 8]
         at += 12 + length
+        if kind == b"IDAT":
+            packed += length
         if kind == b"IEND" and at <= len(data):
+            # Pillow would make room for all rows before it missed them.
+            if packed * _DEFLATE_MAX < width * height * bits * _PNG_SAMPLES.get(colour, 0) // 8:
+                break
             return width, height, at
     raise ValueError(_TRUNCATED)
 

@@ -91,10 +91,11 @@ def _check_structure(offer: sdp.Description) -> None:
             raise OfferRejected(f"m-section {section.mid} is of kind {section.kind[:20]!r}")
         if section.kind == "application" and "webrtc-datachannel" not in section.lines[0]:
             raise OfferRejected("the data section must be 'UDP/DTLS/SCTP webrtc-datachannel'")
+    # The first section of the bundle says how all are reached, and by what certificate (RFC 9143, section 9.2).
+    carrier = min(live, key=lambda section: offer.bundled().index(section.mid))
     for name in ("ice-ufrag", "ice-pwd", "fingerprint"):
         prefix = f"a={name}:"
-        everywhere = any(line.startswith(prefix) for line in offer.session)
-        if not everywhere and not any(section.attributes(name) for section in live):
+        if not any(line.startswith(prefix) for line in [*offer.session, *carrier.lines]):
             raise OfferRejected(f"the offer has no a={name}")
 
 
