@@ -37,10 +37,10 @@ FACADES = {
     "testing": {"author", "headless", "running"},
 }
 #: Modules of `author` that a server may import: they know documents and never an author's code.
-DOCUMENTS = {"author.admission", "author.documents", "author.manifest"}
+DOCUMENTS = {"author.published", "author.documents", "author.manifest"}
 
 PURE = [
-    "author.admission",
+    "author.published",
     "author.arguments",
     "author.documents",
     "author.schema",

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from .. import codes, limits
-from ..author.admission import Admission
+from ..author.published import PublishedCommands
 from ..config import Settings
 from ..errors import CommandRejected
 from ..host import ModelHost
@@ -113,7 +113,7 @@ class Session:
         self.streams = Streams(names, make_stream)
         self._clock = clock
         self._info = info
-        self._admission = Admission(info.commands)
+        self._published = PublishedCommands(info.commands)
         self._host = host
         self._engine = engine
         self._settings = settings
@@ -287,7 +287,7 @@ class Session:
         """Pass a command on at once, in order; only one whose upload is still on its way is overtaken."""
         try:
             beside = {name: reference.as_json() for name, reference in command.uploads.items()}
-            self._admission.check(command.name, command.arguments, beside)
+            self._published.check(command.name, command.arguments, beside)
             files = self.uploads.arrived(command.uploads, command.arguments)
             if files is not None:
                 self._call(viewer, command, files)

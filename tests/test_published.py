@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel, Field
 
 from reactor_runtime import Image, VideoModel, command, limits
-from reactor_runtime.author.admission import Admission
+from reactor_runtime.author.published import PublishedCommands
 from reactor_runtime.author.schema import commands_of
 from reactor_runtime.errors import CommandRejected
 from reactor_runtime.types import CommandCall, CommandSpec, UploadedFile
@@ -61,7 +61,7 @@ class Model(VideoModel):
 
 
 DEFINITIONS = commands_of(Model)
-ADMISSION = Admission(definition.spec for definition in DEFINITIONS.values())
+ADMISSION = PublishedCommands(definition.spec for definition in DEFINITIONS.values())
 
 
 def refusal_of_the_model(name: str, given: Any) -> str | None:
@@ -156,7 +156,7 @@ def test_what_the_model_takes_the_server_lets_pass(given: dict[str, Any]) -> Non
 def test_the_widest_message_is_judged_within_50_ms_however_wrong_it_is() -> None:
     numbers = {"type": "array", "items": {"type": "integer"}}
     schema = {"properties": {"n": numbers}, "additionalProperties": False}
-    admission = Admission([CommandSpec("go", "", schema)])
+    published = PublishedCommands([CommandSpec("go", "", schema)])
     wide = [1.0] * (limits.MESSAGE_MAX_BYTES // 4)
     stray = {f"{n}": n for n in range(len(wide) // 3)}
     for arguments in ({"n": wide}, {"n": [*wide, "x"]}, {"n": ["x"] * len(wide)}, stray):
@@ -164,7 +164,7 @@ def test_the_widest_message_is_judged_within_50_ms_however_wrong_it_is() -> None
         for _ in range(5):
             began_s = time.thread_time()
             with suppress(CommandRejected):
-                admission.check("go", arguments, {})
+                published.check("go", arguments, {})
             took_s.append(time.thread_time() - began_s)
         print(f"{min(took_s) * 1000:.1f} ms for {len(json.dumps(arguments))} bytes")
         # 50 ms of a processor that nobody else uses; what is judged item by item in vain takes seconds.
@@ -184,4 +184,4 @@ def test_the_widest_message_is_judged_within_50_ms_however_wrong_it_is() -> None
     ],
 )
 def test_a_schema_of_an_authors_own_is_never_in_the_way(parameters: dict[str, Any]) -> None:
-    Admission([CommandSpec("go", "", parameters)]).check("go", {"x": 1}, {})
+    PublishedCommands([CommandSpec("go", "", parameters)]).check("go", {"x": 1}, {})

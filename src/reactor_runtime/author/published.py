@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _DEFINITION: Final = "#/$defs/"
 
 
-class Admission:
+class PublishedCommands:
     """The commands of one model. On the server's event loop."""
 
     def __init__(self, commands: Iterable[CommandSpec]) -> None:
