@@ -119,3 +119,18 @@ def test_a_flood_of_records_is_cut_to_the_rate_and_counted() -> None:
         f"({1000 - limits.LOG_LINES_PER_S} more records of the model's log were dropped)",
         "next",
     ]
+
+
+def test_a_record_that_cannot_be_written_is_one_error_with_its_place_and_the_reason() -> None:
+    class Unspeakable:
+        def __str__(self) -> str:
+            raise LookupError("no words")
+
+    sent = list[LogLine]()
+    pipe = LogPipe(sent.append)
+    pipe.emit(logging.LogRecord("net", logging.INFO, "model.py", 7, Unspeakable(), None, None))
+    pipe.emit(logging.LogRecord("net", logging.INFO, "model.py", 8, "%s and %s", (1,), None))
+    assert [(line.level, line.logger) for line in sent] == [(logging.ERROR, "net")] * 2
+    assert "model.py:7" in sent[0].text
+    assert sent[0].text.endswith("LookupError: no words")
+    assert "model.py:8" in sent[1].text

@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import psutil
@@ -25,7 +26,9 @@ from reactor_runtime.errors import (
     ModelFailed,
 )
 from reactor_runtime.host import HostState
-from reactor_runtime.types import CommandCall, Demand, UploadedFile
+from reactor_runtime.types import CommandCall, Demand, LogLine, UploadedFile
+from reactor_runtime.worker import records
+from reactor_runtime.worker.child import ServerOutlet
 from reactor_runtime.worker.parent import ProcessHost
 
 pytestmark = pytest.mark.slow
@@ -332,6 +335,49 @@ async def test_a_models_log_arrives_record_by_record_with_logger_and_level(
     assert warning.level == logging.WARNING
     assert "UserWarning: old" in warning.text
     await host.close()
+
+
+TICKS = (
+    """
+import logging
+"""
+    + SHOWS
+    + """
+    def start_session(self):
+        signal.signal(signal.SIGALRM, lambda *_: logging.info("tick"))
+        signal.setitimer(signal.ITIMER_REAL, 0.01, 0.01)
+        while True:
+            get_ctx().emit_frame(np.zeros((48, 64, 3), np.uint8))
+"""
+)
+
+
+async def test_a_signals_handler_may_log_in_the_middle_of_whatever_the_model_sends(tmp_path: Path) -> None:
+    events = Recording()
+    host = await running(tmp_path, TICKS, events, hang_s=2)
+    await events.until(lambda: events.lines.count("tick") >= 10)
+    await events.more_frames(500)
+    assert events.failures == []
+    await host.close()
+
+
+def test_what_is_sent_in_the_middle_of_another_record_goes_behind_it() -> None:
+    sent: list[str] = []
+
+    class Interrupted:
+        """A socket on which a finaliser or a signal's handler runs while it writes."""
+
+        def sendall(self, data: bytes) -> None:
+            (record,) = records.RecordReader(records.TO_SERVER, body_max_bytes=0).feed(data)
+            if record.text == "first":
+                outlet.send(LogLine("second"))
+                outlet.send(LogLine("third"))
+            sent.append(record.text)
+
+    outlet = ServerOutlet(cast(Any, Interrupted()))
+    outlet.send(LogLine("first"))
+    outlet.send(LogLine("fourth"))
+    assert sent == ["first", "second", "third", "fourth"]
 
 
 async def test_a_crash_of_native_code_is_one_record_with_its_stack(tmp_path: Path) -> None:

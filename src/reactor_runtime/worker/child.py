@@ -24,6 +24,7 @@ import socket
 import sys
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -59,11 +60,16 @@ _BROKEN: Final = 70
 
 
 class ServerOutlet:
-    """The pipe, as the runner and the io thread write to it. Any thread; records keep their order."""
+    """The pipe, as the runner and the io thread write to it. Any thread; records keep their order.
+
+    Also in the middle of its own writing: what a signal's handler or a finaliser logs then goes behind it.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._unsent: deque[bytes] = deque()
+        self._writing = False
         self._detached = False
         self.on_session_end: Callable[[], None] = lambda: None
 
@@ -81,9 +87,21 @@ class ServerOutlet:
         data = records.encode(record)
         try:
             with self._lock:
-                self._sock.sendall(data)
+                self._unsent.append(data)
+                # Asked anew after each round, so that nothing stays behind that came at its very end.
+                while self._unsent and not self._writing:
+                    self._write()
         except OSError:
             os._exit(0)  # the server is gone, and nothing is worth doing without it
+
+    def _write(self) -> None:
+        """With the lock held."""
+        self._writing = True
+        try:
+            while self._unsent:
+                self._sock.sendall(self._unsent.popleft())
+        finally:
+            self._writing = False
 
     def frame(
         self,

@@ -49,8 +49,9 @@ class LogPipe(logging.Handler):
         try:
             line = LogLine(self.format(record).rstrip("\n"), record.levelno, record.name)
         except Exception:
-            self.handleError(record)
-            return
+            # As one record, like every other; logging's own way is twenty printed lines.
+            text = f"a call of the log failed, {record.pathname}:{record.lineno}:\n{traceback.format_exc()}"
+            line = LogLine(text.rstrip("\n"), logging.ERROR, record.name)
         self.tell(line)
 
     def tell(self, line: LogLine) -> None:
