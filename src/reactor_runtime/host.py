@@ -82,6 +82,8 @@ class HostCounters:
     input_frames_dropped: int = 0
     model_cpu_s: float = 0.0
     """CPU seconds of the model process; 0 for the inline host."""
+    model_core_wait_s: float = 0.0
+    """Seconds in which threads of the model process could run and had no core; while frames are made only."""
     model_rss_bytes: int = 0
 
 

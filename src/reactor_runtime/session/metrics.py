@@ -102,6 +102,11 @@ def _counters(snapshot: Snapshot) -> Iterator[Metric]:
         ("reactor_encode_seconds", stream.encode_s, "Time spent encoding"),
         ("reactor_model_cpu_seconds", host.model_cpu_s, "CPU time of the model process"),
         (
+            "reactor_model_core_wait_seconds",
+            host.model_core_wait_s,
+            "Time in which threads of the model process could run and had no core",
+        ),
+        (
             "reactor_model_emit_seconds",
             host.emit_s,
             "Time the model's thread spent in emit, waiting excluded",

@@ -14,6 +14,7 @@ is gone, everything that belonged to it is released, and `failed` was told why.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -44,11 +45,13 @@ from ..types import (
 )
 from . import records
 from .channel import Channel
+from .core_wait import CoreWait, run_queues
 from .failures import of_exit, out_of_memory_kills, pack, unpack, unpack_failed
 from .frame_receiver import FrameReceiver
 from .input_sender import InputSender
 from .process import ModelProcess
 from .supply import Supply
+from .threads import usable_cores
 from .watchdog import PINGS, Watchdog
 
 #: How long an idle model process may take to end by itself, with whatever its libraries do at exit.
@@ -88,6 +91,7 @@ class ProcessHost:
         self._watchdog: Watchdog | None = None
         self._input = InputSender()
         self._frames = FrameReceiver(events.frame)
+        self._core_wait = CoreWait(lambda: run_queues(self.pid), usable_cores())
         self._oom_kills = 0
         #: Why this side killed the process; None while it has not.
         self._verdict: ReactorError | None = None
@@ -123,6 +127,7 @@ class ProcessHost:
         self._settled.clear()
         self._crossed.clear()
         self._frames.begin()
+        self._core_wait.begin()
         self._send(records.Start(session_id, seed))
 
     async def stop_session(self) -> None:
@@ -176,6 +181,7 @@ class ProcessHost:
             log_lines_dropped=process.lines_dropped if process is not None else 0,
             input_frames_dropped=self._input.dropped,
             model_cpu_s=cpu_s,
+            model_core_wait_s=self._core_wait.waited_s,
             model_rss_bytes=rss_bytes,
         )
 
@@ -344,6 +350,9 @@ class ProcessHost:
             case records.Frame():
                 if self._state is not HostState.CLOSED:
                     self._frames.take(record, running=self._state is HostState.RUNNING)
+                    slow = self._core_wait.frame(record.busy_s + record.emit_s, record.emitted_s)
+                    if slow is not None:
+                        self._events.log(LogLine(slow, logging.WARNING))
             case records.FramesDiscarded():
                 if self._state is HostState.RUNNING:
                     self._events.frames_discarded()
