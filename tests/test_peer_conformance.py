@@ -48,6 +48,7 @@ class Recorder:
         self.states: list[LinkState] = []
         self.opened: list[str] = []
         self.messages: list[tuple[str, str | bytes]] = []
+        self.dropped = 0
         self.keyframes = 0
         self.rates: list[int] = []
         self.reports: dict[int, int] = {}
@@ -61,6 +62,9 @@ class Recorder:
 
     def channel_message(self, label: str, data: str | bytes) -> None:
         self.messages.append((label, data))
+
+    def messages_dropped(self, count: int) -> None:
+        self.dropped += count
 
     def keyframe_wanted(self, track: str) -> None:
         assert track == MAIN_VIDEO

@@ -27,6 +27,10 @@ MESSAGE_ID_MAX: Final = 128
 MESSAGE_RATE_PER_S: Final = 200.0
 MESSAGE_BURST: Final = 400
 MESSAGE_COST_BYTES: Final = 16 * KIB
+#: Messages of one viewer that have arrived and that the event loop has not looked at yet; no more are read of what
+#: comes at once. More: dropped unread and counted like those beyond the rate.
+MESSAGES_WAITING: Final = 512
+MESSAGES_WAITING_BYTES: Final = 8 * MIB
 #: Commands per second and viewer, and how many may come at once. More: `rate_limited`.
 COMMAND_RATE_PER_S: Final = 50.0
 COMMAND_BURST: Final = 100

@@ -31,6 +31,9 @@ class LinkEvents(Protocol):
 
     def channel_message(self, label: str, data: str | bytes) -> None: ...
 
+    def messages_dropped(self, count: int) -> None:
+        """So many messages came faster than they were taken, and are lost."""
+
     def keyframe_wanted(self, track: str) -> None:
         """The receiver cannot decode until it gets a keyframe."""
 

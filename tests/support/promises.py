@@ -163,14 +163,18 @@ PROMISES: Final[Mapping[int, Promise]] = {
     22: Promise(
         "A message over the limit is dropped",
         "memory ≤ +2 MB",
-        (f"{PEERS}::test_a_message_over_the_limit_is_dropped_and_the_channel_stays",),
+        (
+            f"{PEERS}::test_a_message_over_the_limit_is_dropped_and_the_channel_stays",
+            "test_floods.py::test_no_message_takes_memory_however_large_endless_or_many_they_are",
+        ),
     ),
     23: Promise(
         "A flood of commands is answered in words and costs no picture",
-        "10,000 a second; frames ≥ 95 %",
+        "10,000 a second; frames ≥ 95 %; others' commands ≤ 100 ms",
         (
             "test_session_commands.py::test_commands_over_the_rate_are_refused_and_nothing_else_suffers",
             "test_session_commands.py::test_a_flood_is_dropped_unread_and_said_so_once_a_second",
+            "test_floods.py::test_ten_thousand_commands_a_second_cost_nobody_else_anything",
         ),
     ),
     24: Promise(

@@ -234,7 +234,7 @@ class Viewer:
             return
         # A large message costs as much as many small ones.
         if not self._messages.take(now_s, 1 + len(data) / limits.MESSAGE_COST_BYTES):
-            self._flooded(now_s)
+            self.messages_dropped(1)
             return
         channel: say.Channel = "control" if label == "control" else "data"
         try:
@@ -270,10 +270,11 @@ class Viewer:
             case say.PublishTrack(request_id):
                 self.send(say.RequestRefused(request_id, "publish_track", error.code, error.public()))
 
-    def _flooded(self, now_s: float) -> None:
-        """Drop a message unread: its sender is beyond what is even looked at."""
-        self._counts.limited += 1
-        if now_s - self._flood_told_s >= FLOOD_NOTICE_S:
+    def messages_dropped(self, count: int) -> None:
+        """Count what is dropped unread: its sender is beyond what is even looked at."""
+        self._counts.limited += count
+        now_s = self._clock()
+        if not self._closed and now_s - self._flood_told_s >= FLOOD_NOTICE_S:
             self._flood_told_s = now_s
             text = "too many messages; what was sent beyond the limit was dropped"
             self.send(say.RuntimeNotice(codes.RATE_LIMITED, text))

@@ -154,7 +154,7 @@ class ReactorPeer:
         self._inputs = Inputs(events.input_frame)
         self._channels = Channels(
             lambda label: self._post(events.channel_open, label),
-            lambda label, data: self._post(events.channel_message, label, data),
+            lambda: self._post(self._channels.deliver, events),
             lambda: self._post(self._enter, LinkState.LOST),
         )
         self._senders: dict[str, TrackSender] = {}

@@ -1,22 +1,27 @@
 """The data channels of one viewer, over libwebrtc. The client opens them; we dispatch on the label.
 
 Their callbacks come on libwebrtc's network thread, which carries every packet of the process, so they only
-pass on. libwebrtc itself closes the channels of a client whose message is far beyond what the SDP announces;
-one that is a little over it arrives here whole, and is dropped and counted.
+lay messages down for the event loop, which is woken once for all that lie there. libwebrtc itself closes the
+channels of a client whose message is far beyond what the SDP announces; one that is a little over it arrives here
+whole, and is dropped and counted.
 """
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable
 
 import reactor_webrtc as rw
 
 from .. import limits
+from ..link import LinkEvents
 
 
 class Channels:
-    """`on_open`, `on_message` and `on_hangup` are called on the engine's thread, until `close`.
+    """`on_open`, `on_arrival` and `on_hangup` are called on the engine's thread, until `close`.
 
+    `on_arrival`: the loop shall call `deliver`.
     `on_hangup`: the client has closed every channel that it opened. That is how a client that goes politely
     is noticed at once; its missing packets would tell so only after a quarter of a minute.
     """
@@ -24,13 +29,17 @@ class Channels:
     def __init__(
         self,
         on_open: Callable[[str], None],
-        on_message: Callable[[str, str | bytes], None],
+        on_arrival: Callable[[], None],
         on_hangup: Callable[[], None],
     ) -> None:
         self._on_open = on_open
-        self._on_message = on_message
+        self._on_arrival = on_arrival
         self._on_hangup = on_hangup
         self._by_label: dict[str, rw.DataChannel] = {}
+        self._waiting: deque[tuple[str, str | bytes]] = deque()
+        self._waiting_bytes = 0
+        self._dropped = 0
+        self._lock = threading.Lock()
         self._closed = False
         self.oversize = 0
 
@@ -65,7 +74,30 @@ class Channels:
                 message = data.decode()
             except UnicodeDecodeError:
                 message = data
-        self._on_message(label, message)
+        with self._lock:
+            full = (
+                len(self._waiting) >= limits.MESSAGES_WAITING
+                or self._waiting_bytes + len(data) > limits.MESSAGES_WAITING_BYTES
+            )
+            if full:
+                self._dropped += 1
+                return
+            first = not self._waiting
+            self._waiting.append((label, message))
+            self._waiting_bytes += len(data)
+        if first:
+            self._on_arrival()
+
+    def deliver(self, events: LinkEvents) -> None:
+        """Tell what has arrived, and how much more there was. Event loop."""
+        with self._lock:
+            waiting, self._waiting, self._waiting_bytes = self._waiting, deque(), 0
+            dropped, self._dropped = self._dropped, 0
+        for label, message in waiting:
+            if not self._closed:
+                events.channel_message(label, message)
+        if dropped and not self._closed:
+            events.messages_dropped(dropped)
 
     def send(self, label: str, data: str | bytes) -> bool:
         """Send text or bytes; false when the channel is not open or too much waits in it."""
