@@ -14,7 +14,7 @@ import re
 import signal
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from urllib.parse import urlsplit
 import httpx
 import psutil
 import pytest
+from support.crowd import Crowd
 from support.prober import Probe, probing
 from support.server import ReactorRun, running, write_model
 from support.visitor import Refused, Visitor, watching
@@ -270,7 +271,9 @@ async def test_a_model_that_ignores_the_stop_is_killed_at_its_limit_and_the_next
         await next_user_is_served(server)
 
 
-async def test_memory_that_runs_out_is_told_as_such(tmp_path: Path) -> None:
+async def test_memory_that_runs_out_is_told_as_such(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     source = """
         import resource
         from pathlib import Path
@@ -288,14 +291,15 @@ async def test_memory_that_runs_out_is_told_as_such(tmp_path: Path) -> None:
                     self._ballast.append(bytearray(4 * 2**20))
                 return super()._step()
     """
-    with (
-        running(write_model(tmp_path, source, args={"size": [120, 160], "rate": 100})) as server,
-        probed(server),
-    ):
+    with running(write_model(tmp_path, source, args={"size": [120, 160], "rate": 100})) as server:
         async with visited(server) as visitor:
-            await visitor.ask("set_note", note="grow")
-            assert (await visitor.hear("notice"))["code"] == "out_of_memory"
-            assert await visitor.hear("sessionEnded") == {"reason": "out_of_memory"}
+            crowd = Crowd()
+            with probed(server) as probe:
+                await visitor.ask("set_note", note="grow")
+                assert (await visitor.hear("notice"))["code"] == "out_of_memory"
+                assert await visitor.hear("sessionEnded") == {"reason": "out_of_memory"}
+            record_property("measured", f"/health ≤ {probe.worst_s * 1000:.0f} ms")
+            assert probe.worst_s <= 0.1 + crowd.adds_s(HEALTH_WORST_S)
         await next_user_is_served(server)
 
 

@@ -15,11 +15,14 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psutil
 import pytest
+from support.crowd import Crowd
 from support.host_events import Recording, settings, watch, write_manifest, write_model
+from support.promises import long_form
 
 from reactor_runtime import limits
 from reactor_runtime.errors import ModelCrashed, ModelFailed, ModelHung, ModelOutOfMemory
@@ -69,15 +72,21 @@ async def next_user_is_served(host: ProcessHost, events: Recording) -> None:
 
 @pytest.mark.parametrize("model", ["FaultyModel", "FaultyGenerator"])
 async def test_a_handler_that_raises_is_answered_at_once_and_no_frame_is_lost(
-    tmp_path: Path, model: str
+    tmp_path: Path, model: str, record_property: Callable[[str, object], None]
 ) -> None:
     async with serving(tmp_path, model=model) as (host, events):
-        for _ in range(3):
+        crowd, took_s = Crowd(), []
+        for _ in range(long_form(20, nightly=500)):
             asked_s = time.monotonic()
             outcome = await events.ask(host, "fault", kind="raise", where="handler")
-            assert time.monotonic() - asked_s <= 0.2 + NOISE_S
+            took_s.append(time.monotonic() - asked_s)
             assert outcome.code == "internal_error"
             assert "secret" not in outcome.message
+        record_property(
+            "measured", f"{median(took_s) * 1000:.0f} ms, the slowest {max(took_s) * 1000:.0f} ms"
+        )
+        assert median(took_s) <= 0.2
+        assert max(took_s) <= 0.2 + crowd.adds_s(NOISE_S)
         await events.more_frames()
         ids = [frame_id for frame_id, _, _ in events.frames]
         assert ids == list(range(1, len(ids) + 1))
@@ -123,13 +132,15 @@ async def test_a_loop_that_raises_ends_the_session_within_500_ms_and_the_next_us
 )
 @pytest.mark.parametrize("where", ["loop", "handler"])
 async def test_a_hang_is_noticed_at_its_limit_with_the_stack_in_the_log(
-    tmp_path: Path, kind: str, stack: str, where: str
+    tmp_path: Path, kind: str, stack: str, where: str, record_property: Callable[[str, object], None]
 ) -> None:
     async with serving(tmp_path, hang_s=1.0) as (host, events):
-        pid = host.pid
+        pid, crowd = host.pid, Crowd()
         asked_s = await fault(host, events, kind, amount=30, where=where)
         await events.until(lambda: events.failures)
-        assert 1.0 <= events.failed_s - asked_s <= 1.0 + 0.1 + NOISE_S
+        over_s = events.failed_s - asked_s - 1.0
+        record_property("measured", f"limit + {over_s * 1000:.0f} ms")
+        assert 0.0 <= over_s <= 0.1 + crowd.adds_s(NOISE_S)
         assert isinstance(events.failures[0], ModelHung)
         assert host.state is HostState.FAILED
         assert f"in {stack}\n" in events.text + "\n"
@@ -233,13 +244,21 @@ class Model(VideoModel):
 )
 @pytest.mark.parametrize("where", ["loop", "handler"])
 async def test_a_crash_is_told_within_100_ms_and_a_new_process_serves(
-    tmp_path: Path, kind: str, exit_code: int, stack: str, where: str
+    tmp_path: Path,
+    kind: str,
+    exit_code: int,
+    stack: str,
+    where: str,
+    record_property: Callable[[str, object], None],
 ) -> None:
     async with serving(tmp_path) as (host, events):
+        crowd = Crowd()
         asked_s = await fault(host, events, kind, amount=3, where=where)
         await events.until(lambda: events.failures)
+        took_s = events.failed_s - asked_s
+        record_property("measured", f"{took_s * 1000:.0f} ms")
         # A frame may pass before the loop looks at what it was asked to do.
-        assert events.failed_s - asked_s <= 0.1 + 1 / 30 + NOISE_S
+        assert took_s <= 0.1 + 1 / 30 + crowd.adds_s(NOISE_S)
         (error,) = events.failures
         assert isinstance(error, ModelCrashed)
         assert error.exit_code == exit_code
