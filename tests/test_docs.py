@@ -18,6 +18,7 @@ from reactor_runtime.cli import app
 from reactor_runtime.host import HostCounters
 from reactor_runtime.running.frames import FrameNormalizer
 from reactor_runtime.session.metrics import Snapshot, Totals, text_of
+from reactor_runtime.testing import LiveSession, assert_users_kept_apart, loaded
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -70,6 +71,18 @@ def test_the_model_in_the_readme_runs_as_printed(tmp_path: Path) -> None:
     assert float(np.min(first)) >= -1
     (picture,) = FrameNormalizer().normalize(first)
     assert picture.shape == (360, 640, 3)
+
+
+def test_the_readme_model_keeps_its_users_apart(tmp_path: Path) -> None:
+    for match in BLOCK.finditer((ROOT / "README.md").read_text()):
+        (tmp_path / match["name"]).write_text(match["text"])
+
+    def first_user(session: LiveSession) -> None:
+        session.frame()
+        session.send("set_speed", speed=5)
+
+    with loaded(tmp_path, size=(36, 64)) as model:
+        assert_users_kept_apart(model, first_user)
 
 
 def test_the_readme_model_is_as_short_as_it_says() -> None:

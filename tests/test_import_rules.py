@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -34,7 +35,7 @@ FLOORS: dict[str, set[str]] = {
 FACADES = {
     "": {"author", "running", "weights"},
     "images": {"author"},
-    "testing": {"author", "headless", "running"},
+    "testing": {"headless"},
 }
 #: Modules of `author` that a server may import: they know documents and never an author's code.
 DOCUMENTS = {"author.published", "author.documents", "author.manifest"}
@@ -194,6 +195,27 @@ def test_no_module_is_longer_than_a_reader_can_hold() -> None:
     lines = {module_of(path): len(path.read_text().splitlines()) for path in PACKAGE.rglob("*.py")}
     long = {module: count for module, count in lines.items() if count > 400}
     assert {module for module in long if not module.endswith("_pb2")} == set()
+
+
+@pytest.mark.parametrize("folder", FLOORS)
+def test_each_folder_says_what_it_imports_and_who_imports_it(folder: str) -> None:
+    told = ast.get_docstring(ast.parse(file_of(folder).read_text())) or ""
+    (lines,) = [part for part in told.split("\n\n") if part.startswith("Imports ")]
+    sentence = " ".join(lines.split()).partition(". ")[0]
+    imports, importers = (
+        set(re.findall(r"`(\w+)`", part)) for part in sentence.split("; is imported by", maxsplit=1)
+    )
+    assert imports == FLOORS[folder]
+    above = {name for name, below in (FLOORS | FACADES).items() if folder in below}
+    assert importers == above - {""}
+    assert ("the package itself" in sentence) == ("" in above)
+
+
+def test_no_arrow_is_allowed_that_nobody_needs() -> None:
+    drawn = {(folder_of(importer), folder_of(imported)) for importer, imported in arrows()}
+    assert {(floor, below) for floor in FLOORS for below in FLOORS[floor]} <= drawn
+    facades = {(importer, folder_of(imported)) for importer, imported in arrows() if importer in FACADES}
+    assert {(facade, below) for facade in FACADES for below in FACADES[facade]} <= facades
 
 
 def test_no_two_modules_import_each_other() -> None:

@@ -1,4 +1,5 @@
 """What an author's class is made of: the class, its commands and their schema, pictures, the manifest.
 
-Imports the values at the top of the package and `weights`; is imported by whatever runs or describes a model.
+Imports `weights`; is imported by `running`, `worker`, `session`, `server`, `headless`, `cli`, `images`, and by the
+package itself. The server's folders take no more of it than documents and the manifest.
 """

@@ -1,5 +1,7 @@
 """Video encoders: one per codec in use, shared by every viewer of a session.
 
+Imports no other folder; is imported by `recording`, `session` and `headless`.
+
     RGB ─to_i420()─▶ I420 ─Encoder.encode()─▶ EncodedFrame ─▶ any number of peers
 
     colour.py    RGB to I420

@@ -1,4 +1,4 @@
 """The same class without a browser: render, replay, check, and sessions by hand.
 
-Imports `running`, `author` and `session_log`; is imported by `cli` and `testing`.
+Imports `author`, `encode`, `running` and `session_log`; is imported by `cli` and `testing`.
 """

@@ -1,4 +1,4 @@
 """What runs author code, in the model process or inline: context, runner, inbox, handlers, frames.
 
-Imports `author`; is imported by the model process's side of `worker` and by what runs a model without a server.
+Imports `author` and `weights`; is imported by `worker`, `server`, `headless`, and by the package itself.
 """

@@ -1,5 +1,8 @@
 """The HTTP surface.
 
+Imports `author` (documents and the manifest), `recording`, `running`, `session`, `session_log`, `webrtc`, `weights` and
+`worker`; is imported by `cli`.
+
 runtime.py           all parts of one server, made and closed together
 app.py               the application: routes, errors, middleware in order
 routes_sessions.py   start, stop, session; signalling

@@ -1,5 +1,7 @@
 """The WebRTC seam: everything that knows a media engine by name is in this package.
 
+Imports no other folder; is imported by `session`, `server` and `cli`.
+
 - signalling.py: one connection's offer, answer and candidates, and the link that comes of them
 - peer.py: what signalling needs of an engine: peers, which are links with an offer and an answer
 - engines.py: opens an engine by its name in the settings

@@ -1,5 +1,8 @@
 """The model registry: weights that are complete, verified and there before the model loads.
 
+Imports no other folder; is imported by `author`, `running`, `worker`, `session_log`, `server`, `cli`, and by the
+package itself.
+
 names.py        pure: the grammar of names, versions and file paths; the only module that builds a path or key
 index.py        pure: what a version contains: sizes, digests, and what a published folder remembers
 ranges.py       pure: which bytes of a file are there

@@ -1,5 +1,7 @@
 """Data channel wire formats, without any input or output: bytes in, messages out, and back.
 
+Imports no other folder; is imported by `session`.
+
 messages.py  what can be said, independent of format
 v0.py        JSON text (JavaScript clients)
 v1.py        protobuf binary (the Python client)

@@ -1,4 +1,5 @@
 """The border: the model in a process of its own; `parent` is the server's side and `child` its main.
 
-Imports `running`, `author` and `weights`; is imported by `server`, and by the process that it starts.
+Imports `author`, `running` and `weights`; is imported by `server`.
+`child` is the main of the process that it starts.
 """
