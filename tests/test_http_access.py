@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from fastapi import FastAPI, Request
@@ -11,7 +12,7 @@ from support.memory_runtime import SESSION, TOKEN, Live, P, all_routes, serving
 from reactor_runtime.config import Settings
 from reactor_runtime.errors import SettingError
 from reactor_runtime.server.app import create_app
-from reactor_runtime.server.guards import is_author
+from reactor_runtime.server.guards import is_author, is_private
 
 
 @pytest.fixture
@@ -464,17 +465,34 @@ async def test_with_a_token_any_host_name_is_answered() -> None:
 # Who is the author -------------------------------------------------------------------------------------
 
 
-def asked(client: str | None = "127.0.0.1", *, is_open: bool = False, **headers: str) -> Request:
+def asked(
+    client: str | None = "127.0.0.1",
+    *,
+    settings: dict[str, Any] | None = None,
+    http_version: str = "1.1",
+    **headers: str,
+) -> Request:
     app = FastAPI()
-    app.state.is_open = is_open
-    named = {"origin": "http://localhost:8080", **{name.replace("_", "-"): v for name, v in headers.items()}}
+    app.state.is_private = is_private(Settings.load(settings or {}, {}))
+    named = {
+        "host": "localhost:8080",
+        "origin": "http://localhost:8080",
+        **{name.replace("_", "-"): v for name, v in headers.items()},
+    }
     raw = [(name.encode(), value.encode()) for name, value in named.items()]
-    scope = {"type": "http", "app": app, "client": (client, 5) if client else None, "headers": raw}
-    return Request(scope)
+    peer = (client, 5) if client else None
+    return Request({"type": "http", "app": app, "http_version": http_version, "client": peer, "headers": raw})
 
 
 @pytest.mark.parametrize(
-    "request_", [asked(), asked("::1"), asked(origin="http://127.0.0.1:9"), asked(origin="http://[::1]:8080")]
+    "request_",
+    [
+        asked(),
+        asked("::1", host="[::1]:8080"),
+        asked(origin="http://127.0.0.1:9", host="127.0.0.1:8080"),
+        asked(origin="http://[::1]:8080"),
+        asked(settings={"allow_origins": ("http://localhost:5173",)}),
+    ],
 )
 def test_a_browser_on_this_machine_is_the_author_s(request_: Request) -> None:
     assert is_author(request_)
@@ -486,7 +504,13 @@ def test_a_browser_on_this_machine_is_the_author_s(request_: Request) -> None:
         asked("192.168.1.7"),
         asked("203.0.113.7"),
         asked(None),
-        asked(is_open=True),
+        asked(settings={"host": "0.0.0.0", "allow_public": True}),
+        asked(settings={"token": "a-token-of-a-team"}),
+        asked(settings={"root_path": "/blue"}),
+        asked(settings={"allow_origins": ("https://demo.example.org",)}),
+        asked(host="demo.example.org"),
+        asked(host=""),
+        asked(http_version="1.0"),
         asked(origin="https://demo.example.org"),
         asked(origin="null"),
         asked(origin=""),

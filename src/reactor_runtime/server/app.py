@@ -15,7 +15,7 @@ from ..config import ListenSettings
 from ..origins import Origins, host_of
 from ..session.service import Service
 from . import replies, routes_files, routes_operator, routes_page, routes_sessions
-from .guards import BelowPrefix, BodyLimit, HostGuard, OriginGuard, TokenGuard, is_loopback
+from .guards import BelowPrefix, BodyLimit, HostGuard, OriginGuard, TokenGuard, is_loopback, is_private
 from .readers import Readers
 
 #: GETs that need no token: the page must load to ask for one, and probes have none.
@@ -30,7 +30,7 @@ def create_app(service: Service, settings: ListenSettings) -> FastAPI:
     app.state.service = service
     app.state.event_readers = Readers()
     app.state.instance = secrets.token_hex(8)
-    app.state.is_open = not settings.token and not is_loopback(settings.host)
+    app.state.is_private = is_private(settings)
     files = routes_page.page_files(routes_page.PAGE)
     app.include_router(routes_sessions.router, responses=replies.REFUSALS)
     app.include_router(routes_files.router, responses=replies.REFUSALS)

@@ -22,6 +22,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import limits
+from ..config import ListenSettings
 from ..errors import LimitExceeded
 from ..origins import Origins, host_of, names_this_machine, parse_origin
 from ..session.grants import EVERYTHING, NOTHING
@@ -95,19 +96,29 @@ def own_url(request: Request) -> str:
     return f"{request.url.scheme}://{host}{request.scope['reactor.prefix']}"
 
 
+def is_private(settings: ListenSettings) -> bool:
+    """Whether a server is for its own machine: a token, a prefix or a foreign origin tell that others come to it."""
+    others = settings.token or settings.root_path or not is_loopback(settings.host)
+    return not others and all(is_loopback(host_of(origin.lower())) for origin in settings.allow_origins)
+
+
 def is_author(request: Request) -> bool:
     """Whether the model's author asks: in a browser, on this machine, with no proxy between.
 
-    A wrong yes would show a stranger what the model raised, so everything must speak for it: the connection,
-    the page's origin, and that no header tells of a proxy. A server that is open to everybody says no.
+    A wrong yes would show a stranger what the model raised, so everything must speak for it: how the server was
+    started, the connection, the host that was asked for, the page's origin, and that nothing tells of a proxy.
+    One that says nothing of itself often speaks HTTP/1.0, which no browser does.
     """
     headers = request.headers
-    if request.app.state.is_open or request.client is None or not names_this_machine(request.client.host):
+    if not request.app.state.is_private or request.client is None:
         return False
     if any(name.startswith("x-forwarded-") or name in _PROXIED for name in headers):
         return False
+    host = _HOST.fullmatch(headers.get("host", ""))
     origin = parse_origin(headers.get("origin", ""))
-    return origin is not None and names_this_machine(host_of(origin))
+    if host is None or origin is None or request.scope["http_version"] == "1.0":
+        return False
+    return all(map(names_this_machine, (request.client.host, host["name"].lower(), host_of(origin))))
 
 
 class OriginGuard:
