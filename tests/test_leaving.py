@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import logging
 import os
 import random
@@ -25,6 +26,8 @@ import numpy as np
 import psutil
 import pytest
 from aiortc import InvalidStateError
+from support.crowd import Crowd
+from support.promises import NIGHTLY, long_form
 from support.served import MODEL, served, until_state
 from support.server import ReactorRun, running, write_model
 from support.visitor import Refused, Visitor, client_process, watching
@@ -36,9 +39,15 @@ from reactor_runtime.session.viewer import Viewer
 
 pytestmark = pytest.mark.slow
 
-CYCLES = 100
+CYCLES = long_form(100, nightly=2_000)
 WARM_UP = 5
-GROWTH_MAX_MIB = 10
+#: Samples of memory, one for ten users, that are left out of the line.
+MEMORY_WARM_UP = 2
+#: The figure, and what eight samples of a hundred users are held to: pools and arenas still fill in them.
+SLOPE_MAX_KIB = 5.0
+SLOPE_GUARD_KIB = 40.0
+#: How long a client may be silent in the test; a server's default takes too long for every change.
+SILENT_S = long_form(8, nightly=20)
 #: What the model emits.
 FPS = 30.0
 #: Pools that fill as they are needed and belong to no user, by the name their threads have for the system:
@@ -108,7 +117,9 @@ async def stay(url: str, *, politely: bool) -> None:
             await visitor.leave()
 
 
-async def test_after_a_hundred_users_the_server_is_what_it_was_after_five(tmp_path: Path) -> None:
+async def test_after_a_hundred_users_the_server_is_what_it_was_after_five(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     with running(faulty(tmp_path), "--orphan-s", "2") as server:
         process = psutil.Process(server.process.pid)
         began_s = time.monotonic()
@@ -121,22 +132,34 @@ async def test_after_a_hundred_users_the_server_is_what_it_was_after_five(tmp_pa
             await stay(server.url, politely=cycle % 2 == 0)
             if cycle % 10 == 9:  # nobody takes this session over, so it ends by itself
                 await asyncio.to_thread(server.wait_for_state, "ready")
-            memory.append(process.memory_info().rss / 2**20)
+                memory.append(process.memory_info().rss / 1024)
         await asyncio.to_thread(server.wait_for_state, "ready")
         took_s = time.monotonic() - began_s
         assert baseline is not None
         after = await settled(server, baseline)
-        grown = process.memory_info().rss / 2**20 - memory[WARM_UP - 1]
-        slope = np.polyfit(range(20, CYCLES), memory[20:], 1)[0] * 1024
+        slope = growth(memory[MEMORY_WARM_UP:]) / 10
+        record_property("measured", f"{slope:+.1f} KiB a session over {CYCLES}; all else ±0")
         print(
-            f"\n  {CYCLES} users in {took_s:.0f} s; memory {memory[WARM_UP - 1]:.1f} → {memory[-1]:.1f} MiB"
-            f" ({grown:+.1f}), slope {slope:+.1f} KiB per user; {sum(after.threads.values())} threads"
+            f"\n  {CYCLES} users in {took_s:.0f} s; memory {memory[0] / 1024:.1f} → {memory[-1] / 1024:.1f} MiB,"
+            f" slope {slope:+.1f} KiB per user; {sum(after.threads.values())} threads"
             f" and {after.pooled} in pools (after five users {baseline.pooled}),"
             f" {sum(after.descriptors.values())} descriptors, {after.children} child,"
             f" {after.shared_memory} shared mappings"
         )
         assert replace(after, pooled=0) == replace(baseline, pooled=0)
-        assert grown <= GROWTH_MAX_MIB
+        assert slope <= (SLOPE_MAX_KIB if NIGHTLY else SLOPE_GUARD_KIB)
+
+
+def growth(memory: list[float]) -> float:
+    """Return the slope of the line through samples, by the median of all pairs: a pool that fills once is no growth.
+
+    Theil and Sen's estimator (Sen, JASA 63, 1968).
+    """
+    slopes = [
+        (later - earlier) / (n - m)
+        for (m, earlier), (n, later) in itertools.combinations(enumerate(memory), 2)
+    ]
+    return float(np.median(slopes))
 
 
 @pytest.mark.parametrize("engine", ["reactor", "aiortc"])
@@ -160,7 +183,7 @@ async def test_no_task_and_no_object_of_a_session_outlives_it(tmp_path: Path, en
             return tasks + objects + peers
 
         baseline = left()
-        for cycle in range(6):
+        for cycle in range(long_form(6, nightly=100)):
             await session(politely=cycle % 2 == 0)
         deadline_s = time.monotonic() + 5
         while (now := left()) != baseline:
@@ -248,13 +271,16 @@ async def test_a_killed_client_is_noticed_and_nobody_else_notices(
             assert server.session_state() == "streaming"
 
 
-async def test_a_viewer_who_stops_reading_costs_the_others_nothing_and_is_cut_off(tmp_path: Path) -> None:
-    with running(faulty(tmp_path), "--ping-timeout-s", "8") as server:
+async def test_a_viewer_who_stops_reading_costs_the_others_nothing_and_is_cut_off(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    with running(faulty(tmp_path), "--ping-timeout-s", str(SILENT_S)) as server:
         process = psutil.Process(server.process.pid)
         async with watching(server.url) as healthy:
             with client_process(server.url) as client:
-                quiet = await rate(healthy, 2.0)
-                before, frames = process.memory_info().rss, healthy.frames
+                await rate(healthy, 2.0)
+                crowd = Crowd()
+                before, seen, shown = process.memory_info().rss, healthy.frames, frames(server)["shown"]
                 client.send_signal(signal.SIGSTOP)
                 stopped_s = time.monotonic()
                 peak = 0
@@ -264,18 +290,46 @@ async def test_a_viewer_who_stops_reading_costs_the_others_nothing_and_is_cut_of
                     # What is broadcast meanwhile waits in a bounded channel.
                     healthy.tell("set_note", note="x" * 200)
                     await asyncio.sleep(0.05)
-                    assert time.monotonic() - stopped_s < 25
+                    assert time.monotonic() - stopped_s < SILENT_S + 15
                 took_s = time.monotonic() - stopped_s
+                seen, shown = healthy.frames - seen, frames(server)["shown"] - shown
                 client.send_signal(signal.SIGCONT)
-            disturbed = (healthy.frames - frames) / took_s
+            grown = (peak - before) / 2**20
             gaps = np.diff([t for t in healthy.frame_times if t >= stopped_s])
-            print(
-                f"\n  cut off after {took_s:.1f} s; memory {(peak - before) / 2**20:+.1f} MiB; the healthy viewer"
-                f" had {disturbed:.1f} frames/s ({quiet:.1f} before), longest gap {gaps.max() * 1000:.0f} ms"
+            record_property(
+                "measured",
+                f"memory {grown:+.1f} MiB; the other {seen / shown:.1%} of frames; cut after {took_s:.1f} s",
             )
-            assert disturbed >= 0.8 * quiet
-            assert peak - before < 20 * 2**20
+            print(
+                f"\n  {shown / took_s:.1f} frames/s shown, the healthy viewer had {seen / took_s:.1f},"
+                f" longest gap {gaps.max() * 1000:.0f} ms"
+            )
+            # A client that shares a crowded machine does not decode every frame that it is sent.
+            assert seen >= (0.8 if crowd.crowded else 0.98) * shown
+            assert grown <= 20
+            assert took_s <= SILENT_S + 2 + crowd.adds_s(5)
+            assert f"nothing heard for {SILENT_S} s" in await asyncio.to_thread(farewell, server)
+            await until_counted(server)
             assert server.session_state() == "streaming"
+
+
+def farewell(server: ReactorRun) -> str:
+    """What the server's events say of the first viewer who went."""
+    with httpx.stream("GET", server.url + "/events?since=0", timeout=10) as answer:
+        return next(line for line in answer.iter_lines() if "viewer_gone" in line)
+
+
+async def until_counted(server: ReactorRun) -> None:
+    """Every frame was shown or is counted, and what was shown was encoded or is counted, but for a few on their way."""
+    deadline_s = time.monotonic() + 5
+    while True:
+        now = frames(server)
+        waiting = now["emitted"] - now["shown"] - now["skipped"]
+        encoding = now["shown"] - now["encoded"] - now["dropped"]
+        if 0 <= waiting <= 4 and encoding <= 4:
+            return
+        assert time.monotonic() < deadline_s, now
+        await asyncio.sleep(0.05)
 
 
 async def rate(visitor: Visitor, seconds: float) -> float:
@@ -288,12 +342,16 @@ async def rate(visitor: Visitor, seconds: float) -> float:
 
 
 def viewers(server: ReactorRun) -> int:
-    return int(
-        float(
-            next(
-                line
-                for line in server.get("/metrics").text.splitlines()
-                if line.startswith("reactor_viewers ")
-            ).split()[1]
-        )
-    )
+    return numbers(server)["reactor_viewers"]
+
+
+def frames(server: ReactorRun) -> dict[str, int]:
+    """Totals of frames since the server started, by what became of them, all of one moment."""
+    now = numbers(server)
+    kinds = ("emitted", "shown", "skipped", "encoded", "dropped")
+    return {kind: now[f"reactor_frames_{kind}_total"] for kind in kinds}
+
+
+def numbers(server: ReactorRun) -> dict[str, int]:
+    lines = [line.split() for line in server.get("/metrics").text.splitlines() if not line.startswith("#")]
+    return {line[0]: int(float(line[1])) for line in lines}

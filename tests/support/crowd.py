@@ -33,9 +33,14 @@ class Crowd:
             return 1.0
         return (after_s - self._before_s) / max(1e-3, now_s - self._began_s)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether a figure is to be asserted with room; never under `make nightly`."""
+        return not NIGHTLY and self.share >= CROWDED_SHARE
+
     def adds_s(self, noise_s: float) -> float:
-        """Return what is added to a figure: nothing on a quiet machine, and nothing under `make nightly`."""
-        return 0.0 if NIGHTLY or self.share < CROWDED_SHARE else noise_s
+        """Return what is added to a figure: nothing where it is not crowded."""
+        return noise_s if self.crowded else 0.0
 
     def _waited_s(self) -> float | None:
         try:
