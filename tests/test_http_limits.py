@@ -177,6 +177,22 @@ async def test_a_client_that_leaves_in_its_body_is_no_error(
     assert not [record for record in caplog.records if record.name != "httpx"]
 
 
+async def test_a_client_that_leaves_a_body_which_waits_for_its_turn_is_no_error_and_holds_no_place(
+    live: Live, caplog: pytest.LogCaptureFixture
+) -> None:
+    await live.raw(tiny(4_000) + LAST)  # this address owes from now on
+    _, writer = await asyncio.open_connection("127.0.0.1", live.server.port)
+    writer.write(tiny(limits.HTTP_BODY_PIECES + 1) + LAST)
+    await writer.drain()
+    await asyncio.sleep(0.2)
+    # Its end is not read yet, so the refusal is written, and answered with a reset before the line is closed.
+    writer.transport.abort()
+    async with asyncio.timeout(10):
+        while live.server.places.holders():
+            await asyncio.sleep(0.05)
+    assert [record.message for record in caplog.records if record.name != "httpx"] == []
+
+
 async def test_a_client_that_takes_nothing_of_a_long_answer_is_cut(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -273,7 +273,11 @@ class _Wire:
             self._transport.close()
             return
         self.leaving = True
-        self._transport.write_eof()
+        try:
+            self._transport.write_eof()
+        except OSError:  # the client reset it while it was not read from, so there is nobody to be polite to
+            self._transport.abort()
+            return
         self._transport.resume_reading()
         self._linger = self._line.loop.call_later(limits.HTTP_LINGER_S, self._transport.abort)
 
