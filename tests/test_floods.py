@@ -69,6 +69,7 @@ async def test_no_message_takes_memory_however_large_endless_or_many_they_are(
             await asyncio.to_thread(flood.until_done)
             await asyncio.sleep(0.5)
             grown_mb = memory.stop()
+        assert not visitor.lost, (visitor.states, visitor.said, server.text)
         await visitor.ask("note", number=1)
         await visitor.leave()
     server.wait_for_state("ready")
@@ -158,3 +159,34 @@ def test_messages_that_come_at_once_wake_the_loop_once_and_are_bounded(size: int
         channels.deliver(heard)
         assert (len(heard.messages), heard.dropped) == (kept, 1000 - kept)
     assert woken == 2
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+async def test_a_flood_of_offers_and_starts_is_refused_at_once_and_costs_the_viewers_nothing(
+    server: ReactorRun, record_property: Callable[[str, object], None]
+) -> None:
+    """Two hundred a second, from a client in a process of its own, which never connects."""
+    lasts_s = long_form(4, 30)
+    async with watching(server.url) as honest:
+        with flooding(server.url, "offers", count=200 * lasts_s, rate_per_s=200) as flood:
+            await honest.see(FPS)
+            frames, began_s = honest.frames, time.monotonic()
+            flood.begin()
+            told = await asyncio.to_thread(flood.until_done)
+            lasted_s = time.monotonic() - began_s
+            seen = (honest.frames - frames) / (lasted_s * FPS)
+        await honest.leave()
+    server.wait_for_state("ready")
+    measured = (
+        f"{told['count'] / told['took_s']:.0f} requests/s for {lasted_s:.1f} s: {seen:.0%} of frames, "
+        f"refusals p50 {told['refused_p50_ms']:.0f} ms, p95 {told['refused_p95_ms']:.0f} ms; "
+        f"{told['taken']:.0f} offers taken"
+    )
+    record_property("measured", measured)
+    # Of those who never connect the oldest makes room for another, which has its burst; each offers on at its rate.
+    rate = limits.JOINING_MAX * (limits.OFFER_RATE_PER_S + limits.OFFER_BURST / limits.JOIN_FAIR_S)
+    assert told["taken"] <= limits.JOINING_MAX * limits.OFFER_BURST + rate * lasted_s
+    # 98 % and 50 ms are for a server that has its two cores for itself.
+    assert seen >= 0.5
+    assert told["refused_p50_ms"] <= 200

@@ -51,6 +51,21 @@ async def test_a_second_offer_needs_to_say_that_it_replaces_the_first(house: Hou
     assert not second.closed
 
 
+async def test_a_connection_that_offers_again_and_again_makes_few_peers(house: House) -> None:
+    await house.start()
+    connection_id, link = await house.join()
+    for _ in range(limits.OFFER_BURST - 1):
+        link = await house.offer(connection_id, replace=True)
+    for _ in range(20):
+        with pytest.raises(SessionRefused, match="too many offers") as refused:
+            await house.offer(connection_id, replace=True)
+        assert (refused.value.status, refused.value.retry_after_s) == (503, 2)
+    assert not link.closed
+    await asyncio.sleep(1 / limits.OFFER_RATE_PER_S)
+    await house.offer(connection_id, replace=True)
+    assert link.closed
+
+
 async def test_a_refused_offer_can_be_replaced(house: House) -> None:
     session_id = await house.start()
     house.engine.refusal = OfferRejected("no codec in common")

@@ -10,6 +10,7 @@ commands    small commands of one name, at `rate_per_s`
 tiny        messages of one byte
 oversize    messages of 8 MB each, whatever the answer announced
 unfinished  one message that goes on for `count` MB and never ends
+offers      offers of connections that never come about, and starts of sessions, at `rate_per_s`, over HTTP
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from typing import Any, Literal
 
 import httpx
 
-Kind = Literal["commands", "tiny", "oversize", "unfinished"]
-#: Pieces of an unfinished message are made when fewer than this wait.
-PIECES_AHEAD = 200
+Kind = Literal["commands", "tiny", "oversize", "unfinished", "offers"]
+#: A server that takes no more of a message leaves the rest here, which is as good as done.
+GIVE_UP_S = 4.0
 
 
 class Flood:
@@ -44,7 +45,7 @@ class Flood:
         self.process.stdin.flush()
 
     def until_done(self) -> dict[str, float]:
-        """Wait until everything was handed to the network; return how many, in how long."""
+        """Wait until everything was taken, or no more is; return how many, in how long."""
         assert self.process.stdout is not None
         told: dict[str, float] = json.loads(self.process.stdout.readline())
         return told
@@ -77,8 +78,8 @@ async def _begun() -> None:
     await asyncio.to_thread(sys.stdin.readline)
 
 
-async def _done(count: int, began_s: float) -> None:
-    print(json.dumps({"count": count, "took_s": time.monotonic() - began_s}), flush=True)
+async def _done(count: int, began_s: float, **figures: float) -> None:
+    print(json.dumps({"count": count, "took_s": time.monotonic() - began_s, **figures}), flush=True)
     await asyncio.Event().wait()
 
 
@@ -130,7 +131,7 @@ async def _raw(url: str, count: int, *, finish: bool) -> None:
                 visitor.send("data", b"x" * 8_000_000)
         else:
             await _send_without_end(sctp, visitor._channels["data"].id, count * 1_000_000)
-        while sctp._outbound_queue and time.monotonic() - began_s < 20 and not visitor.lost:
+        while sctp._outbound_queue and time.monotonic() - began_s < GIVE_UP_S and not visitor.lost:
             await asyncio.sleep(0.01)
         await _done(count, began_s)
 
@@ -138,6 +139,40 @@ async def _raw(url: str, count: int, *, finish: bool) -> None:
 async def _send_without_end(sctp: Any, stream_id: int, size: int) -> None:
     await sctp._send(stream_id, 53, bytes(size))
     sctp._outbound_queue[-1].flags &= ~1  # RFC 9260, section 3.3.1: the E bit ends a message
+
+
+async def _offers(url: str, count: int, rate_per_s: float) -> None:
+    """Each of eight workers offers again and again under an id of its own; each fourth time it starts a session."""
+    offer = (Path(__file__).parents[1] / "data" / "chromium-offer.sdp").read_bytes().decode()
+    body = {"sdp_offer": offer, "client_info": {}, "track_mapping": []}
+    refused_s: list[float] = []
+    taken = sent = 0
+    async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+        path = f"/sessions/{(await http.get('/session')).json()['session_id']}/transport/webrtc/connections"
+        ids = [(await http.post(path, json={})).json()["connection_id"] for _ in range(40)]
+        await _begun()
+        began_s = time.monotonic()
+
+        async def work() -> None:
+            nonlocal sent, taken
+            while sent < count:
+                number, sent = sent, sent + 1
+                await asyncio.sleep(began_s + number / rate_per_s - time.monotonic())
+                asked_s = time.monotonic()
+                if number % 4 == 0:
+                    answer = await http.post("/start_session", json={})
+                else:
+                    answer = await http.put(f"{path}/{ids[number % len(ids)]}/sdp_params", json=body)
+                if answer.status_code in (409, 503):
+                    refused_s.append(time.monotonic() - asked_s)
+                else:
+                    assert answer.status_code == 202, answer.text
+                    taken += 1
+
+        await asyncio.gather(*(work() for _ in range(8)))
+    refused_s.sort()
+    figures = {f"refused_p{at}_ms": refused_s[len(refused_s) * at // 100] * 1000 for at in (50, 95)}
+    await _done(sent, began_s, taken=taken, **figures)
 
 
 async def _main(url: str, kind: Kind, count: int, rate_per_s: float) -> None:
@@ -153,6 +188,8 @@ async def _main(url: str, kind: Kind, count: int, rate_per_s: float) -> None:
             await _raw(url, count, finish=True)
         case "unfinished":
             await _raw(url, count, finish=False)
+        case "offers":
+            await _offers(url, count, rate_per_s)
 
 
 if __name__ == "__main__":

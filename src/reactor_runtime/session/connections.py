@@ -93,6 +93,8 @@ class Connections:
             raise SessionRefused("this connection has offered already; use PUT to reconnect", status=409)
         if not viewer.connected:
             self._check_room()
+        if not viewer.offers.take(self._clock()):
+            raise SessionRefused("too many offers of one connection", status=503, retry_after_s=2)
         if not viewer.joining:
             self._make_room_to_join()
         viewer.author = offer.author

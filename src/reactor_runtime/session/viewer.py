@@ -79,6 +79,8 @@ class Viewer:
         self._counts = counts
         self._messages = TokenBucket(limits.MESSAGE_RATE_PER_S, limits.MESSAGE_BURST)
         self._commands = TokenBucket(limits.COMMAND_RATE_PER_S, limits.COMMAND_BURST)
+        self.offers = TokenBucket(limits.OFFER_RATE_PER_S, limits.OFFER_BURST)
+        """How many offers its client may still make, for whoever takes them."""
         self._flood_told_s = clock() - FLOOD_NOTICE_S
         self._link: Link | None = None
         self._sinks: dict[str, Sink] = {}
