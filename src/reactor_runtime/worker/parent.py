@@ -31,7 +31,6 @@ from ..running.frame_memory import (
     FrameMemory,
     create_memory,
 )
-from ..running.mailbox import Mailbox
 from ..running.pulse import MODEL_LANE, PULSE_BYTES, Pulse, PulseLimits, PulseState, words_of
 from ..types import (
     CommandCall,
@@ -45,6 +44,7 @@ from ..types import (
 )
 from . import records
 from .channel import Channel
+from .command_sender import CommandSender
 from .core_wait import CoreWait, run_queues
 from .failures import of_exit, out_of_memory_kills, pack, unpack, unpack_failed
 from .frame_receiver import FrameReceiver
@@ -81,15 +81,13 @@ class ProcessHost:
         self._settings = settings
         self._loop = asyncio.get_running_loop()
         self._state = HostState.CREATED
-        self._mailbox = Mailbox()
-        #: Uploads of this session that the model process has: each crosses once.
-        self._crossed: set[str] = set()
         self._arrived = self._unfinished_pings = 0
         self._loaded: asyncio.Future[ModelInfo] = self._loop.create_future()
         self._process: ModelProcess | None = None
         self._channel: Channel | None = None
         self._watchdog: Watchdog | None = None
         self._input = InputSender()
+        self._commands = CommandSender(events.outcome)
         self._frames = FrameReceiver(events.frame)
         self._core_wait = CoreWait(lambda: run_queues(self.pid), usable_cores())
         self._oom_kills = 0
@@ -125,7 +123,7 @@ class ProcessHost:
         assert self._state is HostState.IDLE
         self._state = HostState.RUNNING
         self._settled.clear()
-        self._crossed.clear()
+        self._commands.begin()
         self._frames.begin()
         self._core_wait.begin()
         self._send(records.Start(session_id, seed))
@@ -143,25 +141,7 @@ class ProcessHost:
     def send_command(self, call: CommandCall) -> None:
         if self._state is not HostState.RUNNING:
             raise CommandRejected("no session runs", code=codes.SESSION_ENDED)
-        assert self._channel is not None
-        self._mailbox.admit(call)
-        files = {
-            file.upload_id: file for file in call.uploads.values() if file.upload_id not in self._crossed
-        }
-        names = {key: file.upload_id for key, file in call.uploads.items()}
-        try:
-            sent = self._channel.offer(
-                *files.values(), records.Command(call.command_id, call.name, call.arguments, names)
-            )
-        except records.RecordError:
-            self._mailbox.answer(CommandOutcome(call.command_id))
-            raise CommandRejected("the command and its uploads are too large", code=codes.TOO_LARGE) from None
-        if not sent:
-            self._mailbox.answer(CommandOutcome(call.command_id))
-            raise CommandRejected(
-                "the model has not read what was sent before; send later", code=codes.RATE_LIMITED
-            )
-        self._crossed |= files.keys()
+        self._commands.send(call)
 
     def demand(self, demand: Demand) -> None:
         if self._state is HostState.RUNNING:
@@ -192,7 +172,7 @@ class ProcessHost:
         # While the author's constructor runs there is nobody in the process to ask.
         patience_s = {HostState.IDLE: EXIT_S, HostState.RUNNING: self._settings.stop_s}.get(self._state, 0.0)
         self._state = HostState.CLOSED
-        self._settle(codes.SESSION_ENDED, "the runtime is stopping")
+        self._commands.settle(codes.SESSION_ENDED, "the runtime is stopping")
         self._settled.set()
         await self._end_process(patience_s)
         self._release_all()
@@ -220,6 +200,7 @@ class ProcessHost:
             )
             self._channel = Channel(ours, on_record=self._on_record, on_garbage=self._on_garbage)
             self._frames.open(memory, self._channel)
+            self._commands.open(self._channel)
             self._input.open(FrameMemory(fds[2], sizes[2], writable=True), self._channel)
             settings = self._settings
             self._watchdog = Watchdog(
@@ -334,14 +315,10 @@ class ProcessHost:
                 self._loaded.set_exception(error)
             return
         assert isinstance(error, ModelFailed)
-        self._settle(error.code, error.public())
+        self._commands.settle(error.code, error.public())
         self._release_all()
         self._settled.set()
         self._events.failed(error)
-
-    def _settle(self, code: str, message: str) -> None:
-        for outcome in self._mailbox.settle(code=code, message=message):
-            self._events.outcome(outcome)
 
     # What the model process tells ---------------------------------------------------------------------
 
@@ -357,8 +334,7 @@ class ProcessHost:
                 if self._state is HostState.RUNNING:
                     self._events.frames_discarded()
             case CommandOutcome():
-                if self._mailbox.answer(record):
-                    self._events.outcome(record)
+                self._commands.answered(record)
             case ModelMessage():
                 self._events.message(record)
             case LogLine():
@@ -394,7 +370,7 @@ class ProcessHost:
     def _on_ended(self, failure: records.Failure | None) -> None:
         if self._state is not HostState.RUNNING:
             return
-        self._settle(codes.SESSION_ENDED, "the session has ended")
+        self._commands.settle(codes.SESSION_ENDED, "the session has ended")
         self._state = HostState.IDLE
         self._settled.set()
         self._events.session_ended(None if failure is None else unpack_failed(failure))
