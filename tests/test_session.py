@@ -250,7 +250,7 @@ async def test_offers_in_quick_succession_leave_one_peer(runtime: Runtime) -> No
         pc.createDataChannel("data")
         await pc.setLocalDescription(await pc.createOffer())
         body = {"sdp_offer": pc.localDescription.sdp, "track_mapping": []}
-        puts = [visitor.http.put(visitor._params, json=body) for _ in range(6)]
+        puts = [visitor.http.put(visitor._params, json=body) for _ in range(3)]
         assert {answer.status_code for answer in await asyncio.gather(*puts)} == {202}
         await visitor.watch(3, method="PUT")
         await pc.close()

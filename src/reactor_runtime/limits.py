@@ -141,7 +141,7 @@ VIEWERS_MAX: Final = 8
 JOINING_MAX: Final = 16
 JOIN_FAIR_S: Final = 2.0
 #: Offers per second of one connection, and how many may come at once: each makes a peer. More: 503.
-OFFER_RATE_PER_S: Final = 0.5
+OFFER_RATE_PER_S: Final = 1.0
 OFFER_BURST: Final = 4
 #: Connection ids of a session, of whom most may never have offered or have left. More: the one that was
 #: silent longest is forgotten.

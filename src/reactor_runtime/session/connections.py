@@ -94,7 +94,7 @@ class Connections:
         if not viewer.connected:
             self._check_room()
         if not viewer.offers.take(self._clock()):
-            raise SessionRefused("too many offers of one connection", status=503, retry_after_s=2)
+            raise SessionRefused("too many offers of one connection", status=503, retry_after_s=1)
         if not viewer.joining:
             self._make_room_to_join()
         viewer.author = offer.author
