@@ -96,6 +96,19 @@ def test_a_printed_traceback_is_one_error_however_its_lines_arrive() -> None:
     assert [line for each in lines for line in pieces.feed([each])] == expected
 
 
+def test_the_stacks_of_a_hang_are_one_error() -> None:
+    stacks = """Thread 0x00007f2ce07ff6c0 (most recent call first):
+  File "child.py", line 198 in _read
+
+Current thread 0x00007f2d00a0eb80 (most recent call first):
+  File "model.py", line 9 in start_session"""
+    whole = Tracebacks()
+    assert list(whole.feed(["before", *stacks.splitlines()])) == [LogLine("before")]
+    assert whole.is_open
+    assert list(whole.end()) == [LogLine(stacks, logging.ERROR)]
+    assert not whole.is_open
+
+
 def test_a_traceback_without_an_end_is_told_when_the_stream_ends_and_is_bounded() -> None:
     cut = Tracebacks()
     assert list(cut.feed(TRACEBACK.splitlines()[:3])) == []

@@ -399,6 +399,21 @@ async def test_a_crash_of_native_code_is_one_record_with_its_stack(tmp_path: Pat
     await host.close()
 
 
+async def test_stacks_that_are_asked_for_are_one_record_also_while_nothing_else_is_printed(
+    tmp_path: Path,
+) -> None:
+    events = Recording()
+    host = await running(tmp_path, SHOWS, events)
+    await events.more_frames(1)
+    assert host.pid is not None
+    os.kill(host.pid, signal.SIGUSR1)
+    await events.until(lambda: "in start_session" in events.text)
+    (line,) = (line for line in events.records if "most recent call first" in line.text)
+    assert line.level == logging.ERROR
+    assert line.text.count("most recent call first") >= 2
+    await host.close()
+
+
 async def test_frames_may_be_released_from_any_thread_and_outlive_the_host(tmp_path: Path) -> None:
     events = Recording()
     events.hold = True

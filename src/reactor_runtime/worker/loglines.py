@@ -19,7 +19,9 @@ from ..types import LogLine
 #: Lines of one printed traceback; what goes beyond is lines of its own.
 TRACEBACK_LINES: Final = 200
 #: Python's own words at the head of a traceback, and of faulthandler's.
-_BEGINS: Final = re.compile(r"Traceback \(most recent call last\):|Fatal Python error: ")
+_BEGINS: Final = re.compile(
+    r"Traceback \(most recent call last\):|Fatal Python error: |(Current thread|Thread) 0x.*\(most recent call first\):"
+)
 _GOES_ON: Final = re.compile(r"\s|$|(Current thread|Thread) 0x|Extension modules: |Python runtime state: ")
 #: How often a line that is drawn over and over is shown.
 PROGRESS_S: Final = 5.0
@@ -133,6 +135,11 @@ class Tracebacks:
             else:
                 yield from self.end()
                 yield from self.feed([line])
+
+    @property
+    def is_open(self) -> bool:
+        """Whether lines are kept for more: of stacks, only silence tells the end."""
+        return bool(self._open)
 
     def end(self) -> Iterator[LogLine]:
         """Yield what is still open."""

@@ -36,6 +36,8 @@ _PAUSE_S: Final = 0.002
 _DUMP_S: Final = 0.04
 #: How long the reaper may take to end the tree before it is killed itself; then the model process dies with it.
 _REAP_S: Final = 2.5
+#: Silence after which a traceback or stacks are taken to be whole.
+_WHOLE_S: Final = 0.2
 #: Output that is still read after the exit: the stacks of a crash come last.
 _LAST_BYTES: Final = 4 * MIB
 
@@ -57,6 +59,7 @@ class ModelProcess:
         self._on_line = on_line
         self._lines = LogLines()
         self._whole = Tracebacks()
+        self._silence: asyncio.TimerHandle | None = None
         self._output, write_fd = os.pipe()
         self._leash, theirs = socket.socketpair()
         try:
@@ -119,8 +122,9 @@ class ModelProcess:
         """Forget it after its exit: the output is closed, the thread joined."""
         if self._output >= 0:
             self._loop.remove_reader(self._output)
-            if self._resume is not None:
-                self._resume.cancel()
+            for timer in (self._resume, self._silence):
+                if timer is not None:
+                    timer.cancel()
             os.close(self._output)
             self._output = -1
             self._loop.remove_reader(self._leash)
@@ -197,4 +201,11 @@ class ModelProcess:
             return -1
         for line in self._whole.feed(self._lines.feed(data, time.monotonic())):
             self._on_line(line)
+        if self._silence is not None:
+            self._silence.cancel()
+        self._silence = self._loop.call_later(_WHOLE_S, self._end_whole) if self._whole.is_open else None
         return len(data)
+
+    def _end_whole(self) -> None:
+        for line in self._whole.end():
+            self._on_line(line)
