@@ -12,6 +12,6 @@ Clients          visitor (HTTP and aiortc) · clients (bare WebRTC viewers) · s
 Pictures         stamps (a number drawn into a frame) · films (what ffprobe says)
 Trouble          faulty_proxy (spoils a store's answers) · heap_room (a heap as a long-lived process has it) ·
                  http_attacks (clients that mean harm) · aiming (clients that aim a server at others) ·
-                 proxies (what stands in front of a server)
+                 flooder (a client that sends too much) · proxies (what stands in front of a server)
 Promises         promises (which test holds which) · promise_report (what `make nightly` writes)
 """
