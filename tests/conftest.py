@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import sys
@@ -32,7 +33,11 @@ def _descriptors() -> set[str]:
 
 
 def _children() -> set[str]:
-    return {f"{child.pid} {child.name()}" for child in psutil.Process().children(recursive=True)}
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended while we looked
+            found.add(f"{child.pid} {child.name()}")
+    return found
 
 
 def _leftovers(threads: set[threading.Thread], fds: set[str], children: set[str]) -> str:

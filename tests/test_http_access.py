@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from support.memory_runtime import SESSION, TOKEN, Live, P, all_routes, serving
 
 from reactor_runtime.config import Settings
-from reactor_runtime.errors import SettingError
+from reactor_runtime.errors import SessionRefused, SettingError
 from reactor_runtime.server.app import create_app
 from reactor_runtime.server.guards import is_author, is_private
 
@@ -524,3 +524,23 @@ def test_a_browser_on_this_machine_is_the_author_s(request_: Request) -> None:
 )
 def test_nobody_else_is_taken_for_the_author(request_: Request) -> None:
     assert not is_author(request_)
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({"origin": "http://localhost:8080"}, True),
+        ({"origin": "http://localhost:8080", "x-forwarded-for": "203.0.113.7"}, False),
+        ({}, False),
+    ],
+    ids=["author", "through a proxy", "no browser"],
+)
+async def test_a_refusal_says_what_the_model_raised_to_its_author_only(
+    headers: dict[str, str], told: bool
+) -> None:
+    async with serving() as live:
+        live.service.failure = SessionRefused("No session running", status=400, raised="ValueError: secret")
+        answer = await live.call("POST", "/start_session", json={}, headers=headers)
+        assert answer.status_code == 400
+        assert answer.json()["detail"] == "No session running"
+        assert answer.json().get("raised") == ("ValueError: secret" if told else None)

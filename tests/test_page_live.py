@@ -91,6 +91,22 @@ def live(page: Page, *, within_s: float = 20) -> None:
     expect(page.locator("body")).to_have_attribute("data-state", "live", timeout=within_s * 1000)
 
 
+def test_the_author_reads_what_a_model_raised_before_the_page_was_connected(
+    page: Page, tmp_path: Path
+) -> None:
+    model = """
+        from reactor_runtime import VideoModel
+
+        class Model(VideoModel):
+            def start_session(self):
+                raise ValueError("there is no canvas")
+    """
+    with running(write_model(tmp_path, model)) as run:
+        page.goto(run.url)
+        expect(page.get_by_test_id("cover-title")).to_have_text("Session ended", timeout=20_000)
+        expect(page.get_by_test_id("cover-detail")).to_contain_text("ValueError: there is no canvas")
+
+
 def test_the_page_comes_back_by_itself_after_a_restart_with_the_new_model_s_controls(
     page: Page, tmp_path: Path
 ) -> None:

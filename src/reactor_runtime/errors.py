@@ -140,14 +140,20 @@ class LogRejected(Refused):
 
 
 class SessionRefused(Refused):
-    """The session cannot do this now. `status` is the HTTP status that says so."""
+    """The session cannot do this now. `status` is the HTTP status that says so.
+
+    `raised` is what the model raised in that session, which the model's author may read and nobody else.
+    """
 
     code = codes.SESSION_REFUSED
 
-    def __init__(self, message: str, *, status: int, retry_after_s: int | None = None) -> None:
+    def __init__(
+        self, message: str, *, status: int, retry_after_s: int | None = None, raised: str = ""
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after_s = retry_after_s
+        self.raised = raised
 
 
 class ClipRefused(Refused):

@@ -444,6 +444,25 @@ async def test_what_the_model_raised_is_told_to_its_author_and_to_nobody_else(ho
     assert author.told("sessionEnded") == stranger.told("sessionEnded") == [{"reason": "model_error"}]
 
 
+async def test_what_the_model_raised_before_anybody_was_connected_stays_known_of_that_session(
+    house: House,
+) -> None:
+    failed = await house.start()
+    house.host.finish(ModelFailed("start_session raised ValueError: no weights"))
+    await house.until(State.READY)
+    with pytest.raises(SessionRefused) as refused:
+        await house.sessions.register(failed)
+    assert refused.value.raised == "start_session raised ValueError: no weights"
+    assert "weights" not in refused.value.public()
+    with pytest.raises(SessionRefused) as refused:
+        await house.sessions.register("another")
+    assert refused.value.raised == ""
+    await house.start()
+    with pytest.raises(SessionRefused) as refused:
+        await house.sessions.register(failed)
+    assert (refused.value.status, refused.value.raised[:22]) == (404, "start_session raised V")
+
+
 async def test_a_drain_waits_for_nobody_who_never_came() -> None:
     async with House.opened(drain_s=60) as house:
         await house.start()

@@ -15,7 +15,16 @@ from ..config import ListenSettings
 from ..origins import Origins, host_of
 from ..session.service import Service
 from . import replies, routes_files, routes_operator, routes_page, routes_sessions
-from .guards import BelowPrefix, BodyLimit, HostGuard, OriginGuard, TokenGuard, is_loopback, is_private
+from .guards import (
+    BelowPrefix,
+    BodyLimit,
+    HostGuard,
+    OriginGuard,
+    TokenGuard,
+    is_author,
+    is_loopback,
+    is_private,
+)
 from .readers import Readers
 
 #: GETs that need no token: the page must load to ask for one, and probes have none.
@@ -31,6 +40,7 @@ def create_app(service: Service, settings: ListenSettings) -> FastAPI:
     app.state.event_readers = Readers()
     app.state.instance = secrets.token_hex(8)
     app.state.is_private = is_private(settings)
+    app.state.is_author = is_author
     files = routes_page.page_files(routes_page.PAGE)
     app.include_router(routes_sessions.router, responses=replies.REFUSALS)
     app.include_router(routes_files.router, responses=replies.REFUSALS)

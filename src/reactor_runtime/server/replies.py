@@ -1,6 +1,7 @@
 """How every refusal looks: JSON `{"detail": ..., "code"?: ...}`, never a trace of the inside.
 
-`detail` is a text, or a list for a malformed body; `code` is the error's stable code where it has one.
+`detail` is a text, or a list for a malformed body; `code` is the error's stable code where it has one. `raised` is
+what the model raised in a session that is over, told to its author only.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ REFUSALS: Final[dict[int | str, dict[str, Any]]] = {
                             "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]
                         },
                         "code": {"type": "string"},
+                        "raised": {"type": "string"},
                     },
                 }
             }
@@ -71,12 +73,15 @@ def refusal(
     detail: str | list[dict[str, Any]],
     *,
     code: str = "",
+    raised: str = "",
     headers: Mapping[str, str] | None = None,
 ) -> Response:
     """Make the answer. ASCII JSON: a detail may quote a key of the request, and that may be any text."""
     body: dict[str, Any] = {"detail": detail}
     if code:
         body["code"] = code
+    if raised:
+        body["raised"] = raised
     return Response(json.dumps(body), status, headers=dict(headers or {}), media_type="application/json")
 
 
@@ -88,11 +93,12 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unexpected)
 
 
-async def _reactor_error(_request: Request, error: Exception) -> Response:
+async def _reactor_error(request: Request, error: Exception) -> Response:
     match error:
         case SessionRefused():
             retry = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}
-            return refusal(error.status, error.public(), code=error.code, headers=retry)
+            raised = error.raised if error.raised and request.app.state.is_author(request) else ""
+            return refusal(error.status, error.public(), code=error.code, raised=raised, headers=retry)
         case ClipRefused():
             return refusal(error.status, error.public(), code=error.code)
         case Malformed():

@@ -164,10 +164,11 @@ class Sessions:
     def _running(self, session_id: str) -> Session:
         """Find a session. Raises SessionRefused."""
         session = self._slot.running
+        raised = self._slot.raised_in(session_id)
         if session is None:
-            raise SessionRefused("No session running", status=400)
+            raise SessionRefused("No session running", status=400, raised=raised)
         if session.session_id != session_id:
-            raise SessionRefused("Unknown session", status=404)
+            raise SessionRefused("Unknown session", status=404, raised=raised)
         return session
 
     async def health(self) -> Health:

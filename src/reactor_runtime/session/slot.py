@@ -84,6 +84,8 @@ class ModelSlot:
         self._told: SessionTold | None = None
         self._detail: str | None = "loading the model"
         self._lost: ModelFailed | None = None
+        self._last_failed = ("", "")
+        """The last session that failed, by its id, and what the model raised in it."""
         """Why the host is unusable, until it is replaced."""
         self._settled = asyncio.Event()
         """Set while no session is running or closing."""
@@ -245,8 +247,15 @@ class ModelSlot:
             self._tasks.spawn(self._reload())
         # While CLOSING, `_cleanup` sees that the host has failed; while CREATED, `load` raises.
 
+    def raised_in(self, session_id: str) -> str:
+        """Return what the model raised in the last session that failed, if it was this one."""
+        failed, raised = self._last_failed
+        return raised if failed == session_id else ""
+
     def _failed(self, error: ModelFailed) -> None:
         self._totals.failures += 1
+        if self._session is not None:
+            self._last_failed = (self._session.session_id, str(error))
         self._owner.noted("error", self.state, {"code": error.code})
 
     async def _finish(self, session: Session) -> None:

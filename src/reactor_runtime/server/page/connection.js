@@ -7,6 +7,7 @@
  *   lost(why)             the connection failed on its own; never after close()
  */
 
+import { isOver } from "./server.js";
 import { decodeControl, decodeData, encodeNotification, encodeRequest, encodeRuntime } from "./wire.js";
 
 const CANDIDATE_BATCH_MS = 25;
@@ -14,6 +15,8 @@ const PING_MS = 5_000;
 /** ICE often recovers from `disconnected` on its own; after this long it is taken for a loss. */
 const RECOVER_MS = 3_000;
 const CONNECT_MS = 15_000;
+/** While it connects: how often to ask whether the session still runs. */
+const RUNS_POLL_MS = 1_000;
 const REQUEST_MS = 10_000;
 
 /**
@@ -79,7 +82,7 @@ export class Connection {
     trickle.start();
     const answer = await this.server.answer(sessionId, connectionId, { signal: this.abort.signal });
     await peer.setRemoteDescription({ type: "answer", sdp: answer });
-    await ready;
+    await Promise.race([ready, this.whileItRuns(sessionId)]);
     this.timers.add(setInterval(() => this.ping(), PING_MS));
   }
 
@@ -217,6 +220,22 @@ export class Connection {
         }
       };
     });
+  }
+
+  /**
+   * Reject when the session is over before a connection is there. Nobody answers it any more, and that is no
+   * firewall's doing.
+   * @param {string} sessionId
+   */
+  async whileItRuns(sessionId) {
+    while (!this.opened) {
+      await new Promise((done) => this.timers.add(setTimeout(done, RUNS_POLL_MS)));
+      try {
+        await this.server.iceServers(sessionId);
+      } catch (error) {
+        if (isOver(error)) throw error;
+      }
+    }
   }
 
   /**

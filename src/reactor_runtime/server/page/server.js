@@ -30,14 +30,22 @@ const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
 export class ServerError extends Error {
   /**
    * @param {string} message
-   * @param {{status?: number, isLocked?: boolean}} [about] `isLocked`: the token is missing or wrong
+   * @param {{status?: number, isLocked?: boolean, raised?: string}} [about] `isLocked`: the token is missing or
+   *   wrong; `raised`: what the model raised in that session, for its author only
    */
-  constructor(message, { status = 0, isLocked = false } = {}) {
+  constructor(message, { status = 0, isLocked = false, raised = "" } = {}) {
     super(message);
+    this.raised = raised;
     this.status = status;
     this.isLocked = isLocked;
   }
 }
+
+/**
+ * Whether the session that was spoken of is not there any more.
+ * @param {unknown} error
+ */
+export const isOver = (error) => error instanceof ServerError && (error.status === 400 || error.status === 404);
 
 export class Server {
   /** @param {URL} [base] */
@@ -110,6 +118,21 @@ export class Server {
   async register(sessionId) {
     const body = await json(await this.call("POST", `${transport(sessionId)}/connections`, { body: {} }));
     return body.connection_id;
+  }
+
+  /**
+   * What the model raised in a session that is over; only its author is told. Asked with a POST, because browsers
+   * say with no GET to their page's own server where the page is.
+   * @param {string} sessionId
+   * @returns {Promise<string>}
+   */
+  async raised(sessionId) {
+    try {
+      await this.register(sessionId);
+      return "";
+    } catch (error) {
+      return error instanceof ServerError ? error.raised : "";
+    }
   }
 
   /**
@@ -244,7 +267,12 @@ export class Server {
     if (response.ok || accept.includes(response.status)) return response;
     // A proxy in front may ask for a password, which is not our token.
     const isLocked = response.status === 401 && /bearer/i.test(response.headers.get("WWW-Authenticate") ?? "");
-    throw new ServerError(await reason(response), { status: response.status, isLocked });
+    const said = await json(response);
+    throw new ServerError(reason(response, said), {
+      status: response.status,
+      isLocked,
+      raised: String(said.raised ?? ""),
+    });
   }
 }
 
@@ -264,9 +292,11 @@ async function json(response) {
   }
 }
 
-/** @param {Response} response */
-async function reason(response) {
-  const { detail } = await json(response);
+/**
+ * @param {Response} response
+ * @param {{detail?: unknown}} body
+ */
+function reason(response, { detail }) {
   if (typeof detail === "string" && detail) return detail;
   if (Array.isArray(detail) && detail.length > 0)
     return detail.map((entry) => entry?.msg ?? String(entry)).join("; ");

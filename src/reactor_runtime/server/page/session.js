@@ -10,7 +10,7 @@ import { Connection } from "./connection.js";
 import { Readiness, RETRY_S } from "./readiness.js";
 import { Remembered } from "./remembered.js";
 import { Cancelled, Rounds } from "./rounds.js";
-import { ServerError } from "./server.js";
+import { ServerError, isOver } from "./server.js";
 import { capital, comingBack, endedMeanwhile, ending } from "./words.js";
 
 /**
@@ -321,9 +321,17 @@ export class Session {
     } else if (isOver(error)) {
       const text = "It ended before this page was connected. The operator's log says why.";
       this.show("ended", "Session ended", text, { canStart: true });
+      this.tellWhatItRaised();
     } else {
       this.show("ended", "Could not connect", error.message, { canStart: true });
     }
+  }
+
+  /** A model that raises at once ends its session before anybody is connected: its author is told on asking. */
+  async tellWhatItRaised() {
+    const round = this.rounds.now;
+    const raised = this.descriptor ? await this.server.raised(this.descriptor.session_id) : "";
+    if (raised && round === this.rounds.now) this.finish(ending("model_error", raised));
   }
 
   /** Invalidate whatever is under way and close the connection. */
@@ -361,12 +369,6 @@ function offers({ canStart = false, canStop = false, busy = false, startText = "
 
 /** @param {Descriptor} running */
 const isJoinable = (running) => RUNNING.has(running.state) && Boolean(running.capabilities);
-
-/**
- * Whether the session that was spoken of is not there any more.
- * @param {unknown} error
- */
-const isOver = (error) => error instanceof ServerError && (error.status === 400 || error.status === 404);
 
 /** @param {unknown} error */
 const isLocked = (error) => error instanceof ServerError && error.isLocked;
