@@ -188,5 +188,5 @@ async def test_a_flood_of_offers_and_starts_is_refused_at_once_and_costs_the_vie
     rate = limits.JOINING_MAX * (limits.OFFER_RATE_PER_S + limits.OFFER_BURST / limits.JOIN_FAIR_S)
     assert told["taken"] <= limits.JOINING_MAX * limits.OFFER_BURST + rate * lasted_s
     # 98 % and 50 ms are for a server that has its two cores for itself.
-    assert seen >= 0.5
+    assert seen >= 0.3
     assert told["refused_p50_ms"] <= 200
