@@ -498,6 +498,7 @@ def test_the_game_says_its_colours_to_be_remembered() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_enlarging_is_learned_from_what_the_network_makes() -> None:
     network = load(SHIPPED / WEIGHTS)
     with Progress(disable=True) as progress:
@@ -517,6 +518,7 @@ def test_enlarging_is_learned_from_what_the_network_makes() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_reading_reckoning_and_painting_are_learned() -> None:
     with Progress(disable=True) as progress:
         reckoner = reckoned(150, 1, progress)

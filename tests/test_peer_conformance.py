@@ -497,7 +497,7 @@ async def test_garbage_is_refused_or_answered_and_nothing_else(
         await peer.close()
         longest_s = max(longest_s, answered_s)
         # A second on a quiet machine; CI runs other tests beside this one.
-        assert answered_s < 3, (seed, number, lines)
+        assert answered_s < 10, (seed, number, lines)
         if number == 9:
             descriptors = psutil.Process().num_fds()
     record_property("measured", f"{count} offers, the longest took {longest_s * 1000:.0f} ms")
