@@ -166,6 +166,18 @@ def test_the_files_that_the_architecture_names_exist() -> None:
     assert not missing
 
 
+def test_the_modules_in_the_architecture_s_pictures_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = {
+        name
+        for picture in re.findall(r"^```\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        for name in re.findall(r"[\w/]+\.py", picture)
+    }
+    assert len(drawn) > 10
+    modules = {path.as_posix() for path in (ROOT / "src" / "reactor_runtime").rglob("*.py")}
+    assert {name for name in drawn if sum(module.endswith(f"/{name}") for module in modules) != 1} == set()
+
+
 def test_the_metrics_that_the_operators_page_names_exist() -> None:
     text = (ROOT / "docs" / "operate.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(reactor_\w+_total)`", text))

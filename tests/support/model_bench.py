@@ -86,7 +86,7 @@ class Bench:
         self.thread.join(10)
         assert not self.thread.is_alive()
 
-    # RunnerOutlet
+    # Outlet
 
     def frame(
         self,
