@@ -26,7 +26,7 @@ export const capital = (text) => (text ? text.charAt(0).toUpperCase() + text.sli
  */
 export function ending(reason, detail = "") {
   const text = capital(ENDINGS[reason] ?? reason);
-  return detail ? `${text} It raised: ${detail}` : text;
+  return detail ? `${text} In the model: ${detail}` : text;
 }
 
 /** @typedef {{why: string, atMs: number}} Loss what happened to a connection, and when */
