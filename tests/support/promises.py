@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+#: How many figures a row shows.
+SHOWN: Final = 4
 NIGHTLY: Final = bool(os.environ.get("REACTOR_NIGHTLY"))
 
 
@@ -367,8 +369,8 @@ def table(ran: Mapping[str, Ran], *, machine: str) -> str:
             "# Promises",
             "",
             "<!-- Written by `make nightly`; do not edit by hand. -->",
-            "What users may count on, the figure of each, and what the last long run measured: "
-            f"{now}, {machine}.",
+            "What users may count on, the figure of each, and what the last run measured: "
+            f"{now}, {machine}, {'the long form' if NIGHTLY else 'with the counts of every change'}.",
             "The tests are named in `tests/support/promises.py`. *held*: the test asserts it and prints no number.",
             "",
             "| | promise | figure | last measured |",
@@ -387,5 +389,6 @@ def _row(number: int, promise: Promise, ran: Mapping[str, Ran]) -> str:
         word = "not run"
     else:
         measured = [text for each in found if each is not None for text in each.measured]
-        word = "; ".join(measured) or "held"
+        rest = [f"and {len(measured) - SHOWN} more"] if len(measured) > SHOWN else []
+        word = "; ".join([*measured[:SHOWN], *rest]) or "held"
     return f"| {number} | {promise.title} | {promise.figure} | {word} |"
