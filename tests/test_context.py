@@ -331,6 +331,8 @@ def test_messages_are_json_named_and_bounded() -> None:
         ):
             with pytest.raises(TypeError):
                 ctx.send(wrong)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="type has at most"):
+            ctx.send({}, type="t" * (limits.MODEL_MESSAGE_TYPE_MAX + 1))
 
     with Bench(Played(play)) as stage:
         assert stage.end() is None

@@ -44,6 +44,8 @@ COMMAND_REPLY_S: Final = 9.0
 CHANNEL_BUFFER_MAX_BYTES: Final = 1 * MIB
 #: A JSON message from the model to its clients. Larger: raised at the author's line.
 MODEL_MESSAGE_MAX_BYTES: Final = 256 * KIB
+#: The name of its type. Longer: raised at the author's line.
+MODEL_MESSAGE_TYPE_MAX: Final = 100
 
 #: Different names that a model may report numbers under, per session. More: ignored.
 REPORTS_MAX: Final = 64

@@ -19,6 +19,7 @@ from typing import Any, Protocol, SupportsFloat
 
 from pydantic import BaseModel
 
+from .. import limits
 from ..author.schema import reply_of
 from ..errors import SessionStopped
 from ..types import MAIN_VIDEO, InputFrame, JsonObject, ModelMessage, Pixels
@@ -172,9 +173,14 @@ class SessionContext:
         """Send a message to every viewer; its type is a pydantic model's class name in snake case,
         or "message", unless given.
 
-        Raises TypeError for what is not JSON, or larger than MODEL_MESSAGE_MAX_BYTES.
+        Raises TypeError for what is not JSON, larger than MODEL_MESSAGE_MAX_BYTES, or of a type whose name is
+        longer than MODEL_MESSAGE_TYPE_MAX.
         """
         self._pulse().beat()
+        if len(type) > limits.MODEL_MESSAGE_TYPE_MAX:
+            raise TypeError(
+                f"a message's type has at most {limits.MODEL_MESSAGE_TYPE_MAX} characters, got {len(type)}"
+            )
         kind, data = reply_of(message, type="message")
         if data is None:
             raise TypeError("send() takes a dict or a pydantic model, got None")
