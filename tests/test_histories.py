@@ -27,7 +27,7 @@ from reactor_runtime.errors import ModelFailed, ModelHung, OfferRejected, Reacto
 from reactor_runtime.link import LinkState
 from reactor_runtime.session.lifecycle import State
 
-HISTORIES = long_form(1_500, nightly=10_000)
+HISTORIES = long_form(500, nightly=10_000)
 CHUNKS = 4
 STEPS = 24
 #: How often these are to happen in a history, on average.

@@ -231,6 +231,18 @@ async def test_a_client_that_takes_a_long_answer_slowly_gets_it_whole(
     writer.close()
 
 
+async def test_what_a_page_says_as_it_goes_away_is_heard(live: Live) -> None:
+    for times in range(1, 6):
+        assert (await live.call("POST", "/start_session", json={})).status_code == 200
+        _, writer = await asyncio.open_connection("127.0.0.1", live.server.port)
+        writer.write(b"POST /stop_session HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
+        async with asyncio.timeout(5):
+            while len(live.service.stopped) < times:
+                await asyncio.sleep(0.01)
+
+
 async def test_headers_that_do_not_end_in_time_cost_the_connection(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,7 +37,7 @@ async def test_every_answer_is_as_the_api_describes_it(
         await live.call("POST", "/start_session", json={})
         process = await asyncio.create_subprocess_exec(
             *(program, "--config-file", str(configuration), "run", live.server.url + "/openapi.json"),
-            *("--max-time", str(long_form(10, 300)), *ARGUMENTS.split()),
+            *("--max-time", str(long_form(5, 300)), *ARGUMENTS.split()),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             cwd=tmp_path,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from support.promises import NIGHTLY
 from support.server import running
 
 import framehelm
@@ -25,7 +26,8 @@ from reactor_runtime import __version__
 
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-PYTHONS = ("3.11", "3.12", "3.13")
+#: The others under `make nightly`, where they are at hand.
+PYTHONS = ("3.11", "3.12", "3.13") if NIGHTLY else ("3.11",)
 
 
 def call(*command: str | Path, cwd: Path | None = None, within_s: float = 100) -> str:

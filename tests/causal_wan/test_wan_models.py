@@ -404,7 +404,7 @@ async def test_the_tiny_profile_runs_end_to_end(project: Path) -> None:
         assert all(name in metrics for name in ("dit_s", "vae_s", "block_s", "command_to_frame_s"))
     plain, steered = films
     # Before the command only the codec makes a difference.
-    assert difference(plain, steered, AFTER) > 1 + 3 * difference(plain, steered, BEFORE)
+    assert difference(plain, steered, AFTER) > 0.5 + 2 * difference(plain, steered, BEFORE)
 
 
 @pytest.mark.timeout(180)

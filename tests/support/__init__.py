@@ -10,8 +10,8 @@ Virtual time     virtual_time (a loop whose time jumps) · fakes (a host, an eng
 Clients          visitor (HTTP and aiortc) · clients (bare WebRTC viewers) · sdk and js_sdk (the published ones) ·
                  chromium and firefox (real browsers)
 Pictures         stamps (a number drawn into a frame) · films (what ffprobe says)
-Trouble          faulty_proxy (spoils a store's answers) · heap_room (a heap as a long-lived process has it) ·
-                 http_attacks (clients that mean harm) · aiming (clients that aim a server at others) ·
-                 flooder (a client that sends too much) · proxies (what stands in front of a server)
+Trouble          crowd (whether the machine is busy) · faulty_proxy (spoils a store's answers) · heap_room (a heap as a
+                 long-lived process has it) · http_attacks (clients that mean harm) · aiming (clients that aim a
+                 server at others) · flooder (a client that sends too much) · proxies (what stands in front)
 Promises         promises (which test holds which) · promise_report (what `make nightly` writes)
 """

@@ -94,7 +94,8 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
     """Make a FastAPI dependency that reads a body of this model; an empty body counts as `{}`."""
 
     async def read(request: Request) -> Body:
-        raw = await request.body()
+        # A page that goes away says so with an empty beacon and is gone: reading would find it disconnected.
+        raw = await request.body() if _announces_body(request) else b""
         value = parse_object(raw, max_bytes=limits.HTTP_BODY_MAX_BYTES) if raw.strip() else {}
         try:
             return model.model_validate(value)
@@ -102,6 +103,11 @@ def json_body(model: type[Body]) -> Callable[[Request], Awaitable[Body]]:
             raise Malformed(problems(error.errors(include_url=False, include_context=False))) from None
 
     return read
+
+
+def _announces_body(request: Request) -> bool:
+    headers = request.headers
+    return "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
 
 
 def documented(model: type[BaseModel]) -> dict[str, Any]:
