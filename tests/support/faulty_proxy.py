@@ -61,10 +61,12 @@ class FaultyProxy:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
+        try:
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(10)
+            self._loop.close()
 
     async def _listen(self) -> None:
         self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0, limit=2**16)
@@ -78,8 +80,10 @@ class FaultyProxy:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         # A closed side whose peer never reads would wait for that for ever, past the end of this loop.
+        # (One that has nothing left to write ends by itself; aborting it when it has ended is an error of asyncio's.)
         for side in self._sides:
-            side.transport.abort()
+            if side.transport.get_write_buffer_size():
+                side.transport.abort()
         for _ in range(3):
             await asyncio.sleep(0)
 
