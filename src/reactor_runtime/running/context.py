@@ -62,9 +62,8 @@ class StopEvent(threading.Event):
         self._pulse = pulse_of_this_thread
 
     def is_set(self) -> bool:
-        if (
-            super().is_set()
-        ):  # asked by a thread that a session left behind, which says nothing of the present one
+        # A thread that a session left behind says nothing of the present one.
+        if super().is_set():
             return True
         self._pulse().beat()
         return False
