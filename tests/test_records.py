@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_runtime import limits
+from reactor_runtime.running.outlet import FrameInMemory
 from reactor_runtime.types import (
     CommandOutcome,
     CommandSpec,
@@ -55,7 +56,7 @@ FOR_THE_SERVER: list[records.ToServer] = [
     records.Loaded(INFO),
     records.LoadFailed(records.Failure("manifest_error", "no", "f", "k", "x")),
     records.WantWeights("VAE"),
-    records.Frame(1, 0, 720, 1280, "main_video", 77, 12.5, 0.03, 4, 0.0006),
+    FrameInMemory(1, 0, 720, 1280, "main_video", 77, 12.5, 0.03, 4, 0.0006),
     records.InputDone(1, unseen=True),
     records.Metrics({"step_s": 0.5}),
     records.Ended(None),

@@ -12,7 +12,8 @@ import numpy as np
 
 from reactor_runtime import VideoModel, limits
 from reactor_runtime.errors import ModelFailed
-from reactor_runtime.running.frame_memory import FrameBooks, FrameMemory, Span
+from reactor_runtime.running.frame_memory import FrameBooks, FrameMemory
+from reactor_runtime.running.outlet import FrameInMemory
 from reactor_runtime.running.pulse import PULSE_BYTES, PulseState, words_of
 from reactor_runtime.running.runner import Runner
 from reactor_runtime.types import (
@@ -88,25 +89,15 @@ class Bench:
 
     # Outlet
 
-    def frame(
-        self,
-        track: str,
-        frame_id: int,
-        span: Span,
-        size: tuple[int, int],
-        *,
-        emitted_s: float,
-        busy_s: float,
-        command_id: int,
-        emit_s: float,
-    ) -> None:
-        self.tracks.append(track)
-        self.frames.append((frame_id, int(self._memory.view(span.offset, *size)[0, 0, 0]), command_id))
-        self.busy_s.append(busy_s)
+    def frame(self, frame: FrameInMemory) -> None:
+        shown = self._memory.view(frame.offset, frame.height, frame.width)
+        self.tracks.append(frame.track)
+        self.frames.append((frame.frame_id, int(shown[0, 0, 0]), frame.command_id))
+        self.busy_s.append(frame.busy_s)
         if self.hold:
-            self.held.append(span.ticket)
+            self.held.append(frame.ticket)
         else:
-            self.runner.released(span.ticket)
+            self.runner.released(frame.ticket)
 
     def frames_discarded(self) -> None:
         self.discarded_after.append(len(self.frames))

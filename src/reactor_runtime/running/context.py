@@ -15,43 +15,21 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
-from typing import Any, Protocol, SupportsFloat
+from typing import Any, SupportsFloat
 
 from pydantic import BaseModel
 
 from .. import limits
 from ..author.schema import reply_of
 from ..errors import SessionStopped
-from ..types import MAIN_VIDEO, InputFrame, JsonObject, ModelMessage, Pixels
-from .frame_memory import FrameBooks, FrameMemory, Span
+from ..types import MAIN_VIDEO, InputFrame, ModelMessage, Pixels
+from .frame_memory import FrameBooks, FrameMemory
 from .frames import FrameNormalizer
 from .inbox import Inbox
+from .outlet import FrameInMemory, Outlet
 from .pulse import Pulse, PulseState
 
 log = logging.getLogger(__name__)
-
-
-class Outlet(Protocol):
-    """Where a session's frames and news leave the model's threads for the server. Any thread, in order."""
-
-    def frame(
-        self,
-        track: str,
-        frame_id: int,
-        span: Span,
-        size: tuple[int, int],
-        *,
-        emitted_s: float,
-        busy_s: float,
-        command_id: int,
-        emit_s: float,
-    ) -> None: ...
-
-    def frames_discarded(self) -> None: ...
-
-    def message(self, message: ModelMessage) -> None: ...
-
-    def metrics(self, values: JsonObject) -> None: ...
 
 
 class StopEvent(threading.Event):
@@ -276,16 +254,19 @@ class SessionContext:
             emit_s, self._emit_s = self._emit_s + time.monotonic() - started_s, 0.0
             started_s = time.monotonic()
             height, width, _ = picture.shape
-            self._outlet.frame(
+            frame = FrameInMemory(
+                span.ticket,
+                span.offset,
+                height,
+                width,
                 track,
                 frame_id,
-                span,
-                (height, width),
-                emitted_s=emitted_s,
-                busy_s=busy_s,
-                command_id=command_id,
-                emit_s=emit_s,
+                emitted_s,
+                busy_s,
+                command_id,
+                emit_s,
             )
+            self._outlet.frame(frame)
             # Telling the server is part of the cost, and known only now: the next frame carries it.
             self._emit_s = time.monotonic() - started_s
         return True

@@ -40,10 +40,11 @@ from ..types import (
 )
 from ..weights import resolve
 from ..weights.resolve import Source
-from .frame_memory import FrameBooks, FrameMemory, Span
+from .frame_memory import FrameBooks, FrameMemory
 from .inbox import Feed
 from .loading import load_model
 from .mailbox import Mailbox
+from .outlet import FrameInMemory
 from .pulse import PULSE_BYTES, words_of
 from .runner import Runner
 
@@ -259,25 +260,18 @@ class _Outlet:
     def __init__(self, host: InlineHost) -> None:
         self._host = host
 
-    def frame(
-        self,
-        track: str,
-        frame_id: int,
-        span: Span,
-        size: tuple[int, int],
-        *,
-        emitted_s: float,
-        busy_s: float,
-        command_id: int,
-        emit_s: float,
-    ) -> None:
+    def frame(self, frame: FrameInMemory) -> None:
         host = self._host
         assert host._runner is not None
         host._frames += 1
-        host._emit_s += emit_s
-        pixels = host._memory.view(span.offset, *size)
-        release = functools.partial(host._runner.released, span.ticket)
-        host._events.frame(EmittedFrame(frame_id, pixels, emitted_s, busy_s, command_id, release, track))
+        host._emit_s += frame.emit_s
+        pixels = host._memory.view(frame.offset, frame.height, frame.width)
+        release = functools.partial(host._runner.released, frame.ticket)
+        host._events.frame(
+            EmittedFrame(
+                frame.frame_id, pixels, frame.emitted_s, frame.busy_s, frame.command_id, release, frame.track
+            )
+        )
 
     def frames_discarded(self) -> None:
         # Whoever takes frames takes them to the same loop, so this comes behind those before it.

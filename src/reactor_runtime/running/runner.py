@@ -17,20 +17,21 @@ import threading
 import time
 from collections.abc import AsyncIterable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from .. import limits
 from ..author.model import VideoModel
 from ..causes import CauseLog
 from ..errors import FrameRejected, ModelDefinitionError, ModelFailed, SessionStopped
-from ..types import CommandCall, CommandOutcome, Cue, Demand, InputFrame, Track, track_names
+from ..types import CommandCall, Cue, Demand, InputFrame, Track, track_names
 from ..weights import resolve
 from . import context
-from .context import Outlet, SessionContext
+from .context import SessionContext
 from .frame_memory import FrameBooks, FrameMemory
 from .frames import FrameNormalizer
 from .handlers import Handlers, failure_of, free_memory
 from .inbox import Feed, Inbox
+from .outlet import RunnerOutlet
 from .pulse import COMMAND_LANE, MODEL_LANE, Pulse, PulseState
 from .seeding import seed_generators
 
@@ -40,17 +41,6 @@ log = logging.getLogger(__name__)
 POLLING_S: Final = 0.001
 #: ... and is resumed after this, or at once when a command, an input frame or the stop comes.
 POLL_S: Final = 0.01
-
-
-class RunnerOutlet(Outlet, Protocol):
-    """What the runner tells its host, beyond what a session does. Any thread; never blocks for long."""
-
-    def outcome(self, outcome: CommandOutcome) -> None: ...
-
-    def session_ended(self, error: ModelFailed | None) -> None: ...
-
-    def log(self, text: str) -> None:
-        """What went wrong, for the operator: one record, of one or more lines."""
 
 
 class Runner:

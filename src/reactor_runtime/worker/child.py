@@ -31,8 +31,9 @@ from typing import Any, Final
 
 from .. import limits
 from ..errors import ModelFailed, ReactorError
-from ..running.frame_memory import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory, Span
+from ..running.frame_memory import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory
 from ..running.loading import load_model
+from ..running.outlet import FrameInMemory
 from ..running.pulse import IO_LANE, PULSE_BYTES, Pulse, mute, words_of
 from ..running.runner import Runner
 from ..types import (
@@ -103,23 +104,8 @@ class ServerOutlet:
         finally:
             self._writing = False
 
-    def frame(
-        self,
-        track: str,
-        frame_id: int,
-        span: Span,
-        size: tuple[int, int],
-        *,
-        emitted_s: float,
-        busy_s: float,
-        command_id: int,
-        emit_s: float,
-    ) -> None:
-        self.send(
-            records.Frame(
-                span.ticket, span.offset, *size, track, frame_id, emitted_s, busy_s, command_id, emit_s
-            )
-        )
+    def frame(self, frame: FrameInMemory) -> None:
+        self.send(frame)
 
     def frames_discarded(self) -> None:
         self.send(records.FramesDiscarded())

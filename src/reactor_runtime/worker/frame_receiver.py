@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from ..running.frame_memory import FrameMemory
+from ..running.outlet import FrameInMemory
 from ..types import Demand, EmittedFrame
 from . import records
 from .channel import Channel
@@ -54,7 +55,7 @@ class FrameReceiver:
         """Since when a frame is wanted that has not come, None while this side has frames to show."""
         return None if self._shown else self._wanted_s
 
-    def take(self, frame: records.Frame, *, running: bool) -> None:
+    def take(self, frame: FrameInMemory, *, running: bool) -> None:
         """Show a frame, or give it back where its session has ended. Raises RecordError for an impossible one."""
         memory, channel = self._memory, self._channel
         if memory is None or channel is None:

@@ -31,6 +31,7 @@ from ..running.frame_memory import (
     FrameMemory,
     create_memory,
 )
+from ..running.outlet import FrameInMemory
 from ..running.pulse import MODEL_LANE, PULSE_BYTES, Pulse, PulseLimits, PulseState, words_of
 from ..types import (
     CommandCall,
@@ -324,7 +325,7 @@ class ProcessHost:
 
     def _on_record(self, record: records.ToServer) -> None:
         match record:
-            case records.Frame():
+            case FrameInMemory():
                 if self._state is not HostState.CLOSED:
                     self._frames.take(record, running=self._state is HostState.RUNNING)
                     slow = self._core_wait.frame(record.busy_s + record.emit_s, record.emitted_s)

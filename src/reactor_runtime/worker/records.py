@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from .. import limits
+from ..running.outlet import FrameInMemory
 from ..types import CommandOutcome, Demand, JsonObject, LogLine, ModelInfo, ModelMessage, UploadedFile
 
 #: The JSON of a record: a command's arguments, a model's schema. Larger: RecordError.
@@ -144,22 +145,6 @@ class LoadFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """A frame lies in the frame memory, and belongs to the server until Released."""
-
-    ticket: int
-    offset: int
-    height: int
-    width: int
-    track: str
-    frame_id: int
-    emitted_s: float
-    busy_s: float
-    command_id: int
-    emit_s: float
-
-
-@dataclass(frozen=True, slots=True)
 class FramesDiscarded:
     """The frames before this record are not to be shown any more."""
 
@@ -191,7 +176,7 @@ ToServer: TypeAlias = (
     Loaded
     | LoadFailed
     | WantWeights
-    | Frame
+    | FrameInMemory
     | FramesDiscarded
     | InputDone
     | CommandOutcome
