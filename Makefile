@@ -32,7 +32,6 @@ check: setup ## Lint and type-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/mypy tools
 	for example in testcard stylize offline drive; do \
 	  MYPYPATH=src:examples/$$example $(BIN)/mypy --explicit-package-bases examples/$$example || exit 1; done
 	$(BIN)/mypy $(TEMPLATE)/model.py

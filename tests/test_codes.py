@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 from pathlib import Path
-from types import ModuleType
 
+import code_table
 import pytest
 
 import reactor_runtime
@@ -26,15 +25,6 @@ PLACES = {
     "_settle": 0,
     "_stop": 0,
 }
-
-
-def code_table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("code_table", ROOT / "tools" / "code_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def written_out(tree: ast.AST) -> list[str]:
@@ -97,7 +87,5 @@ def keys_of(text: str, opening: str) -> set[str]:
 
 
 def test_the_table_in_the_documents_is_the_list() -> None:
-    table = code_table()
-    text = table.PAGE.read_text(encoding="utf-8")
-    assert text.count(table.BEGIN) == text.count(table.END) == 1
-    assert table.page(text) == text, "run tools/code_table.py"
+    text = code_table.PART.read()
+    assert code_table.PART.put(text, code_table.table()) == text, "run tools/code_table.py"

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import re
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+import reference
+import settings_table
+from written_part import WrittenPart
 
 from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.cli import app
@@ -32,16 +32,6 @@ PAGES = sorted(
 #: `<!-- test: NAME -->` above a fenced block: the block is the file NAME.
 BLOCK = re.compile(r"<!-- test: (?P<name>\S+) -->\n```\w+\n(?P<text>.*?)```\n", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:|mailto:|#)(?P<target>[^)#\s]+)")
-
-
-def tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def tracked() -> list[str]:
@@ -99,16 +89,22 @@ def test_the_readme_lists_every_command() -> None:
 
 
 def test_the_settings_table_matches_the_settings() -> None:
-    module = tool("settings_table")
-    text = module.PAGE.read_text(encoding="utf-8")
-    assert text.count(module.BEGIN) == text.count(module.END) == 1
-    assert module.page(text) == text, "run tools/settings_table.py"
+    text = settings_table.PART.read()
+    assert settings_table.PART.put(text, settings_table.table()) == text, "run tools/settings_table.py"
+
+
+def test_a_part_is_written_between_its_marks_and_nowhere_else() -> None:
+    part = WrittenPart("docs/page.md", "figures", "Made by hand.")
+    begin, end = "<!-- figures: begin. Made by hand. -->", "<!-- figures: end -->"
+    assert part.put(f"a\n{begin}\nold\n{end}\nz", "1\n2") == f"a\n{begin}\n1\n2\n{end}\nz"
+    for wrong in ("a\nz", f"{begin}\n", f"{end}\n{begin}\n", f"{begin}\n{end}{begin}\n{end}"):
+        with pytest.raises(ValueError, match=r"docs/page\.md must have each of these once"):
+            part.put(wrong, "new")
 
 
 def test_the_reference_page_is_what_the_docstrings_say() -> None:
-    module = tool("reference")
-    text = module.page()
-    assert text == module.PAGE.read_text(encoding="utf-8"), "run python tools/reference.py"
+    text = reference.page()
+    assert text == reference.PAGE.read_text(encoding="utf-8"), "run python tools/reference.py"
     for name in ("emit_frame", "emit_block", "should_stop", "input_frame", "wait", "report", "send"):
         assert f"#### `{name}`" in text
     assert "For the runner" not in text

@@ -5,13 +5,11 @@ Run it after a code has come; tests/test_codes.py fails until then.
 
 from __future__ import annotations
 
-from pathlib import Path
+from written_part import WrittenPart
 
 from reactor_runtime.codes import CODES
 
-PAGE = Path(__file__).parent.parent / "docs" / "clients.md"
-BEGIN = "<!-- codes: begin. Written by tools/code_table.py. -->"
-END = "<!-- codes: end -->"
+PART = WrittenPart("docs/clients.md", "codes", "Written by tools/code_table.py.")
 
 
 def table() -> str:
@@ -23,12 +21,5 @@ def table() -> str:
     return "\n".join(lines)
 
 
-def page(text: str) -> str:
-    """Return the page with its table replaced."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
-
-
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PART.write(table())

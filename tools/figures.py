@@ -11,13 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+from written_part import ROOT, WrittenPart
+
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.report import tables  # noqa: E402
+from benchmarks.report import tables
 
-BEGIN = "<!-- figures: begin. Filled from the output of `make bench`; do not edit by hand. -->"
-END = "<!-- figures: end -->"
+PART = WrittenPart("README.md", "figures", "Filled from the output of `make bench`; do not edit by hand.")
 
 
 def block(result: dict[str, Any], file: str) -> str:
@@ -31,17 +31,12 @@ def block(result: dict[str, Any], file: str) -> str:
         "refresh of the screen (16.7 ms) of every latency is waiting for it. `sleep`: the model keeps its own time; "
         "`emit`: it emits as fast as it is allowed to."
     )
-    return f"{about}\n\n{tables(result)}\n"
+    return f"{about}\n\n{tables(result)}"
 
 
 def main() -> None:
     file = Path(sys.argv[1])
-    readme = ROOT / "README.md"
-    text = readme.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    body = block(json.loads(file.read_text()), file.resolve().relative_to(ROOT).as_posix())
-    readme.write_text(f"{before}{BEGIN}\n{body}{END}{after}", encoding="utf-8")
+    PART.write(block(json.loads(file.read_text()), file.resolve().relative_to(ROOT).as_posix()))
 
 
 if __name__ == "__main__":

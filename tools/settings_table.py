@@ -5,14 +5,13 @@ Run it after a setting has changed; tests/test_docs.py fails until then.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
+
+from written_part import WrittenPart
 
 from reactor_runtime.config import Settings, flag_of, variable_of
 
-PAGE = Path(__file__).parent.parent / "docs" / "operate.md"
-BEGIN = "<!-- settings: begin. Written by tools/settings_table.py. -->"
-END = "<!-- settings: end -->"
+PART = WrittenPart("docs/operate.md", "settings", "Written by tools/settings_table.py.")
 
 
 def table() -> str:
@@ -52,12 +51,5 @@ def values(schema: dict[str, Any]) -> str:
     return f"{text} {limits}".strip()
 
 
-def page(text: str) -> str:
-    """Return the page with its table replaced."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
-
-
 if __name__ == "__main__":
-    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    PART.write(table())
