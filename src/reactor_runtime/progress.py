@@ -12,19 +12,19 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from .types import JsonObject
 
-Stage: TypeAlias = Literal["weights", "loading", "ready", "session", "restarting", "failed", "draining"]
+Step: TypeAlias = Literal["weights", "loading", "ready", "session", "restarting", "failed", "draining"]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """One step.
+    """How far it is, or what has changed.
 
-    stage     "failed" is final: the model cannot be loaded, or died more often than the restart budget allows
+    step      "failed" is final: the model cannot be loaded, or died more often than the restart budget allows
     text      one line for people
-    fraction  of this stage, in [0, 1]; None where nobody can tell
+    fraction  of this step, in [0, 1]; None where nobody can tell
     """
 
-    stage: Stage
+    step: Step
     text: str
     fraction: float | None = None
     fields: JsonObject = field(default_factory=dict)

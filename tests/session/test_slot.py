@@ -314,7 +314,7 @@ async def test_restarts_come_after_longer_and_longer_pauses_and_end_with_the_bud
     with pytest.raises(SessionRefused, match="the model failed too often") as refused:
         await house.start()
     assert refused.value.status == 503
-    assert house.told[-1].stage == "failed"
+    assert house.told[-1].step == "failed"
 
 
 async def test_the_budget_is_one_of_ten_minutes(house: House) -> None:

@@ -92,7 +92,7 @@ class Screen:
         if self._loading and self.err.is_interactive and not self._json:
             share = "" if progress.fraction is None else f" {progress.fraction:.0%}"
             self._spinner.update(self._task, description=progress.text + share)
-        elif (key := f"{progress.stage} {progress.text if progress.fraction is None else ''}") != self._last:
+        elif (key := f"{progress.step} {progress.text if progress.fraction is None else ''}") != self._last:
             self._last = key
             if self._loading:
                 self.say(progress.text, progress.fields)

@@ -57,9 +57,9 @@ def serve(path: Path, args: dict[str, JsonValue], settings: Settings, notes: Seq
             log.warning("%s", note)
 
         def report(progress: Progress) -> None:
-            if progress.stage != "draining":  # we asked for it, and have said so
+            if progress.step != "draining":  # we asked for it, and have said so
                 screen.show(progress)
-            if progress.stage == "failed":
+            if progress.step == "failed":
                 failed.set()
 
         async def main() -> int:
