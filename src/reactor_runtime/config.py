@@ -192,11 +192,15 @@ class SessionSettings(_Part):
     )
 
 
+class SessionsSettings(SessionSettings, SessionLogSettings, RecordSettings, ModelSettings, PictureSettings):
+    """What the sessions of a server read, in their parts."""
+
+
 class HostSettings(LogSettings, ModelSettings, WeightSettings, PictureSettings):
     """What a host of the model reads."""
 
 
-class Settings(SessionSettings, SessionLogSettings, RecordSettings, HostSettings, ListenSettings):
+class Settings(SessionsSettings, HostSettings, ListenSettings):
     """What an operator may change. Times in seconds."""
 
     @classmethod

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from .. import codes, limits
 from ..author.published import PublishedCommands
-from ..config import Settings
+from ..config import PictureSettings
 from ..errors import CommandRejected
 from ..host import ModelHost
 from ..recording.recordings import Recordings
@@ -84,7 +84,8 @@ class Session:
         info: ModelInfo,
         host: ModelHost,
         engine: PeerEngine,
-        settings: Settings,
+        picture: PictureSettings,
+        ping_timeout_s: float,
         owner: SessionOwner,
         counts: MessageCounts,
         recordings: Recordings,
@@ -93,7 +94,7 @@ class Session:
     ) -> None:
         self.session_id = session_id
         self.uploads = Uploads()
-        fps = settings.fps or info.fps
+        fps = picture.fps or info.fps
         self._clips = Clips(recordings, fps=fps, on_stopped=self.broadcast, note=owner.note)
         names = track_names(info.tracks, "out")
 
@@ -101,7 +102,7 @@ class Session:
             return VideoStream(
                 track,
                 fps=fps,
-                bits_per_s=settings.bitrate_kbps * 1000 if settings.bitrate_kbps else None,
+                bits_per_s=picture.bitrate_kbps * 1000 if picture.bitrate_kbps else None,
                 on_demand=self._demand,
                 on_frame=self._arrived,
                 # One picture is recorded: that of the main track.
@@ -116,18 +117,18 @@ class Session:
         self._published = PublishedCommands(info.commands)
         self._host = host
         self._engine = engine
-        self._settings = settings
+        self._codec = picture.codec
         self._owner = owner
         self._counts = counts
-        self.ice_servers = tuple(parse_ice_server(text) for text in settings.ice_servers)
+        self.ice_servers = tuple(parse_ice_server(text) for text in picture.ice_servers)
         self._book = CommandBook(clock)
         self.connections = Connections(
             f"session {session_id}, its connections",
             self._make_viewer,
             self._book.forget,
             ice_servers=self.ice_servers,
-            client_ice_hosts=settings.client_ice_hosts,
-            ping_timeout_s=settings.ping_timeout_s,
+            client_ice_hosts=picture.client_ice_hosts,
+            ping_timeout_s=ping_timeout_s,
             clock=clock,
         )
         self._claims = Claims([track.name for track in info.tracks if track.direction == "in"])
@@ -206,7 +207,7 @@ class Session:
         self._owner.note("offer", {"connection_id": connection_id, "client": offer.client})
 
     def _make_viewer(self, connection_id: int) -> tuple[Viewer, Signalling]:
-        tracks, codec = self._info.tracks, self._settings.codec
+        tracks, codec = self._info.tracks, self._codec
         viewer = Viewer(
             connection_id,
             self,

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 
 from .. import __version__, codes, limits
 from ..author import documents
-from ..config import Settings
+from ..config import SessionsSettings
 from ..errors import SessionRefused
 from ..host import HostFactory, ModelHost
 from ..progress import Progress
@@ -51,7 +51,7 @@ class Sessions:
         self,
         make_host: HostFactory,
         engine: PeerEngine,
-        settings: Settings,
+        settings: SessionsSettings,
         report: Callable[[Progress], None] = lambda progress: None,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -69,7 +69,13 @@ class Sessions:
         # A start may wait as long as a stop can take.
         self._admission = Admission(patience_s=settings.stop_s + 1, clock=clock)
         self._slot = ModelSlot(
-            self, make_host, self._make_session, settings, totals=self._totals, clock=clock
+            self,
+            make_host,
+            self._make_session,
+            settings,
+            stop_s=settings.stop_s,
+            totals=self._totals,
+            clock=clock,
         )
         self._moved = asyncio.Event()
         self._tasks = Tasks("the sessions")
@@ -93,7 +99,8 @@ class Sessions:
             info=info,
             host=host,
             engine=self._engine,
-            settings=self._settings,
+            picture=self._settings,
+            ping_timeout_s=self._settings.ping_timeout_s,
             owner=owner,
             counts=self._totals.messages,
             recordings=self.recordings,

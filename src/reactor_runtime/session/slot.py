@@ -18,7 +18,7 @@ from typing import Protocol
 
 from .. import codes
 from ..author import documents
-from ..config import Settings
+from ..config import SessionSettings
 from ..errors import ModelFailed, ReactorError
 from ..host import HostCounters, HostFactory, HostState, ModelHost
 from ..progress import Progress
@@ -64,15 +64,16 @@ class ModelSlot:
         owner: SlotOwner,
         make_host: HostFactory,
         make_session: SessionFactory,
-        settings: Settings,
+        settings: SessionSettings,
         *,
+        stop_s: float,
         totals: Totals,
         clock: Callable[[], float],
     ) -> None:
         self._owner = owner
         self._make_host = make_host
         self._make_session = make_session
-        self._settings = settings
+        self._drain_s, self._stop_s = settings.drain_s, stop_s
         self._totals = totals
         self._clock = clock
         self._lifecycle = Lifecycle(orphan_s=settings.orphan_s, clock=clock)
@@ -340,7 +341,7 @@ class ModelSlot:
         session = self._session
         if session is None:
             return
-        seconds = self._settings.drain_s
+        seconds = self._drain_s
         session.broadcast(say.RuntimeNotice(codes.DRAINING, f"the server stops in at most {seconds:.0f} s"))
         self._end_unwatched()
         with contextlib.suppress(TimeoutError):
@@ -368,7 +369,7 @@ class ModelSlot:
             self._end(say.SessionEnded(codes.SERVER_STOPPED))
         if self._session is not None:
             try:
-                async with asyncio.timeout(self._settings.stop_s + 2):
+                async with asyncio.timeout(self._stop_s + 2):
                     await self._settled.wait()
             except TimeoutError:
                 log.error("the session did not end in time")
