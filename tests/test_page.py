@@ -25,7 +25,9 @@ from pydantic import BaseModel, Field, create_model
 from support.chromium import ARGUMENTS, CHROMIUM
 
 import reactor_runtime
-from reactor_runtime import decode_base64_image
+from reactor_runtime import Show, VideoModel, command, decode_base64_image
+from reactor_runtime.author import documents
+from reactor_runtime.author.description import describe
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -262,6 +264,64 @@ def test_a_model_that_contains_itself_ends_in_a_text_box(page: Page) -> None:
     while found["kind"] == "group":
         found = found["fields"][0]
     assert found["kind"] == "json"
+
+
+@pytest.mark.parametrize(
+    ("command", "argument", "labels"),
+    [
+        ("set_starting_image", "base64_image", ["Starting picture", "Starting picture"]),
+        ("set_prompt", "prompt", ["Prompt", "Prompt"]),
+        ("blend", "style_a", ["Blend", "Style a"]),
+        ("paint", "image", ["Paint", "Picture"]),
+        ("compare", "image_b64", ["Compare", "Picture"]),
+        ("compare", "second_image", ["Compare", "Second picture"]),
+        ("imagine", "imaginary", ["Imagine", "Imaginary"]),
+        ("set", "set", ["Set", "Set"]),
+    ],
+)
+def test_names_of_the_api_become_words(page: Page, command: str, argument: str, labels: list[str]) -> None:
+    schema = {"type": "object", "properties": {argument: {"type": "string"}}}
+    body = "const [c] = m.readSchema(x).commands; return [c.label, c.fields[0].label];"
+    assert run(page, "schema", body, document(schema, name=command)) == labels
+
+
+def test_what_an_author_declared_goes_before_what_is_guessed(page: Page) -> None:
+    class Model(VideoModel):
+        first_frame = "About 5 seconds"
+
+        @command("set_prompt", label="Scene", hint="Say what you see", group="World", primary=True)
+        def set_prompt(
+            self,
+            prompt: Annotated[str, Show(label="Words", placeholder="A hill", examples=["Fog", "Rain"])],
+            note: Annotated[str, Show(placeholder="More")] | None = None,
+            turn: Annotated[float, Show(look="x")] = Field(0, ge=-1, le=1),
+            key: Literal["W", "A"] = "W",
+            held: Annotated[tuple[Literal["W", "A"], ...], Show(also_held=True)] = (),
+        ) -> None: ...
+
+        @command
+        def plain(self, key: Literal["W", "A"] = "W") -> None: ...
+
+    read = run(
+        page, "schema", "return m.readSchema(x);", documents.openapi(describe(Model, name="m", version="1"))
+    )
+    assert read["firstFrame"] == "About 5 seconds"
+    scene, plain = read["commands"]
+    assert [scene[key] for key in ("label", "hint", "group", "primary")] == [
+        "Scene",
+        "Say what you see",
+        "World",
+        True,
+    ]
+    assert [plain[key] for key in ("label", "hint", "group", "primary")] == ["Plain", "", "", False]
+    prompt, note, turn, key, held = scene["fields"]
+    assert (prompt["label"], prompt["placeholder"], prompt["examples"]) == (
+        "Words",
+        "A hill",
+        ["Fog", "Rain"],
+    )
+    assert (note["nullable"], note["placeholder"]) == (True, "More")
+    assert (turn["look"], key["look"], held["alsoHeld"], key["alsoHeld"]) == ("x", None, True, False)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ SOURCE = ROOT / "src" / "reactor_runtime"
 NAMES = (
     "VideoModel",
     "command",
+    "Show",
     "get_ctx",
     "InputFrame",
     "Image",

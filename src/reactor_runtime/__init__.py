@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .author.images import Image, decode_base64_image
     from .author.model import VideoModel, command
+    from .author.show import Show
     from .errors import CommandError, FrameRejected, SessionStopped
     from .running.context import get_ctx
     from .types import InputFrame
@@ -44,6 +45,7 @@ __all__ = [
     "Image",
     "InputFrame",
     "SessionStopped",
+    "Show",
     "VideoModel",
     "__version__",
     "command",
@@ -58,6 +60,7 @@ _HOME = {
     "Image": "author.images",
     "InputFrame": "types",
     "SessionStopped": "errors",
+    "Show": "author.show",
     "VideoModel": "author.model",
     "command": "author.model",
     "decode_base64_image": "author.images",

@@ -20,6 +20,12 @@ MESSAGE_MAX_BYTES: Final = 256 * KIB
 MESSAGE_MAX_DEPTH: Final = 32
 #: Longest name of a command. Longer: an error when the model class is made.
 COMMAND_NAME_MAX: Final = 64
+#: Longest words that an author gives a page: over a control or a group, in one line on the picture, in an empty
+#: text field; and how many examples of one argument. More: an error when the model class is made.
+SHOWN_LABEL_MAX: Final = 40
+SHOWN_LINE_MAX: Final = 120
+SHOWN_PLACEHOLDER_MAX: Final = 200
+SHOWN_EXAMPLES_MAX: Final = 12
 #: Longest id or name in a message, in characters: some are kept until the answer. Longer: refused as unreadable.
 MESSAGE_ID_MAX: Final = 128
 #: Messages per second and viewer that are read at all, and how many may come at once; one of

@@ -43,13 +43,15 @@ def track_names(tracks: Sequence[Track], direction: Literal["in", "out"]) -> tup
 class CommandSpec:
     """One command as clients see it. `parameters` is a JSON Schema object (draft 2020-12).
 
-    `reply` is the JSON Schema of the message it answers with, its `title` the message's type name.
+    `reply` is the JSON Schema of the message it answers with, its `title` the message's type name. `shown` has the
+    `x-` keys of its operation: words for a page.
     """
 
     name: str
     description: str
     parameters: JsonObject
     reply: JsonObject | None = None
+    shown: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,8 @@ class ModelInfo:
     tracks: tuple[Track, ...]
     commands: tuple[CommandSpec, ...]
     fps: float | None = None
+    #: What to expect until the first frame, in the author's words.
+    first_frame: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ def describe(
         tracks=tracks_of(model_class, video_input=video_input),
         commands=tuple(definition.spec for definition in commands_of(model_class).values()),
         fps=fps if fps is not None else getattr(model_class, "fps", None),
+        first_frame=getattr(model_class, "first_frame", ""),
     )
 
 

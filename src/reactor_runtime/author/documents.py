@@ -44,6 +44,7 @@ def openapi(info: ModelInfo) -> JsonObject:
             "post": {
                 "operationId": command.name,
                 "summary": command.description,
+                **command.shown,
                 "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
                 "responses": _responses(command, components, webhooks),
             }
@@ -59,7 +60,8 @@ def openapi(info: ModelInfo) -> JsonObject:
             "tracks": [
                 {"name": track.name, "kind": track.kind, "direction": track.direction}
                 for track in info.tracks
-            ]
+            ],
+            **({"first_frame": info.first_frame} if info.first_frame else {}),
         },
         "paths": paths,
         "webhooks": webhooks,

@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, overload
 
+from .. import limits
 from ..errors import ModelDefinitionError
 from ..types import MAIN_VIDEO, WEBCAM, InputFrame
 from ..weights import resolve
+from . import show
 from .schema import COMMANDS, MARK, CommandMark, collect
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -40,6 +42,9 @@ class VideoModel:
     input_track: str = WEBCAM
     """What clients call the track of pictures that the model takes, if it takes any; see `on_frame`."""
 
+    first_frame: str = ""
+    """What people may expect until the first frame, in one line, as in "Builds its world, about 10 seconds"."""
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         for attribute in ("start_session", "reset", "on_frame"):
@@ -50,6 +55,7 @@ class VideoModel:
                     "  Fix: drop `async`; a blocking loop or a generator is what start_session should be."
                 )
         _check_track_name(cls)
+        _check_first_frame(cls)
         needed = [name for name in inspect.signature(cls.reset).parameters if name != "self"]
         if needed:
             raise ModelDefinitionError(
@@ -92,16 +98,37 @@ class VideoModel:
 @overload
 def command(name: Method, /) -> Method: ...
 @overload
-def command(name: str | None = None, *, description: str = "") -> Callable[[Method], Method]: ...
-def command(name: Any = None, *, description: str = "") -> Any:
+def command(
+    name: str | None = None,
+    *,
+    description: str = "",
+    label: str = "",
+    hint: str = "",
+    group: str = "",
+    primary: bool = False,
+) -> Callable[[Method], Method]: ...
+def command(
+    name: Any = None,
+    *,
+    description: str = "",
+    label: str = "",
+    hint: str = "",
+    group: str = "",
+    primary: bool = False,
+) -> Any:
     """Let clients call this method: `@command("set_prompt", description="...")`, or bare `@command`.
 
     The name defaults to the method's, the description to the first line of its docstring. The method's
     signature becomes the schema that every call is checked against before the method runs.
+
+    The others are words for a page, which guesses what is not given. `label` is the command's title and `group` the
+    heading it stands under. `primary`, for one command of a model, is what a newcomer does first, and `hint` is said
+    on the picture until they have: "W A S D to drive". `Show` does the same for one argument.
     """
     if name is not None and not isinstance(name, str):
-        return _mark(name, CommandMark(name="", description=""))
-    return lambda method: _mark(method, CommandMark(name=name or "", description=description))
+        return _mark(name, CommandMark(name="", description="", shown={}))
+    shown = {"label": label, "hint": hint, "group": group, "primary": primary}
+    return lambda method: _mark(method, CommandMark(name=name or "", description=description, shown=shown))
 
 
 def _mark(method: Any, mark: CommandMark) -> Any:
@@ -121,6 +148,13 @@ def _check_track_name(model_class: type[VideoModel]) -> None:
             f"{model_class.__name__}.input_track is {name!r:.80}.\n"
             f"  Fix: use up to 64 of a-z, 0-9 and _, beginning with a letter; {MAIN_VIDEO} is the model's own track."
         )
+
+
+def _check_first_frame(model_class: type[VideoModel]) -> None:
+    try:
+        show.checked_text(model_class.first_frame, "first_frame", limits.SHOWN_LINE_MAX)
+    except show.Unshowable as error:
+        raise ModelDefinitionError(f"{model_class.__name__}: {error}.\n  Fix: {error.fix}.") from None
 
 
 def _namespace_of_the_class_statement() -> dict[str, Any]:

@@ -27,7 +27,7 @@ from pydantic_core import core_schema
 from .. import limits
 from ..errors import ModelDefinitionError
 from ..types import CommandCall, CommandSpec, JsonObject
-from . import arguments
+from . import arguments, show
 from .documents import capabilities, openapi, snake_case
 
 __all__ = [
@@ -49,6 +49,8 @@ class CommandMark:
 
     name: str
     description: str
+    #: Words for a page: `label`, `hint`, `group`, `primary`.
+    shown: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class CommandDefinition:
     parameters: JsonObject
     reply: JsonObject | None
     is_async: bool
+    shown: JsonObject
     _model: type[BaseModel]
 
     def arguments(self, call: CommandCall) -> dict[str, Any]:
@@ -73,7 +76,7 @@ class CommandDefinition:
 
     @property
     def spec(self) -> CommandSpec:
-        return CommandSpec(self.name, self.description, self.parameters, self.reply)
+        return CommandSpec(self.name, self.description, self.parameters, self.reply, self.shown)
 
 
 def commands_of(model_class: type) -> dict[str, CommandDefinition]:
@@ -123,6 +126,7 @@ def jsonable(value: Any) -> Any:
 
 # From a class to its commands ------------------------------------------------------------------------
 
+_JSON_TYPES = "use JSON types, Literal, Enum, pydantic models, Image, and lists, dicts or Optional of them"
 # Field names of the generated models carry a prefix, so that a parameter may be called `copy` or `_seed`.
 _PREFIX = "arg_"
 
@@ -156,7 +160,17 @@ def collect(model_class: type, namespace: Mapping[str, Any]) -> dict[str, Comman
                 f"the methods {clash.method} and {attribute}.\n  Fix: give one of them another name."
             )
         definitions[definition.name] = definition
+    _check_primary(model_class, definitions)
     return definitions
+
+
+def _check_primary(model_class: type, definitions: Mapping[str, CommandDefinition]) -> None:
+    first = [name for name, definition in definitions.items() if definition.shown.get(show.PRIMARY)]
+    if len(first) > 1:
+        raise ModelDefinitionError(
+            f"{model_class.__name__} has more than one primary command: {', '.join(first)}.\n"
+            "  Fix: give primary=True to the one that a newcomer should use first."
+        )
 
 
 def _mark_of(model_class: type, attribute: str) -> CommandMark | None:
@@ -206,6 +220,11 @@ def _define(
             f"{where}: {' and '.join(twice)} are alternatives that contain themselves, which takes "
             "exponential time to check.\n  Fix: tell them apart with Field(discriminator=...)."
         )
+    try:
+        show.check_held(parameters)
+        shown = show.of_command(**mark.shown)
+    except show.Unshowable as error:
+        raise ModelDefinitionError(f"{where}: {error}.\n  Fix: {error.fix}.") from None
     reply = hints.get("return")
     return CommandDefinition(
         name=name,
@@ -214,6 +233,7 @@ def _define(
         parameters=parameters,
         reply=_reply_schema(reply) if inspect.isclass(reply) and issubclass(reply, BaseModel) else None,
         is_async=inspect.iscoroutinefunction(method),
+        shown=shown,
         _model=checked_by,
     )
 
@@ -253,10 +273,10 @@ def _compile(where: str, name: str, fields: Mapping[str, Any]) -> tuple[type[Bas
                 _compile_all(name, {field: definition})
             except Exception as cause:
                 reason = str(cause).partition("\n\nFor further information")[0]
+                fix = getattr(cause, "fix", _JSON_TYPES)
                 raise ModelDefinitionError(
                     f"{where}: the parameter {field.removeprefix(_PREFIX)!r} cannot be described to clients: "
-                    f"{reason}\n  Fix: use JSON types, Literal, Enum, pydantic models, Image, and lists, "
-                    "dicts or Optional of them."
+                    f"{reason}\n  Fix: {fix}."
                 ) from cause
         raise ModelDefinitionError(f"{where}: {error}") from error
 
@@ -266,6 +286,7 @@ def _compile_all(name: str, fields: Mapping[str, Any]) -> tuple[type[BaseModel],
     model: type[BaseModel] = create_model(name, __config__=config, **fields)
     for field in model.model_fields.values():
         _check_default(field)
+        _check_examples(field)
     with warnings.catch_warnings():
         warnings.simplefilter("error", PydanticJsonSchemaWarning)
         return model, model.model_json_schema(schema_generator=_ParameterSchema)
@@ -280,6 +301,20 @@ def _check_default(field: FieldInfo) -> None:
         only()
     except ValidationError as error:
         raise ValueError(f"its default is not valid: {error.errors()[0]['msg']}") from None
+
+
+def _check_examples(field: FieldInfo) -> None:
+    annotation: typing.Any = field.annotation
+    strict = ConfigDict(strict=True)
+    for example in [each for part in field.metadata if isinstance(part, show.Show) for each in part.examples]:
+        only = create_model("Example", __config__=strict, value=(annotation, field))
+        try:
+            only.model_validate_json(json.dumps({field.alias: example}))
+        except (ValidationError, TypeError, ValueError) as error:
+            reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error
+            raise show.Unshowable(
+                f"the example {example!r:.60} is refused: {reason}", fix="give examples that it accepts"
+            ) from None
 
 
 class _ParameterSchema(GenerateJsonSchema):

@@ -8,6 +8,9 @@
  *   image      encoding: "base64" | "upload" | "either"
  *   list       item: field, minItems, maxItems;   group   fields: [field]
  * What has no control of its own (maps, unions, recursion) is `json`: a text box for JSON.
+ *
+ * What an author declared for pages is beside it, or guessed: label, hint, group, primary of a command; label,
+ * placeholder, examples, alsoHeld, look of a field.
  */
 
 /**
@@ -37,11 +40,18 @@
  * @property {number} [minItems]
  * @property {number | null} [maxItems]
  * @property {Field[]} [fields]
+ * @property {string} placeholder
+ * @property {any[]} examples values to press
+ * @property {boolean} alsoHeld the list of what is held beside the keys chosen
+ * @property {Look | null} look what dragging over the picture moves it
  *
  * @typedef {Partial<Field>} Shape what makes a field's control
- * @typedef {{name: string, label: string, description: string, fields: Field[]}} Command
+ * @typedef {"x" | "y" | Partial<Record<"left" | "right" | "up" | "down", string>>} Look
+ * @typedef {{name: string, label: string, description: string, hint: string, group: string, primary: boolean,
+ *   fields: Field[]}} Command
  * @typedef {{name: string, kind: "video" | "audio", direction: "in" | "out"}} Track
- * @typedef {{title: string, version: string, description: string, tracks: Track[], commands: Command[]}} Model
+ * @typedef {{title: string, version: string, description: string, tracks: Track[], commands: Command[],
+ *   firstFrame: string}} Model
  *
  * @typedef {import("./references.js").Json} Json
  * @typedef {import("./references.js").Context} Context
@@ -58,6 +68,8 @@ const SHORT_TEXT = 80;
 const SLIDER_STEPS_MAX = 2000;
 const IMAGE_NAME = /(^|_)(image|img|picture|photo|base64)(_|$)/i;
 const TEXT_NAME = /(^|_)(prompt|text|caption|story|script|lyrics|instructions?)(_|$)/i;
+/** What a picture is called when its own name says no more. */
+const PICTURE = "Picture";
 const UPLOAD = "reactor-upload-reference";
 
 /**
@@ -72,6 +84,27 @@ export function words(name) {
     .toLowerCase();
   return text ? text[0].toUpperCase() + text.slice(1) : name;
 }
+
+/**
+ * "set_starting_image" → "Starting picture": what is set says enough, and this page calls images pictures.
+ * @param {string} name
+ */
+export const commandLabel = (name) => plainWords(words(name.replace(/^set[_-](?=.)/i, "")));
+
+/**
+ * The words of a field: its title, else its name without how a picture is written down.
+ * @param {string} name
+ * @param {Json} schema
+ */
+function fieldLabel(name, schema) {
+  if (typeof schema.title === "string" && schema.title.length <= 40 && !isGenerated(schema))
+    return words(schema.title);
+  const label = plainWords(words(name.replace(/(^|_)(base64|b64)(?=_|$)/i, "")));
+  return label === "Base64" ? PICTURE : label;
+}
+
+/** @param {string} label */
+const plainWords = (label) => label.replace(/\b(image|img)\b/g, "picture").replace(/^(Image|Img)\b/, "Picture");
 
 /**
  * Title, version, tracks and commands of the document; empty ones for `{}`, which is what comes before the
@@ -95,6 +128,7 @@ export function readSchema(given) {
     description: typeof info.description === "string" ? info.description : "",
     tracks: Array.isArray(document["x-reactor"]?.tracks) ? document["x-reactor"].tracks : [],
     commands,
+    firstFrame: line(document["x-reactor"]?.first_frame),
   };
 }
 
@@ -111,13 +145,27 @@ function readCommand(pathName, operation, document) {
     root: {},
   });
   const context = { document, root: schema };
+  const label = line(operation["x-label"]) || commandLabel(name);
   return {
     name,
-    label: words(name),
+    label,
     description: operation.description ?? operation.summary ?? "",
-    fields: readFields(schema, context, "", 0),
+    hint: line(operation["x-hint"]),
+    group: line(operation["x-group"]),
+    primary: operation["x-primary"] === true,
+    fields: readFields(schema, context, "", 0).map((field) =>
+      field.kind === "image" && field.label === PICTURE && /(^|_)(image|img|picture|photo)(_|$)/i.test(name)
+        ? { ...field, label }
+        : field,
+    ),
   };
 }
+
+/**
+ * A value that should be a line of text.
+ * @param {unknown} value
+ */
+const line = (value) => (typeof value === "string" ? value : "");
 
 /**
  * @param {Json} schema
@@ -150,15 +198,16 @@ function readField(part, context, { name, path, required, depth }) {
   const field = {
     name,
     path,
-    label:
-      typeof schema.title === "string" && schema.title.length <= 40 && !isGenerated(schema)
-        ? words(schema.title)
-        : words(name),
+    label: line(part["x-label"] ?? schema["x-label"]) || fieldLabel(name, schema),
     description: part.description ?? schema.description ?? "",
     required,
     nullable,
     hasDefault: "default" in part || "default" in schema,
     default: "default" in part ? part.default : schema.default,
+    placeholder: line(schema["x-placeholder"]),
+    examples: Array.isArray(schema.examples) ? schema.examples : [],
+    alsoHeld: schema["x-also-held"] === true,
+    look: schema["x-look"] ?? null,
   };
   if (depth > DEPTH_MAX) return { ...field, kind: "json" };
   return { ...field, ...shape(schema, context, { name, path, depth }) };
