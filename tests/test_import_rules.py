@@ -59,6 +59,7 @@ PURE = [
     "session.admission",
     "session.claims",
     "session.commands",
+    "session.company",
     "session.grants",
     "session.lifecycle",
     "session.rate",

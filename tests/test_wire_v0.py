@@ -316,6 +316,15 @@ ENCODED: list[tuple[m.ServerMessage, list[tuple[str, Any]]]] = [
     (m.SessionEnded("bye now"), [runtime("sessionEnded", {"reason": "bye now"})]),
     (m.RuntimeNotice("model_error", "oh"), [runtime("notice", {"code": "model_error", "message": "oh"})]),
     (m.RuntimeStats({"fps": 30.0}), [runtime("stats", {"fps": 30.0})]),
+    (
+        m.Values({"zoom": {"values": {"by": 2}}}),
+        [runtime("values", {"commands": {"zoom": {"values": {"by": 2}}}})],
+    ),
+    (
+        m.Values({"zoom": {"values": {"by": 1}}}, reset=True),
+        [runtime("values", {"commands": {"zoom": {"values": {"by": 1}}}, "reset": True})],
+    ),
+    (m.Company(3, 1, driving=True), [runtime("company", {"viewers": 3, "drivers": 1, "driving": True})]),
 ]
 
 

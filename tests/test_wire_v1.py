@@ -335,6 +335,8 @@ def test_what_the_server_says_is_one_frame_on_its_channel(
         m.CommandShown("r1", "set", 1),
         m.Capabilities({}),
         m.RuntimeStats({}),
+        m.Values({"zoom": {"values": {"by": 2}}}),
+        m.Company(3, 1, driving=True),
     ],
 )
 def test_what_the_format_has_no_words_for_is_not_said(message: m.ServerMessage) -> None:

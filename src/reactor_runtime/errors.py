@@ -256,6 +256,10 @@ class ModelCrashed(ModelFailed):
         super().__init__(message)
         self.exit_code = exit_code
 
+    def public(self) -> str:
+        # By what signal it was ended says nothing of what is in it, and all to whoever sent it.
+        return str(self) if self.exit_code is not None and self.exit_code < 0 else super().public()
+
 
 class ModelHung(ModelFailed):
     """The model made no progress for longer than its limit and was killed."""

@@ -44,6 +44,14 @@ COMMAND_BURST: Final = 100
 #: whose uploads are still on their way. More: refused with `rate_limited`.
 COMMAND_MAILBOX: Final = 256
 COMMAND_MAILBOX_BYTES: Final = 8 * MIB
+#: What is kept of one argument of what a command set last, and of all arguments together, as JSON. Larger, or more:
+#: it is named with its size, and not kept.
+VALUE_MAX_BYTES: Final = 4 * KIB
+VALUES_MAX_BYTES: Final = 48 * KIB
+#: Viewers are told of changed values at most this often; what changes between is told with the next.
+VALUES_EVERY_S: Final = 0.1
+#: How long after a command its sender counts as one who drives.
+DRIVES_S: Final = 15.0
 #: A command's reply is awaited for this long, then answered with `timeout`. Clients wait 10 s.
 COMMAND_REPLY_S: Final = 9.0
 #: Bytes waiting in one viewer's data channel. More: broadcasts to this viewer are dropped and counted.

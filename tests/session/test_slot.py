@@ -383,6 +383,37 @@ async def test_a_first_load_that_fails_is_final_and_said() -> None:
             await house.start()
 
 
+async def test_the_author_alone_is_told_why_the_load_failed() -> None:
+    def prepare(host: FakeHost) -> None:
+        host.load_error = ModelFailed("__init__ raised ValueError: /home/me/weights is empty")
+
+    async with House.opened(load=False, prepare=prepare) as house:
+        with pytest.raises(ModelFailed):
+            await house.load()
+        with pytest.raises(SessionRefused) as refused:
+            await house.sessions.register(house.running)
+        assert refused.value.raised == "__init__ raised ValueError: /home/me/weights is empty"
+        assert "weights" not in str((await house.sessions.health()).detail)
+
+
+async def test_a_server_whose_load_failed_ends_once_whoever_asked_for_it_has_asked_again() -> None:
+    async with House.opened() as house:
+        began_s = now_s()
+        await house.sessions.told()
+        assert now_s() == began_s, "nobody had asked"
+        await house.sessions.health()
+        telling = asyncio.create_task(house.sessions.told())
+        await asyncio.sleep(0.7)
+        assert not telling.done()
+        await house.sessions.health()
+        await telling
+        assert 0.7 < now_s() - began_s < 1.5
+        await house.sessions.health()
+        began_s = now_s()
+        await house.sessions.told()
+        assert now_s() - began_s == pytest.approx(2), "they left"
+
+
 async def test_a_model_lost_while_its_session_closes_is_replaced_once() -> None:
     async with House.opened(prepare=takes_to_stop(4)) as house:
         await house.start()

@@ -79,6 +79,7 @@ class FakeHost:
         self.pid = None
         self.load_s = 0.0
         self.load_error: ReactorError | None = None
+        self.info = INFO
         self.stop_takes_s = 0.0
         self.stop_limit_s = 5.0
         """Past it a stop ends as it does with a real host: the process is killed."""
@@ -99,7 +100,7 @@ class FakeHost:
             self.state = HostState.FAILED
             raise self.load_error
         self.state = HostState.IDLE
-        return INFO
+        return self.info
 
     def start_session(self, session_id: str, *, seed: int | None = None) -> None:
         assert self.state is HostState.IDLE, self.state
@@ -273,7 +274,10 @@ class FakeLink:
             self.events.link_state(state)
 
     def connect(self) -> None:
+        """Connect, with both channels open."""
         self.move(LinkState.CONNECTED)
+        for label in ("control", "data"):
+            self.events.channel_open(label)
 
     def lose(self) -> None:
         self.move(LinkState.LOST)
@@ -309,7 +313,9 @@ class FakeLink:
         return [m["data"].get("data") for m in self.messages if self._kind(m) == kind]
 
     def kinds(self) -> list[str]:
-        return [self._kind(message) for message in self.messages if self._kind(message) != "stats"]
+        """Return what kinds of message came, without those that everybody is told all the time."""
+        always = ("stats", "values", "company")
+        return [self._kind(message) for message in self.messages if self._kind(message) not in always]
 
     @staticmethod
     def _kind(message: JsonObject) -> str:

@@ -20,7 +20,8 @@ from reactor_runtime.progress import Progress
 from reactor_runtime.session.grants import EVERYTHING, Grant
 from reactor_runtime.session.lifecycle import State
 from reactor_runtime.session.service import Offer
-from reactor_runtime.session.sessions import NO_SESSION, Sessions
+from reactor_runtime.session.sessions import Sessions
+from reactor_runtime.session.slot import NO_SESSION
 
 from .fakes import FakeEngine, FakeFanOut, FakeHost, FakeLink, Hosts
 from .virtual_time import now_s, settle

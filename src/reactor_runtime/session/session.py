@@ -49,6 +49,7 @@ from .metrics import MessageCounts
 from .service import LEGACY_CONNECTION_ID, Offer
 from .stream import VideoStream
 from .streams import Streams
+from .together import Together
 from .uploads import Uploads
 from .viewer import Viewer
 
@@ -135,6 +136,7 @@ class Session:
         self._reports: JsonObject = {}
         self._busy_s = 0.0
         self._tasks = Tasks(f"session {session_id}")
+        self._together = Together(info.commands, self.connections, self._tasks, clock=clock)
         self._waiting: dict[asyncio.Task[None], int] = {}
         """Those of the tasks that wait for an upload, and the bytes of their arguments."""
         self._closed = False
@@ -163,7 +165,11 @@ class Session:
         self._book.saw(frame.track, frame.frame_id, frame.command_id)
 
     def outcome(self, outcome: CommandOutcome) -> None:
-        """Answer the client whose command this was."""
+        """Take what became of a command, and answer the client whose it was."""
+        self._answer(outcome)
+        self._together.outcome(outcome)
+
+    def _answer(self, outcome: CommandOutcome) -> None:
         entry = self._book.answer(outcome.command_id)
         if entry is None:
             return
@@ -174,6 +180,7 @@ class Session:
         if viewer is not None and outcome.accepted:
             viewer.send(say.CommandReply(request_id, command, outcome.reply_type, outcome.reply))
             viewer.report_from(self._book.unshown(entry.who))
+            self._together.drove(entry.who)
         elif viewer is not None:
             viewer.send(say.CommandRefused(request_id, command, outcome.code, outcome.message, outcome.field))
         self._owner.note("command", {"command": command, "code": outcome.code or "ok"})
@@ -234,11 +241,15 @@ class Session:
         self._claims.release(viewer.connection_id)
         self._book.leave(viewer.connection_id)
 
+    def listens(self, viewer: Viewer) -> None:
+        self._together.greet(viewer.connection_id)
+
     def gone(self, viewer: Viewer, reason: str) -> None:
         """A connection ended. Its id stays known, so that its client may reconnect."""
         if not self._closed:
             self._owner.viewer_closed()
             self._owner.note("viewer_gone", {"connection_id": viewer.connection_id, "reason": reason})
+            self._together.left(viewer.connection_id)
 
     def sent(self, viewer: Viewer, track: str, frame_id: int, received_as: Mapping[str, int]) -> None:
         for entry in self._book.shown(viewer.connection_id, track, frame_id):
@@ -314,10 +325,12 @@ class Session:
 
     def _call(self, viewer: Viewer, command: say.Command, files: dict[str, UploadedFile]) -> None:
         number = self._book.open(viewer.connection_id, command.request_id, command.name)
+        self._together.asked(number, command.name, command.arguments, command.uploads)
         try:
             self._host.send_command(CommandCall(number, command.name, command.arguments, files))
         except CommandRejected:
             self._book.strike(number)
+            self._together.unasked(number)
             raise
 
     def _refuse(self, viewer: Viewer, command: say.Command, error: CommandRejected) -> None:
@@ -336,7 +349,8 @@ class Session:
             self.connections.look_after()
             for number in self._book.overdue():
                 text = f"not handled within {limits.COMMAND_REPLY_S:.0f} s"
-                self.outcome(CommandOutcome(number, code=codes.TIMEOUT, message=text))
+                self._answer(CommandOutcome(number, code=codes.TIMEOUT, message=text))
+            self._together.tell_company()
             ticks += 1
             if ticks % 2 == 0:
                 self.broadcast(say.RuntimeStats(self.numbers()))

@@ -37,11 +37,12 @@ from .lifecycle import State, Transition
 from .metrics import Snapshot, Totals, text_of
 from .service import Health, Offer, Registration
 from .session import Session, SessionOwner
-from .slot import ModelSlot
+from .slot import NO_SESSION, ModelSlot
 from .uploads import Reservation
 
-#: What the descriptor names while no session runs; clients need a string.
-NO_SESSION = "00000000-0000-0000-0000-000000000000"
+#: Whoever waits for the model asks more often than this; and how long the question for the reason may take after it.
+LOOKS_S = 2.0
+DETAILS_S = 0.5
 
 
 class Sessions:
@@ -78,6 +79,9 @@ class Sessions:
             clock=clock,
         )
         self._moved = asyncio.Event()
+        self._asked_s: float | None = None
+        self._asked = asyncio.Event()
+        """When it was last asked how the server is, and that it was asked again."""
         self._tasks = Tasks("the sessions")
         self._draining = False
         self._closed = False
@@ -179,6 +183,8 @@ class Sessions:
         return session
 
     async def health(self) -> Health:
+        self._asked_s = self._clock()
+        self._asked.set()
         word = self._slot.health_word
         if self._draining:
             return Health(False, word, "shutting down")
@@ -272,6 +278,16 @@ class Sessions:
         self._wake_the_line()
         self._report(Progress("draining", "no new sessions are accepted"))
         await self._slot.drain()
+
+    async def told(self) -> None:
+        """Wait until whoever waited for the model has asked what became of it; not at all where nobody did."""
+        if self._asked_s is None or self._clock() - self._asked_s > LOOKS_S:
+            return
+        self._asked.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOOKS_S):
+                await self._asked.wait()
+                await asyncio.sleep(DETAILS_S)
 
     async def close(self) -> None:
         """End the session and the model. May be called twice and from any state."""

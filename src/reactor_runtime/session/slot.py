@@ -35,6 +35,8 @@ from .told import SessionTold
 
 log = logging.getLogger(__name__)
 
+#: What the descriptor names while no session runs; clients need a string.
+NO_SESSION = "00000000-0000-0000-0000-000000000000"
 #: How long the connections of an ended session may take to close before the server goes.
 PART_S = 5.0
 
@@ -85,9 +87,9 @@ class ModelSlot:
         self._told: SessionTold | None = None
         self._detail: str | None = "loading the model"
         self._lost: ModelFailed | None = None
-        self._last_failed = ("", "")
-        """The last session that failed, by its id, and what the model raised in it."""
         """Why the host is unusable, until it is replaced."""
+        self._last_failed = ("", "")
+        """The last session that failed, by its id, and what the model raised in it; also of the load before any."""
         self._settled = asyncio.Event()
         """Set while no session is running or closing."""
         self._settled.set()
@@ -157,8 +159,9 @@ class ModelSlot:
             await prepare(self._preparing)
             self._detail = "loading the model"
             await self._load()
-        except ReactorError:
+        except ReactorError as error:
             self._detail = "the model could not be loaded"
+            self._last_failed = NO_SESSION, str(error)
             self._fire(Event.INITIALIZATION_FAIL)
             raise
 

@@ -46,6 +46,9 @@ class ViewerEvents(Protocol):
 
     def gone(self, viewer: Viewer, reason: str) -> None: ...
 
+    def listens(self, viewer: Viewer) -> None:
+        """What it is told from now on arrives: its channel for messages is open."""
+
     def said(self, viewer: Viewer, message: say.ClientMessage) -> None: ...
 
     def sent(self, viewer: Viewer, track: str, frame_id: int, received_as: Mapping[str, int]) -> None:
@@ -85,11 +88,14 @@ class Viewer:
         self._link: Link | None = None
         self._sinks: dict[str, Sink] = {}
         self._resumed: set[str] = {track.name for track in tracks if legacy and track.direction == "out"}
+        self._messages_open = False
         self._report_from: int | None = None
         self._tasks = Tasks(f"connection {connection_id}")
         self._closed = False
         self._state = LinkState.CONNECTING
         self.connected = False
+        self.listening = False
+        """Whether it is connected and its channel for messages is open."""
         self.author = False
         """Whether it is the model's author, who may read what the model raised."""
         self.grant = NOTHING
@@ -110,6 +116,7 @@ class Viewer:
     def hold(self, link: Link) -> None:
         """Be reached over this link, which connects later. None is held. The link is the viewer's to close."""
         self._link = link
+        self._messages_open = False
         self.linked_s = self.heard_s = self._clock()
 
     async def let_go(self, reason: str) -> None:
@@ -122,7 +129,7 @@ class Viewer:
         if link is not None:
             self._events.released(self)
         if self.connected:
-            self.connected = False
+            self.connected = self.listening = False
             self._events.gone(self, reason)
         if link is not None:
             await link.close()
@@ -224,11 +231,21 @@ class Viewer:
             self.connected = True
             self._events.connected(self)
             self._attach()
+            self._listen()
         elif state is LinkState.LOST:
             self.drop("connection lost")
 
     def channel_open(self, label: str) -> None:
         self.heard_s = self._clock()
+        # Whatever is not called control is the channel for messages, as clients of every age have it.
+        self._messages_open = self._messages_open or label != "control"
+        self._listen()
+
+    def _listen(self) -> None:
+        """Be told what everybody is told, once both have come: the connection and its channel, in either order."""
+        if self.connected and self._messages_open and not self.listening:
+            self.listening = True
+            self._events.listens(self)
 
     def channel_message(self, label: str, data: str | bytes) -> None:
         now_s = self.heard_s = self._clock()

@@ -242,6 +242,28 @@ class RuntimeStats:
     values: JsonObject
 
 
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What commands have last set, by their names: those that changed, or all of them for a newcomer.
+
+    Each is {"values": {parameter: value}}. Files, pictures and what is too large to be kept are in "named" beside it:
+    {parameter: {"kind": "upload", "name", "mime_type", "size"} or {"kind": "inline", "size"}}, sizes in bytes.
+    `reset`: because the model was reset. v0 only.
+    """
+
+    commands: JsonObject
+    reset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Company:
+    """How many are connected, how many of them drive, and whether the receiver is one of those. v0 only."""
+
+    viewers: int
+    drivers: int
+    driving: bool
+
+
 ServerMessage: TypeAlias = (
     CommandReply
     | CommandRefused
@@ -257,6 +279,8 @@ ServerMessage: TypeAlias = (
     | SessionEnded
     | RuntimeNotice
     | RuntimeStats
+    | Values
+    | Company
 )
 
 Channel: TypeAlias = Literal["data", "control"]

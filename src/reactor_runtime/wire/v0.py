@@ -5,8 +5,8 @@ Data channel, both ways: `{"scope": "application" | "runtime", "data": {"type": 
 
 The format has no request ids on the data channel, so nothing there is acknowledged. We add, and published
 clients ignore: a command may carry `request_id` beside its `type`; then it is answered with the runtime
-messages `commandReceipt` and, once its effect has left for this viewer, `commandShown`. `notice` and
-`stats` are ours as well.
+messages `commandReceipt` and, once its effect has left for this viewer, `commandShown`. `notice`, `stats`,
+`values` and `company` are ours as well.
 """
 
 from __future__ import annotations
@@ -90,6 +90,12 @@ class V0:
                 return [_runtime("notice", notice | ({"detail": message.detail} if message.detail else {}))]
             case m.RuntimeStats():
                 return [_runtime("stats", message.values)]
+            case m.Values():
+                reset: JsonObject = {"reset": True} if message.reset else {}
+                return [_runtime("values", {"commands": message.commands, **reset})]
+            case m.Company():
+                company: JsonObject = {"viewers": message.viewers, "drivers": message.drivers}
+                return [_runtime("company", {**company, "driving": message.driving})]
 
 
 def _data(envelope: JsonObject) -> m.ClientMessage:

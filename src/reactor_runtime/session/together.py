@@ -1,0 +1,87 @@
+"""What those in one session are told of what they share: the model's values, and each other.
+
+    command ─▶ asked() ─▶ outcome() ─▶ everybody, a few times a second         a newcomer ─▶ greet(): all of it at once
+
+Owned by a session, on its event loop. What is kept and what is said is in `values.py` and `company.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+
+from .. import limits
+from ..tasks import Tasks
+from ..types import CommandOutcome, CommandSpec, JsonObject
+from ..wire import messages as say
+from .company import Company
+from .connections import Connections
+from .values import SetValues
+
+
+class Together:
+    """`tasks` are its session's: what is not said when it ends is said to nobody."""
+
+    def __init__(
+        self,
+        commands: Iterable[CommandSpec],
+        connections: Connections,
+        tasks: Tasks,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._values = SetValues(commands)
+        self._company = Company(clock)
+        self._connections = connections
+        self._tasks = tasks
+        self._telling = False
+
+    def greet(self, who: int) -> None:
+        """Tell somebody who can be told now; the others hear that there is one more."""
+        viewer = self._connections.get(who)
+        if viewer is not None and (everything := self._values.everything()):
+            viewer.send(say.Values(everything))
+        self.tell_company()
+
+    def left(self, who: int) -> None:
+        self._company.left(who)
+        self.tell_company()
+
+    def asked(
+        self, number: int, name: str, arguments: JsonObject, uploads: Mapping[str, say.UploadReference]
+    ) -> None:
+        """A command is about to be passed on."""
+        self._values.asked(number, name, arguments, uploads)
+
+    def unasked(self, number: int) -> None:
+        """It was not: nothing of it comes back."""
+        self._values.outcome(CommandOutcome(number, code="refused"))
+
+    def outcome(self, outcome: CommandOutcome) -> None:
+        """The model is done with a command."""
+        self._values.outcome(outcome)
+        if not self._telling:
+            self._telling = True
+            self._tasks.spawn(self._tell_values())
+
+    def drove(self, who: int) -> None:
+        self._company.drove(who)
+
+    async def _tell_values(self) -> None:
+        """Say what changed, and what changes meanwhile no more often than that."""
+        try:
+            while True:
+                news, was_reset = self._values.take_news()
+                if not news and not was_reset:
+                    return
+                for viewer in self._connections:
+                    viewer.send(say.Values(news, reset=was_reset))
+                await asyncio.sleep(limits.VALUES_EVERY_S)
+        finally:
+            self._telling = False
+
+    def tell_company(self) -> None:
+        """Tell each who is here what it does not know of the others yet."""
+        here = {viewer.connection_id: viewer for viewer in self._connections if viewer.listening}
+        for who, company in self._company.news(here).items():
+            here[who].send(company)
