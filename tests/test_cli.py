@@ -487,6 +487,7 @@ class Stubborn:
     url = "http://127.0.0.1:1"
     async def start(self): pass
     async def ready(self): pass
+    async def told(self): pass
     async def drain(self): await asyncio.sleep(3600)
     async def close(self):
         print("closed", flush=True)
@@ -545,8 +546,7 @@ async def test_a_server_that_failed_for_good_ends_with_status_one(capsys: pytest
     from reactor_runtime.cli.screen import Screen
     from reactor_runtime.cli.serve import live
 
-    closed = asyncio.Event()
-    failed = asyncio.Event()
+    closed, told, failed = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     class Failing:
         url = "http://127.0.0.1:1"
@@ -556,6 +556,10 @@ async def test_a_server_that_failed_for_good_ends_with_status_one(capsys: pytest
         async def ready(self) -> None:
             failed.set()
 
+        async def told(self) -> None:
+            assert not closed.is_set()
+            told.set()
+
         async def drain(self) -> None:
             raise AssertionError("there is nothing to drain")
 
@@ -564,6 +568,7 @@ async def test_a_server_that_failed_for_good_ends_with_status_one(capsys: pytest
 
     with Screen(verbose=False) as screen:
         assert await live(Failing(), screen, settings(), failed) == 1
+    assert told.is_set()
     assert closed.is_set()
     assert "Ready: http://127.0.0.1:1" in capsys.readouterr().out
 

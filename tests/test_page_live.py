@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -78,6 +81,14 @@ def server() -> Iterator[ReactorRun]:
             yield run
 
 
+@pytest.fixture
+def port() -> str:
+    """A port for one server after the other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return str(free.getsockname()[1])
+
+
 @pytest.fixture(autouse=True)
 def nothing_runs(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
@@ -108,13 +119,10 @@ def test_the_author_reads_what_a_model_raised_before_the_page_was_connected(
 
 
 def test_the_page_comes_back_by_itself_after_a_restart_with_the_new_model_s_controls(
-    page: Page, tmp_path: Path
+    page: Page, tmp_path: Path, port: str
 ) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
     first = write_model(tmp_path / "first", PAINT.format(name="brush", body="pass"))
-    second = write_model(tmp_path / "second", PAINT.format(name="pencil", body="pass"))
+    second = write_model(tmp_path / "second", PAINT.format(name="pencil", body="pass"), model_name="drawing")
     with running(first, "--port", port) as run:
         page.goto(run.url)
         live(page)
@@ -125,28 +133,88 @@ def test_the_page_comes_back_by_itself_after_a_restart_with_the_new_model_s_cont
     with running(second, "--port", port):
         live(page)
         expect(page.get_by_test_id("notice-info")).to_contain_text("The server was restarted")
+        expect(page.get_by_test_id("model-name")).to_have_text("drawing")
         expect(page.get_by_test_id("command-pencil")).to_be_visible()
         assert page.get_by_test_id("command-brush").count() == 0
         page.get_by_test_id("send-pencil").click()
         expect(page.get_by_test_id("status-pencil")).to_contain_text(re.compile("Accepted|Visible"))
 
 
-def test_the_page_comes_back_when_the_server_was_killed_and_started_again(page: Page, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    model = write_model(tmp_path / "model", PAINT.format(name="brush", body="pass"))
-    with running(model, "--port", port) as run:
+def test_a_killed_server_is_told_as_such_at_once_and_so_is_its_return(
+    page: Page, tmp_path: Path, port: str, record_property: Callable[[str, object], None]
+) -> None:
+    first = write_model(tmp_path / "first", PAINT.format(name="brush", body="pass"))
+    second = write_model(
+        tmp_path / "second",
+        PAINT.format(name="pencil", body="pass"),
+        model_name="drawing",
+        model_version="2.0.0",
+    )
+    with running(first, "--port", port) as run:
         page.goto(run.url)
         live(page)
+        began_s = time.monotonic()
         run.process.kill()
-        expect(page.locator("body")).to_have_attribute("data-state", "reconnecting", timeout=30_000)
-        expect(page.get_by_test_id("cover-detail")).to_contain_text(
-            re.compile(r"at \d\d:\d\d:\d\d, \d+\ss ago")
-        )
-    with running(model, "--port", port):
-        live(page, within_s=40)
+        expect(page.get_by_test_id("cover-title")).to_have_text("The server is gone", timeout=15_000)
+        record_property("measured", f"told after {time.monotonic() - began_s:.1f} s")
+        expect(page.get_by_test_id("cover-detail")).to_contain_text("it was killed, or it crashed")
+    with running(second, "--port", port):
+        live(page)
+        expect(page.get_by_test_id("notice-info")).to_contain_text("was killed or crashed")
+        expect(page.get_by_test_id("model-name")).to_have_text("drawing")
+        assert page.title().startswith("drawing")
+        expect(page.get_by_test_id("command-pencil")).to_be_visible()
+        assert page.get_by_test_id("command-brush").count() == 0
+
+
+def test_a_killed_model_is_told_as_such(page: Page, server: ReactorRun) -> None:
+    page.goto(server.url)
+    live(page)
+    for child in server.children():
+        os.kill(child, signal.SIGKILL)
+    expect(page.get_by_test_id("cover-title")).to_have_text("Session ended")
+    expect(page.get_by_test_id("cover-detail")).to_have_text(
+        "The model process was killed by SIGKILL and is being restarted."
+    )
+    page.get_by_test_id("cover-start").click()
+    live(page, within_s=40)
+
+
+def test_a_load_that_failed_keeps_its_cause_until_a_mended_model_runs(
+    page: Page, tmp_path: Path, port: str
+) -> None:
+    broken = """
+        import time
+        from reactor_runtime import VideoModel
+
+        class Model(VideoModel):
+            def __init__(self):
+                time.sleep(2)
+                raise ValueError("there is no brush")
+
+            def start_session(self): ...
+    """
+    with running(write_model(tmp_path, broken), "--port", port, ready=False) as run:
+        run.url = f"http://127.0.0.1:{port}"
+        run.wait_for(lambda: answers(run.url), "an answer")
+        page.goto(run.url)
+        detail = page.get_by_test_id("cover-detail")
+        expect(detail).to_contain_text("ValueError: there is no brush", timeout=30_000)
+        assert run.process.wait(10) != 0
+        expect(detail).to_contain_text("The server has ended")
+        expect(detail).to_contain_text("ValueError: there is no brush")
+        expect(page.get_by_test_id("cover-title")).to_have_text("The model is not available")
+    write_model(tmp_path, PAINT.format(name="brush", body="pass"))
+    with running(tmp_path, "--port", port):
+        live(page)
         expect(page.get_by_test_id("notice-info")).to_contain_text("The server was restarted")
+
+
+def answers(url: str) -> bool:
+    try:
+        return httpx.get(url + "/health").status_code > 0
+    except httpx.TransportError:
+        return False
 
 
 def test_whoever_s_session_is_over_is_asked_before_joining_a_stranger_s(

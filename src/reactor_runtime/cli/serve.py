@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..config import ListenSettings, Settings
-from ..errors import SettingError
+from ..errors import ReactorError, SettingError
 from ..progress import Progress
 from ..types import JsonValue
 from .screen import FAILURE, Screen
@@ -39,6 +39,9 @@ class Server(Protocol):
 
     async def ready(self) -> None:
         """Wait until the model is loaded. Raises ManifestError, ModelDefinitionError or ModelFailed."""
+
+    async def told(self) -> None:
+        """Wait until whoever waited for the model could ask what became of it; not at all where nobody did."""
 
     async def drain(self) -> None:
         """Refuse new sessions and wait until the running ones ended, `drain_s` at most."""
@@ -93,11 +96,16 @@ async def live(server: Server, screen: Screen, settings: Settings, failed: async
             await server.start()
         except OSError as error:
             raise bind_refused(error, settings) from error
-        await _first(server.ready(), stop.wait())
+        try:
+            await _first(server.ready(), stop.wait())
+        except ReactorError:
+            await _first(server.told(), stop.wait())
+            raise
         if not stop.is_set():
             screen.ready(server.url, took_s=time.monotonic() - started_s)
             await _first(stop.wait(), failed.wait())
         if not stop.is_set():
+            await _first(server.told(), stop.wait())
             return FAILURE
         screen.say(
             f"Draining: no new sessions; running ones have {settings.drain_s:g} s. Ctrl-C again stops now."

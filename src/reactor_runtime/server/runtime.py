@@ -64,6 +64,10 @@ class Runtime:
         assert self._loading is not None
         await asyncio.shield(self._loading)
 
+    async def told(self) -> None:
+        """Wait until whoever waited for the model could ask what became of it; not at all where nobody did."""
+        await self.sessions.told()
+
     async def drain(self) -> None:
         """Refuse new sessions and wait until the running one ended, `drain_s` at most."""
         await self.sessions.drain()

@@ -3,6 +3,7 @@
  *
  *   server ── session ── connection        who is connected, and what is said
  *   stage ── latency ── overlay            what is displayed, and how late
+ *   line, company                          how good the connection is, and who else is here
  *   cover, bar                             the state, and what can be pressed
  *   commands ── controls, keypad, picture  what people can change
  *   sharing ── webcam                      what people give
@@ -11,9 +12,11 @@
 import { announce } from "./announcer.js";
 import { Bar } from "./bar.js";
 import { Commands } from "./commands.js";
+import { Company } from "./company.js";
 import { Cover } from "./cover.js";
 import { byId } from "./dom.js";
 import { DelayTracker } from "./latency.js";
+import { Line } from "./line.js";
 import { Log, Notices } from "./notices.js";
 import { Overlay } from "./overlay.js";
 import { Recording } from "./recording.js";
@@ -63,8 +66,9 @@ const recording = new Recording(server, {
   onChange: (now) => bar.showRecording(now),
   onProblem: (text) => notices.show(text, "problem"),
 });
+const company = new Company(session);
 const sheet = new Sheet(byId("panel"), byId("sheet-handle"));
-const bar = new Bar({ server, session, stage, overlay, sheet, recording, notices }, begin);
+const bar = new Bar({ server, session, company, stage, overlay, sheet, recording, notices }, begin);
 const cover = new Cover({
   onStart: begin,
   onToken: (token) => {
@@ -73,6 +77,12 @@ const cover = new Cover({
   },
   onCamera: () => sharing.toggleCamera(),
   lastShownMs: () => stage.frames.frames.at(-1)?.displayMs ?? null,
+});
+
+const line = new Line({
+  onChange: (judged) => cover.showLine(judged),
+  onOffline: () => session.connection?.lose("your browser is offline"),
+  onSilent: () => session.back.probe(),
 });
 
 function begin() {
@@ -92,10 +102,16 @@ const RUNTIME = {
   commandShown: ({ request_id: requestId, rtp_timestamp: rtp }) =>
     tracker.shown(requestId, rtp ?? null, performance.now()),
   stats: (values) => overlay.setServer(values),
+  company: (here) => company.show({
+    viewers: Number(here.viewers),
+    drivers: Number(here.drivers),
+    driving: here.driving === true,
+  }),
+  values: ({ commands: set, reset }) => commands.follow({ commands: Object(set), reset: reset === true }),
   notice: ({ message, code, detail }) => {
     if (String(code).startsWith("recording_")) bar.offerRecording(false);
     // What ends the session is told by the cover.
-    if (code in ENDINGS) session.failing(String(detail ?? ""));
+    if (code in ENDINGS) session.failing({ said: String(message ?? ""), detail: String(detail ?? "") });
     else notices.show(capital(String(message ?? code ?? "")), "problem");
   },
   clipReady: (clip) => recording.answered(clip),
@@ -115,12 +131,14 @@ const RUNTIME = {
 
 /** @param {import("./wire.js").Said} message */
 function onMessage({ scope, type, data }) {
+  line.heard();
   if (scope === "application") log.add(type, data);
   else RUNTIME[type]?.(data);
 }
 
 /** @param {import("./latency.js").Frame} frame */
 function onFrame(frame) {
+  line.heard();
   tracker.frame(frame);
   session.firstFrame();
 }
@@ -136,6 +154,7 @@ function onConnected(connection, news) {
   notices.clear();
   if (news) notices.show(news);
   overlay.watch(connection);
+  line.watch(connection);
   commands.setConnected(true);
   bar.offerRecording(session.descriptor?.recording?.enabled === true);
   sharing.attach(connection);
@@ -146,6 +165,8 @@ function onConnected(connection, news) {
 function onLost() {
   tracker.clear();
   overlay.watch(null);
+  line.watch(null);
+  company.show(null);
   commands.setConnected(false);
   recording.lost();
   sharing.detach();

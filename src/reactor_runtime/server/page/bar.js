@@ -11,6 +11,7 @@ const CLIP_S = 10;
 export class Bar {
   /**
    * @param {{server: import("./server.js").Server, session: import("./session.js").Session,
+   *   company: import("./company.js").Company,
    *   stage: import("./stage.js").Stage, overlay: import("./overlay.js").Overlay,
    *   sheet: import("./sheet.js").Sheet, recording: import("./recording.js").Recording,
    *   notices: import("./notices.js").Notices}} parts
@@ -19,7 +20,7 @@ export class Bar {
   constructor(parts, onStart) {
     this.parts = parts;
     this.modelName = "";
-    const { session, sheet, recording, notices } = parts;
+    const { company, sheet, recording, notices } = parts;
     const help = byId("help", HTMLDialogElement);
     this.shortcuts = new Shortcuts(
       {
@@ -32,7 +33,7 @@ export class Bar {
       byId("help-list"),
     );
     press("start", onStart);
-    press("stop", () => session.stop());
+    press("stop", () => company.stop());
     press("capture", () => this.capture());
     press("clip", () => {
       notices.show(`Saving the last ${CLIP_S} seconds …`);
@@ -110,11 +111,14 @@ export class Bar {
   }
 
   async copyLink() {
+    const { server, notices } = this.parts;
+    const link = server.link();
     try {
-      await navigator.clipboard.writeText(location.href);
-      this.parts.notices.show("Link copied. Whoever opens it joins this session.");
+      await navigator.clipboard.writeText(link);
+      const joins = "Link copied. Whoever opens it joins this session";
+      notices.show(server.token ? `${joins} and may do what you may: your access token is in it.` : `${joins}.`);
     } catch {
-      this.parts.notices.show(`Copy this address: ${location.href}`);
+      notices.show(`Copy this address: ${link}`);
     }
   }
 

@@ -10,6 +10,7 @@ import { LatestWins } from "./coalesce.js";
 import { passOn } from "./compound.js";
 import { makeControl } from "./controls.js";
 import { el, icon } from "./dom.js";
+import { Following } from "./following.js";
 import { Keypad } from "./keypad.js";
 import { padsOf } from "./keys.js";
 import { Upload } from "./picture.js";
@@ -88,6 +89,15 @@ export class Commands {
     return control !== undefined;
   }
 
+  /**
+   * What the model has been set to, by whomever. Of a reset, keys that are still held are said again.
+   * @param {{commands: Record<string, import("./following.js").Told>, reset?: boolean}} told
+   */
+  follow({ commands, reset }) {
+    for (const [name, told] of Object.entries(commands)) this.cards.get(name)?.following.tell(told);
+    if (reset) for (const keypad of this.keypads) keypad.again();
+  }
+
   /** @param {Receipt} receipt */
   receipt(receipt) {
     this.requests.get(receipt.request_id)?.receipt(receipt);
@@ -120,6 +130,7 @@ class Card {
     const fields = command.fields.filter((field) => !held.includes(field.name));
     this.live =
       pads.length === 0 && fields.length === 1 && LIVE_KINDS.has(fields[0].kind) && !fields[0].nullable;
+    this.following = new Following((told, edited) => this.show(told, edited));
     this.throttle = this.live ? new LatestWins(() => this.submit(), { intervalMs: LIVE_INTERVAL_MS }) : null;
     this.status = el("p", {
       class: "status",
@@ -161,11 +172,18 @@ class Card {
     const options = {
       command: command.name,
       pictures,
-      onInput: () => this.changed(),
       onEnter: /** @type {"plain" | "modified"} */ (single ? "plain" : "modified"),
       plain: single,
     };
-    this.controls = fields.map((field) => makeControl(field, options));
+    this.controls = fields.map((field) =>
+      makeControl(field, {
+        ...options,
+        onInput: () => {
+          this.following.touched(field.name);
+          this.changed();
+        },
+      }),
+    );
     const composer = single && ["text", "multiline"].includes(fields[0].kind) && !fields[0].nullable;
     this.button = this.live || this.keypad ? null : this.sendButton(composer);
     const [first] = this.controls;
@@ -233,21 +251,40 @@ class Card {
     if (this.button) this.button.disabled = !connected;
     this.throttle?.cancel();
     this.keypad?.setEnabled(connected);
+    this.following.clear();
     if (!connected) this.say("", "");
+  }
+
+  /**
+   * Show what the model was set to, where nobody is entering something else.
+   * @param {import("./following.js").Told} told
+   * @param {Set<string>} edited
+   */
+  show({ values, named = {} }, edited) {
+    for (const control of this.controls) {
+      const { name } = control.field;
+      if (edited.has(name)) continue;
+      if (name in values) control.follow(values[name]);
+      control.named?.(named[name] ?? null);
+    }
+    this.keypad?.follow(values);
   }
 
   async submit() {
     const { name } = this.command;
+    let sent = "";
     try {
       const { args, uploads } = this.collect();
       if (uploads.length > 0) this.say("sending", "Uploading…");
       const requestId = await this.panel.send(name, args, uploads, (id) => {
-        this.latest = id;
+        this.latest = sent = id;
         this.panel.requests.set(id, this);
+        this.following.sent(id);
       });
       if (this.latest === requestId && !this.live && this.status.dataset.state !== "accepted")
         this.say("sending", "Sent");
     } catch (error) {
+      this.following.answered(sent, false);
       this.refused(/** @type {Error} */ (error).message, error instanceof FieldProblem ? error.path : "");
     }
   }
@@ -280,6 +317,7 @@ class Card {
 
   /** @param {Receipt} receipt */
   receipt({ request_id: requestId, accepted, message, code, field }) {
+    this.following.answered(requestId, accepted);
     if (!accepted) {
       this.refused(message || code || "The model refused this.", field ?? "");
     } else if (requestId === this.latest) {

@@ -40,6 +40,7 @@ import { pictureControl } from "./picture.js";
  * @property {(value: any) => void} write
  * @property {(message: string, path: string) => boolean} [refuse]
  * @property {(blob: File) => void} [accepts]
+ * @property {(named: import("./following.js").Named | null) => void} [named] what is with the model and is only named
  *
  * @typedef {object} Control
  * @property {Field} field
@@ -49,6 +50,8 @@ import { pictureControl } from "./picture.js";
  * @property {HTMLElement | null} hint
  * @property {() => any} read
  * @property {(value: any) => void} write
+ * @property {(value: any) => void} follow writes what the model has, unless it is here already
+ * @property {Inner["named"]} named
  * @property {(message: string, path?: string) => void} refuse
  * @property {() => void} clear
  * @property {((blob: File) => void) | undefined} accepts
@@ -156,6 +159,14 @@ function frame(field, inner, { id, command, onInput, plain }) {
     for (const target of inner.targets ?? []) target.removeAttribute("aria-invalid");
   };
   element.addEventListener("input", clear);
+  const read = () => (set && !set.checked ? null : inner.read());
+  /** @param {any} value */
+  const write = (value) => {
+    if (set) set.checked = value !== null && value !== undefined;
+    if (value !== null && value !== undefined) inner.write(value);
+    if (set) enable();
+    clear();
+  };
   return {
     field,
     element,
@@ -165,13 +176,13 @@ function frame(field, inner, { id, command, onInput, plain }) {
     beside: plain ? beside : [],
     body,
     hint: foot,
-    read: () => (set && !set.checked ? null : inner.read()),
-    write: (value) => {
-      if (set) set.checked = value !== null && value !== undefined;
-      if (value !== null && value !== undefined) inner.write(value);
-      if (set) enable();
-      clear();
+    read,
+    write,
+    follow: (value) => {
+      // Written again, a text would lose its cursor and a list its rows.
+      if (!same(read, value)) write(value);
     },
+    named: inner.named,
     /** Show what is wrong here, or in the part of this field that `path` names. */
     refuse: (message, path = "") => {
       if (path && inner.refuse?.(message, path)) return;
@@ -190,6 +201,19 @@ function frame(field, inner, { id, command, onInput, plain }) {
     clear,
     accepts: inner.accepts,
   };
+}
+
+/**
+ * Whether a control holds this value; what it cannot read, it does not hold.
+ * @param {() => unknown} read
+ * @param {unknown} value
+ */
+function same(read, value) {
+  try {
+    return JSON.stringify(read()) === JSON.stringify(value);
+  } catch {
+    return false;
+  }
 }
 
 /**

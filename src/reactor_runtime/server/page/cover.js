@@ -11,7 +11,7 @@ const STALLED_MS = 3_000;
 const LOOK_MS = 1_000;
 
 /** States whose words count down: seen, and not read out every second. */
-const COUNTING = new Set(["reconnecting", "gone"]);
+const COUNTING = new Set(["reconnecting", "gone", "full"]);
 
 export class Cover {
   /**
@@ -23,6 +23,9 @@ export class Cover {
     this.lastShownMs = lastShownMs;
     /** @type {import("./session.js").View | null} */
     this.view = null;
+    this.modelName = "";
+    /** @type {import("./line.js").Judged} */
+    this.line = { state: "good", text: "" };
     this.start = byId("cover-start", HTMLButtonElement);
     this.token = byId("token", HTMLInputElement);
     this.start.addEventListener("click", onStart);
@@ -40,6 +43,7 @@ export class Cover {
    */
   show(view, { modelName, offerCamera }) {
     this.view = view;
+    this.modelName = modelName;
     document.body.dataset.state = view.name;
     document.title = [modelName, view.title.toLowerCase()].filter(Boolean).join(" · ");
     byId("state").textContent = view.title;
@@ -55,13 +59,24 @@ export class Cover {
     if (view.name === "locked") this.token.focus();
   }
 
-  /** A live picture that stands still is said so, quietly. */
+  /** @param {import("./line.js").Judged} line */
+  showLine(line) {
+    if (line.state !== this.line.state) announce(line.text || "The connection is good again.");
+    this.line = line;
+    document.body.dataset.line = line.state;
+    this.look();
+  }
+
+  /** Nothing is called live that stands still, whatever the reason. */
   look() {
     if (this.view?.name !== "live" || document.hidden) return;
     const shownMs = this.lastShownMs();
     const stillMs = shownMs === null ? 0 : performance.now() - shownMs;
     document.body.dataset.stalled = String(stillMs > STALLED_MS);
-    byId("state").textContent =
-      stillMs > STALLED_MS ? `Live, no new picture for ${Math.floor(stillMs / 1000)} s` : "Live";
+    const still = stillMs > STALLED_MS ? `No new picture for ${Math.floor(stillMs / 1000)} s` : "Live";
+    const text = this.line.text || still;
+    byId("state").textContent = text;
+    // The window's title is read in a row of tabs: it counts nothing.
+    document.title = [this.modelName, text.replace(/ for \d+ s$/, "").toLowerCase()].filter(Boolean).join(" · ");
   }
 }

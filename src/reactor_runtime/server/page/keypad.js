@@ -23,6 +23,10 @@ export class Keypad {
     this.held = new HeldKeys(pads, alsoOf(command, pads));
     this.onChange = onChange;
     this.enabled = false;
+    /** @type {Record<string, unknown>} What was said when the connection went, if keys were held then. */
+    this.owes = {};
+    /** @type {Record<string, unknown>} What the model was told last. */
+    this.model = {};
     /** @type {Map<string, HTMLButtonElement>} */
     this.buttons = new Map();
     this.element = el(
@@ -41,8 +45,10 @@ export class Keypad {
 
   /** @param {boolean} enabled */
   setEnabled(enabled) {
+    if (this.enabled && !enabled && this.held.held.length > 0) this.owes = this.held.choices();
     this.enabled = enabled;
     this.held.releaseAll();
+    this.model = {};
     for (const button of this.buttons.values()) button.disabled = !enabled;
     this.render();
   }
@@ -68,15 +74,50 @@ export class Keypad {
 
   /** @param {boolean} changed */
   update(changed) {
+    if (changed && this.enabled) {
+      this.onChange();
+      this.model = this.held.choices();
+    }
     this.render();
-    if (changed && this.enabled) this.onChange();
+  }
+
+  /**
+   * What the model was told last, by whomever: keys that somebody else holds are lit as well.
+   * @param {Record<string, unknown>} values
+   */
+  follow(values) {
+    this.model = values;
+    this.render();
+    const owed = Object.entries(this.owes).filter(([name]) => name in values);
+    this.owes = {};
+    // The connection went while keys were held, and nobody has said anything else since.
+    const still = owed.every(([name, value]) => JSON.stringify(values[name]) === JSON.stringify(value));
+    if (owed.length > 0 && still && this.enabled) this.onChange();
+  }
+
+  /** Say again what is held: the model has forgotten it. */
+  again() {
+    if (this.enabled && this.held.held.length > 0) this.onChange();
+  }
+
+  /**
+   * Whether the model was told that this key is held.
+   * @param {Pad} pad
+   * @param {string} letter
+   */
+  has(pad, letter) {
+    if (pad.neutral === null || letter === pad.neutral) return false;
+    const also = this.held.also && this.model[this.held.also.field];
+    return this.model[pad.field] === letter || (Array.isArray(also) && also.includes(letter));
   }
 
   render() {
     for (const pad of this.pads) {
       for (const letter of pad.letters) {
         const button = this.buttons.get(`${pad.field} ${letter}`);
-        button?.setAttribute("aria-pressed", String(this.held.holds(pad.field, letter)));
+        const own = this.held.holds(pad.field, letter);
+        button?.setAttribute("aria-pressed", String(own));
+        if (button) button.dataset.elsewhere = String(!own && this.has(pad, letter));
       }
     }
   }

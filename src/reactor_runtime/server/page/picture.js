@@ -61,6 +61,7 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
   );
   /** @type {{blob: Blob, name: string, text: string} | null} */
   let held = null;
+  let isNamed = false;
   let problem = "";
 
   /**
@@ -73,6 +74,7 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
     if (address) preview.src = address;
     else preview.removeAttribute("src");
     caption.textContent = text;
+    isNamed = false;
     remove.hidden = held === null;
     element.classList.toggle("filled", held !== null);
   };
@@ -145,5 +147,18 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
       throw new FieldProblem(field.path, picture ? "Choose a picture first." : "Choose a file first.");
     },
     write: () => {},
+    // What was sent from here is shown already; after a reset a picture stays, to be sent again.
+    named: (named) => {
+      if (named === null) {
+        if (isNamed) clear();
+        return;
+      }
+      const { kind, name, size } = named;
+      if (held && (held.text.length || held.blob.size) === size) return;
+      clear();
+      const bytes = kind === "upload" ? size : Math.floor(size * 0.75);
+      caption.textContent = `The model has ${name || (picture ? "a picture" : "a file")}, ${sizeText(bytes)}`;
+      isNamed = true;
+    },
   };
 }

@@ -17,6 +17,7 @@ export const RETRY_S = [0.5, 1, 2, 4, 8];
 /** A server that is started again is there within seconds, and its author waits for it. */
 const RESTART_S = 1;
 const RESTARTED = "The server was restarted. This is a new session.";
+const REVIVED = "The server was killed or crashed, and has been started again. This is a new session.";
 
 export class Readiness {
   /**
@@ -34,6 +35,10 @@ export class Readiness {
     this.instance = "";
     /** Whether that run is known to end: the next one is waited for. */
     this.leaving = false;
+    /** Whether it is known to have ended without a word. */
+    this.vanished = false;
+    /** Why its model could not be loaded, as long as that is so. */
+    this.cause = "";
     /** What to say when the page is connected again. */
     this.news = "";
     /** The schema that the controls were made of, as text. */
@@ -59,13 +64,14 @@ export class Readiness {
           continue;
         }
         this.notice(health.instance);
+        this.cause = "";
         const loading = ["created", "loading"].includes(health.state);
         if (health.ok && !loading) {
           await this.untilSeen(round);
           return { running, document };
         }
         this.useSchema(document);
-        this.describe(health, loading);
+        await this.describe(round, health, { loading, sessionId: running.session_id });
         await this.rounds.pause(round, loading ? POLL_MS : POLL_FAILED_MS);
       } catch (error) {
         this.rounds.check(round);
@@ -96,19 +102,22 @@ export class Readiness {
 
   /** @param {string} instance which run of the server answers */
   notice(instance) {
-    if (this.instance && instance !== this.instance) this.news = RESTARTED;
+    if (this.instance && instance !== this.instance) this.news = this.vanished ? REVIVED : RESTARTED;
     this.instance = instance;
-    this.leaving = false;
+    this.leaving = this.vanished = false;
   }
 
   /**
+   * @param {number} round
    * @param {import("./server.js").Health} health
-   * @param {boolean} loading
+   * @param {{loading: boolean, sessionId: string}} about
    */
-  describe({ detail }, loading) {
+  async describe(round, { detail }, { loading, sessionId }) {
     if (!loading) {
-      const text = capital(detail) || "The operator's log has the details.";
-      this.show("failed", "The model is not available", text);
+      const raised = await this.server.raised(sessionId);
+      this.rounds.check(round);
+      this.cause = capital(raised || detail) || "The operator's log has the details.";
+      this.show("failed", "The model is not available", this.cause);
       return;
     }
     const text = capital(detail) || "This can take a few minutes the first time.";
@@ -122,7 +131,14 @@ export class Readiness {
    */
   async untilNextTry(round, seconds) {
     await this.rounds.countdown(round, seconds, (left) => {
-      if (this.leaving) {
+      if (this.cause) {
+        const text = `${this.cause}\nThe server has ended. This page comes back by itself as soon as it runs again.`;
+        this.show("failed", "The model is not available", text, { canStart: true });
+      } else if (this.vanished) {
+        const text =
+          "It ended without a word: it was killed, or it crashed. This page comes back by itself as soon as the server runs again.";
+        this.show("gone", "The server is gone", text, { canStart: true, busy: true });
+      } else if (this.leaving) {
         const text = "This page comes back by itself as soon as the server runs again.";
         this.show("gone", "The server was shut down", text, { canStart: true, busy: true });
       } else {

@@ -9,6 +9,8 @@ export class Cancelled extends Error {}
 export class Rounds {
   constructor() {
     this.now = 0;
+    /** Ends the pause that is under way. */
+    this.wake = () => {};
   }
 
   /** Begin a new round; the one before is cancelled. */
@@ -26,12 +28,28 @@ export class Rounds {
   }
 
   /**
+   * Resolves to whether it was cut short.
    * @param {number} round
    * @param {number} ms
    */
   async pause(round, ms) {
-    await new Promise((done) => setTimeout(done, ms));
+    let hurried = false;
+    await new Promise((done) => {
+      const timer = setTimeout(done, ms);
+      this.wake = () => {
+        hurried = true;
+        clearTimeout(timer);
+        done(undefined);
+      };
+    });
+    this.wake = () => {};
     this.check(round);
+    return hurried;
+  }
+
+  /** What is waited for may be there now: end the pause, and the countdown that it is part of. */
+  hurry() {
+    this.wake();
   }
 
   /**
@@ -42,7 +60,7 @@ export class Rounds {
   async countdown(round, seconds, tell) {
     for (let left = seconds; left > 0; left -= 1) {
       tell(Math.ceil(left));
-      await this.pause(round, Math.min(left, 1) * 1000);
+      if (await this.pause(round, Math.min(left, 1) * 1000)) return;
     }
   }
 }

@@ -30,11 +30,13 @@ const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
 export class ServerError extends Error {
   /**
    * @param {string} message
-   * @param {{status?: number, isLocked?: boolean, raised?: string}} [about] `isLocked`: the token is missing or
-   *   wrong; `raised`: what the model raised in that session, for its author only
+   * @param {{status?: number, isLocked?: boolean, isRefused?: boolean, raised?: string}} [about] `isLocked`: the token is missing or
+   *   wrong; `isRefused`: nothing is there, as far as the browser can tell; `raised`: what the model raised in that
+   *   session, for its author only
    */
-  constructor(message, { status = 0, isLocked = false, raised = "" } = {}) {
+  constructor(message, { status = 0, isLocked = false, isRefused = false, raised = "" } = {}) {
     super(message);
+    this.isRefused = isRefused;
     this.raised = raised;
     this.status = status;
     this.isLocked = isLocked;
@@ -63,12 +65,20 @@ export class Server {
     remember(token);
   }
 
+  /** The address to give to somebody else. Where a token is needed it is in the part that browsers send to nobody. */
+  link() {
+    const link = new URL(location.href);
+    if (this.token) link.hash = new URLSearchParams({ token: this.token }).toString();
+    return link.href;
+  }
+
   /**
    * An unhealthy server answers too, with `ok` = false.
+   * @param {{timeoutMs?: number}} [how]
    * @returns {Promise<Health>}
    */
-  async health() {
-    const response = await this.call("GET", "health", { accept: [503] });
+  async health({ timeoutMs } = {}) {
+    const response = await this.call("GET", "health", { accept: [503], timeoutMs });
     const body = await json(response);
     return {
       ok: response.ok && body.status !== "unhealthy",
@@ -83,9 +93,12 @@ export class Server {
     return json(await this.call("GET", "schema"));
   }
 
-  /** @returns {Promise<Descriptor>} */
-  async session() {
-    return json(await this.call("GET", "session"));
+  /**
+   * @param {{timeoutMs?: number}} [how]
+   * @returns {Promise<Descriptor>}
+   */
+  async session({ timeoutMs } = {}) {
+    return json(await this.call("GET", "session", { timeoutMs }));
   }
 
   /** @returns {Promise<Descriptor>} */
@@ -262,7 +275,7 @@ export class Server {
       });
     } catch (error) {
       if (signal?.aborted) throw error;
-      throw new ServerError("The server does not answer.");
+      throw new ServerError("The server does not answer.", { isRefused: !deadline.aborted });
     }
     if (response.ok || accept.includes(response.status)) return response;
     // A proxy in front may ask for a password, which is not our token.

@@ -6,16 +6,17 @@
  * plain value handed to `onView` whenever it changes.
  */
 
+import { ComingBack } from "./comeback.js";
 import { Connection } from "./connection.js";
-import { Readiness, RETRY_S } from "./readiness.js";
+import { Readiness } from "./readiness.js";
 import { Remembered } from "./remembered.js";
 import { Cancelled, Rounds } from "./rounds.js";
 import { ServerError, isOver } from "./server.js";
-import { capital, comingBack, endedMeanwhile, ending } from "./words.js";
+import { capital, ending } from "./words.js";
 
 /**
- * @typedef {"loading" | "failed" | "gone" | "locked" | "occupied" | "connecting" | "waiting" | "live" |
- *   "reconnecting" | "ended"} ViewName
+ * @typedef {"loading" | "failed" | "gone" | "locked" | "occupied" | "connecting" | "full" | "waiting" | "live" |
+ *   "reconnecting" | "offline" | "ended"} ViewName
  * @typedef {{canStart?: boolean, canStop?: boolean, busy?: boolean, startText?: string}} Offers
  * @typedef {{name: ViewName, title: string, detail: string} & Required<Offers>} View
  * @typedef {import("./server.js").Descriptor} Descriptor
@@ -25,10 +26,14 @@ import { capital, comingBack, endedMeanwhile, ending } from "./words.js";
  *   onConnected: (connection: Connection, news: string) => void, onLost: () => void}} Told
  */
 
+/** States that end by themselves, and that a press hurries. */
+const TRYING = new Set(["reconnecting", "gone", "full", "offline"]);
 const RUNNING = new Set(["waiting", "streaming", "orphaned"]);
 /** How often it is asked whether somebody else still has the model. */
 const OCCUPIED_MS = 3_000;
 const BUSY_MS = 200;
+/** How often somebody for whom there was no room asks again. */
+const FULL_S = 3;
 /** A session that is just closing is over within the stop limit of the server. */
 const CLOSING_MS = 15_000;
 const FIRST_FRAME_HINT_MS = 3_000;
@@ -54,7 +59,7 @@ export class Session {
     this.firstFrameNeeds = () => "";
     this.remembered = new Remembered();
     this.endReason = "";
-    this.endDetail = "";
+    this.failed = { said: "", detail: "" };
     /** Whether it is time to say what the model may wait for. */
     this.hinting = false;
     this.rounds = new Rounds();
@@ -62,6 +67,8 @@ export class Session {
       show: (...view) => this.show(...view),
       onSchema: told.onSchema,
     });
+    this.back = new ComingBack(this);
+    addEventListener("online", () => this.rounds.hurry());
   }
 
   /**
@@ -83,9 +90,9 @@ export class Session {
     }
   }
 
-  /** Leave; ends the session if this page began it. */
-  async stop() {
-    const created = this.creator;
+  /** Leave; ends the session if this page began it, unless it is `leaving` only. */
+  async stop({ leaving = false } = {}) {
+    const created = this.creator && !leaving;
     this.cancel();
     this.show(
       "ended",
@@ -108,12 +115,12 @@ export class Session {
   }
 
   /**
-   * The model failed, and the server is about to end the session. `detail` is what it raised, which only
-   * its author on the same machine is told.
-   * @param {string} detail
+   * The model failed, and the server is about to end the session. `said` is what it says of that, `detail` what the
+   * model raised, which only its author on the same machine is told.
+   * @param {{said: string, detail: string}} failure
    */
-  failing(detail) {
-    this.endDetail = detail;
+  failing({ said, detail }) {
+    this.failed = { said, detail };
   }
 
   /**
@@ -128,7 +135,7 @@ export class Session {
       this.start();
       return;
     }
-    this.finish(ending(this.endReason, this.endDetail));
+    this.finish(ending(this.endReason, this.failed));
   }
 
   /**
@@ -156,7 +163,32 @@ export class Session {
         ({ running } = await this.readiness.wait(round));
       }
     }
-    await this.connect(round, { again: false });
+    await this.getIn(round);
+  }
+
+  /**
+   * Connect; where there is no room for one more, as soon as somebody leaves.
+   * @param {number} round
+   */
+  async getIn(round) {
+    for (let full = false; ; full = true) {
+      try {
+        await this.connect(round, { again: false });
+        return;
+      } catch (error) {
+        this.rounds.check(round);
+        // Those who had taken all the room are gone, and so is their session.
+        if (full && isOver(error)) {
+          this.start();
+          return;
+        }
+        if (!(error instanceof ServerError) || error.status !== 503) throw error;
+        await this.rounds.countdown(round, FULL_S, (leftS) => {
+          const text = `${capital(error.message)}. You get in by yourself when somebody leaves. Next try in ${leftS} s.`;
+          this.show("full", "No room at the moment", text, { busy: true, canStart: true, canStop: true });
+        });
+      }
+    }
   }
 
   /**
@@ -214,7 +246,8 @@ export class Session {
       lost: (why) => round === this.rounds.now && this.lost(why),
     });
     this.connection = connection;
-    this.endReason = this.endDetail = "";
+    this.endReason = "";
+    this.failed = { said: "", detail: "" };
     try {
       await connection.open({ again });
       this.rounds.check(round);
@@ -248,55 +281,9 @@ export class Session {
     if (this.endReason) return;
     const round = this.cancel();
     try {
-      await this.comeBack(round, { why, atMs: Date.now() });
+      await this.back.run(round, { why, atMs: Date.now() });
     } catch (error) {
       if (!(error instanceof Cancelled) && round === this.rounds.now) this.fail(/** @type {Error} */ (error));
-    }
-  }
-
-  /**
-   * @param {number} round
-   * @param {import("./words.js").Loss} loss
-   */
-  async comeBack(round, loss) {
-    let { why } = loss;
-    /** @param {number | null} nextS */
-    const tell = (nextS) =>
-      this.show("reconnecting", "Reconnecting", comingBack(loss, Date.now(), { why, nextS }), {
-        busy: true,
-        canStart: nextS !== null,
-        canStop: true,
-      });
-    for (let attempt = 0; ; attempt += 1) {
-      await this.rounds.countdown(round, RETRY_S[Math.min(attempt, RETRY_S.length - 1)], tell);
-      try {
-        tell(null);
-        const [health, running] = await Promise.all([this.server.health(), this.server.session()]);
-        this.rounds.check(round);
-        if (health.instance !== this.readiness.instance) {
-          this.creator = false;
-          this.start();
-          return;
-        }
-        if (!RUNNING.has(running.state) || running.session_id !== this.descriptor?.session_id) {
-          this.finish(endedMeanwhile(loss, Date.now()));
-          return;
-        }
-        this.descriptor = running;
-        await this.connect(round, { again: true });
-        return;
-      } catch (error) {
-        this.rounds.check(round);
-        if (isLocked(error)) throw error;
-        if (isOver(error)) {
-          this.finish(endedMeanwhile(loss, Date.now()));
-          return;
-        }
-        why =
-          error instanceof ServerError && error.status === 0
-            ? "the server does not answer"
-            : /** @type {Error} */ (error).message.replace(/\.$/, "");
-      }
     }
   }
 
@@ -331,7 +318,7 @@ export class Session {
   async tellWhatItRaised() {
     const round = this.rounds.now;
     const raised = this.descriptor ? await this.server.raised(this.descriptor.session_id) : "";
-    if (raised && round === this.rounds.now) this.finish(ending("model_error", raised));
+    if (raised && round === this.rounds.now) this.finish(ending("model_error", { said: "", detail: raised }));
   }
 
   /** Invalidate whatever is under way and close the connection. */
@@ -350,7 +337,7 @@ export class Session {
    * @param {Offers} [can]
    */
   show(name, title, detail, can = {}) {
-    const startText = name === "reconnecting" || name === "gone" ? "Try now" : "Start";
+    const startText = TRYING.has(name) ? "Try now" : "Start";
     this.view = { name, title, detail, ...offers({ startText, ...can }) };
     this.told.onView(this.view);
   }

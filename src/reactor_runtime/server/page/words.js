@@ -20,11 +20,14 @@ export const ENDINGS = {
 export const capital = (text) => (text ? text.charAt(0).toUpperCase() + text.slice(1) : "");
 
 /**
- * Why the session ended. `detail` is what the model raised, which the server tells its author only.
+ * Why the session ended. `said` is what the server says of a failure, `detail` what the model raised, which it tells its
+ * author only.
  * @param {string} reason
- * @param {string} [detail]
+ * @param {{said: string, detail: string}} [failure]
  */
-export function ending(reason, detail = "") {
+export function ending(reason, { said, detail } = { said: "", detail: "" }) {
+  // Whoever killed it knows: that is no crash.
+  if (reason === "model_crashed" && said.includes("killed")) return `${capital(said)} and is being restarted.`;
   const text = capital(ENDINGS[reason] ?? reason);
   return detail ? `${text} In the model: ${detail}` : text;
 }
@@ -44,6 +47,14 @@ export function comingBack(loss, nowMs, { why, nextS }) {
   // A short hiccup needs no advice.
   const advice = seconds < 10 ? "" : " Check your network; this page goes on trying by itself.";
   return `${capital(loss.why)} at ${clock(loss.atMs)}, ${duration(nowMs - loss.atMs)} ago.${still}${advice} ${next}`;
+}
+
+/**
+ * While the browser says that it is offline.
+ * @param {Loss} loss
+ */
+export function offlineSince(loss) {
+  return `Since ${clock(loss.atMs)}. This page comes back by itself as soon as your network does.`;
 }
 
 /**

@@ -1,0 +1,134 @@
+/**
+ * Coming back to a session whose connection went: when to try, what to say meanwhile, and whether the server that
+ * answers is still the one that was lost.
+ */
+
+import { isOver, ServerError } from "./server.js";
+import { RETRY_S } from "./readiness.js";
+import { comingBack, endedMeanwhile, offlineSince } from "./words.js";
+
+/** One try: a socket that the network took along answers nothing, and a new one is made by the next. */
+const TRY_MS = 3_000;
+/** What a browser says of being online is asked again after this, without having been told. */
+const OFFLINE_MS = 10_000;
+/** A server that is started again is there within seconds, and its author waits for it. */
+const GONE_S = 1;
+const RUNNING = new Set(["waiting", "streaming", "orphaned"]);
+
+export class ComingBack {
+  /** @param {import("./session.js").Session} session */
+  constructor(session) {
+    this.session = session;
+    this.probing = false;
+  }
+
+  /**
+   * Nothing arrives any more: ask the server whether it is there. Where it is, the line is only weak and stays.
+   */
+  async probe() {
+    const { connection, server, readiness } = this.session;
+    if (this.probing || connection === null) return;
+    this.probing = true;
+    try {
+      // Twice: a change of networks also ends what is asked just then.
+      for (let refusals = 0; refusals < 2; refusals += 1) {
+        try {
+          const { instance } = await server.health({ timeoutMs: TRY_MS });
+          if (instance !== readiness.instance) connection.lose("the server was started again");
+          return;
+        } catch (error) {
+          if (!isGone(error)) return;
+          await new Promise((done) => setTimeout(done, 250));
+        }
+      }
+      readiness.vanished = true;
+      connection.lose("the server ended without a word");
+    } finally {
+      this.probing = false;
+    }
+  }
+
+  /**
+   * @param {number} round
+   * @param {import("./words.js").Loss} loss
+   */
+  async run(round, loss) {
+    const { session } = this;
+    const { rounds, server, readiness } = session;
+    let { why } = loss;
+    for (let attempt = 0; ; attempt += 1) {
+      await this.untilNextTry(round, attempt, loss, why);
+      try {
+        const [health, running] = await Promise.all([
+          server.health({ timeoutMs: TRY_MS }),
+          server.session({ timeoutMs: TRY_MS }),
+        ]);
+        rounds.check(round);
+        if (health.instance !== readiness.instance) {
+          session.creator = false;
+          session.start();
+          return;
+        }
+        readiness.vanished = false;
+        if (!RUNNING.has(running.state) || running.session_id !== session.descriptor?.session_id) {
+          session.finish(endedMeanwhile(loss, Date.now()));
+          return;
+        }
+        session.descriptor = running;
+        await session.connect(round, { again: true });
+        return;
+      } catch (error) {
+        rounds.check(round);
+        if (error instanceof ServerError && error.isLocked) throw error;
+        if (isOver(error)) {
+          session.finish(endedMeanwhile(loss, Date.now()));
+          return;
+        }
+        readiness.vanished ||= isGone(error);
+        why =
+          error instanceof ServerError && error.status === 0
+            ? "the server does not answer"
+            : /** @type {Error} */ (error).message.replace(/\.$/, "");
+      }
+    }
+  }
+
+  /**
+   * @param {number} round
+   * @param {number} attempt
+   * @param {import("./words.js").Loss} loss
+   * @param {string} why the last attempt's outcome
+   */
+  async untilNextTry(round, attempt, loss, why) {
+    const { session } = this;
+    /** @param {number | null} nextS */
+    const tell = (nextS) =>
+      session.show("reconnecting", "Reconnecting", comingBack(loss, Date.now(), { why, nextS }), {
+        busy: true,
+        canStart: nextS !== null,
+        canStop: true,
+      });
+    if (!navigator.onLine) {
+      session.show("offline", "You are offline", offlineSince(loss), { canStart: true, canStop: true });
+      await session.rounds.pause(round, OFFLINE_MS);
+      return;
+    }
+    if (session.readiness.vanished) {
+      await session.readiness.untilNextTry(round, GONE_S);
+      return;
+    }
+    await session.rounds.countdown(round, RETRY_S[Math.min(attempt, RETRY_S.length - 1)], tell);
+    tell(null);
+  }
+}
+
+/**
+ * Whether nothing is there that could answer. A network between may refuse as well, so only this machine's own word
+ * counts, and that of a proxy which knows the server.
+ * @param {unknown} error
+ */
+export function isGone(error) {
+  if (!(error instanceof ServerError)) return false;
+  const isHere = /^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
+  return error.status === 502 || error.status === 504 || (error.isRefused && isHere);
+}

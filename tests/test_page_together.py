@@ -1,0 +1,308 @@
+"""Several pages in one session: the model's values, whoever set them, and each other's company. In Chromium."""
+
+from __future__ import annotations
+
+import io
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import PIL.Image
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from support.chromium import ARGUMENTS, CHROMIUM
+from support.server import ReactorRun, running, write_model
+
+from reactor_runtime import limits
+
+# The browser that the tests share keeps processes of its own between them.
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
+
+CAR = """
+    import numpy as np
+    from typing import Literal
+    from pydantic import Field
+    from reactor_runtime import Image, VideoModel, command, get_ctx
+
+    class Model(VideoModel):
+        fps = 20
+
+        def start_session(self):
+            while True:
+                get_ctx().emit_frame(np.full((90, 160, 3), 90, np.uint8))
+
+        @command("set_zoom", description="Zoom")
+        def set_zoom(self, zoom: float = Field(1, ge=1, le=8)): ...
+
+        @command("set_scene", description="Scene")
+        def set_scene(self, prompt: str = "a road", seed: int = Field(3, ge=0, le=9)): ...
+
+        @command("look_at", description="Look")
+        def look_at(self, picture: Image): ...
+
+        @command("drive", description="W=forward, S=back, Q=none")
+        def drive(self, pedal: Literal["w", "s", "q"] = "q"): ...
+
+        @command("reset", description="Back to the start")
+        def reset(self): ...
+"""
+#: Counts how often the key W is not lit any more.
+UNLIT = """() => {
+    window.unlit = 0;
+    const count = ([{ target }]) => target.dataset.elsewhere === "false" && (window.unlit += 1);
+    const key = document.querySelector("[data-testid='key-drive.pedal-w']");
+    new MutationObserver(count).observe(key, { attributeFilter: ["data-elsewhere"] });
+}"""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReactorRun]:
+    with tempfile.TemporaryDirectory() as folder, running(write_model(Path(folder), CAR)) as run:
+        yield run
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs(server: ReactorRun) -> Iterator[None]:
+    yield
+    httpx.post(server.url + "/stop_session", json={})  # 409 where the test has ended it
+    server.wait_for_state("ready")
+
+
+@pytest.fixture
+def visit(browser: Browser, server: ReactorRun) -> Iterator[Callable[[], Page]]:
+    """Open the page in a context of its own, and wait until it is live."""
+    contexts: list[BrowserContext] = []
+
+    def come() -> Page:
+        contexts.append(browser.new_context(permissions=["clipboard-read", "clipboard-write"]))
+        page = contexts[-1].new_page()
+        page.goto(server.url)
+        live(page)
+        return page
+
+    yield come
+    for context in contexts:
+        context.close()
+
+
+def live(page: Page) -> None:
+    expect(page.locator("body")).to_have_attribute("data-state", "live", timeout=20_000)
+
+
+def zoom(page: Page) -> Any:
+    return page.get_by_test_id("slider-set_zoom.zoom")
+
+
+def set_zoom(page: Page, value: int) -> None:
+    page.get_by_label("Zoom, exact value").fill(str(value))
+    page.get_by_label("Zoom, exact value").press("Enter")
+    expect(page.get_by_test_id("status-set_zoom")).to_contain_text(re.compile("Visible|Accepted|Sent to"))
+
+
+def prompt(page: Page) -> Any:
+    return page.get_by_test_id("field-set_scene.prompt").locator("textarea, input")
+
+
+# The model's values ---------------------------------------------------------------------------------------
+
+
+def test_a_second_visitor_sees_what_the_first_has_set_and_each_sees_the_other_s_changes(
+    visit: Callable[[], Page],
+) -> None:
+    first = visit()
+    set_zoom(first, 4)
+    prompt(first).fill("a beach")
+    first.get_by_test_id("send-set_scene").click()
+    second = visit()
+    expect(zoom(second)).to_have_value("4")
+    expect(prompt(second)).to_have_value("a beach")
+    set_zoom(second, 6)
+    expect(zoom(first)).to_have_value("6")
+    expect(first.get_by_label("Zoom, exact value")).to_have_value("6")
+
+
+def test_what_somebody_is_just_entering_stays_theirs(visit: Callable[[], Page]) -> None:
+    first, second = visit(), visit()
+    prompt(first).fill("half a sen")
+    seed = second.get_by_test_id("slider-set_scene.seed")
+    seed.fill("7")
+    prompt(second).fill("a city")
+    second.get_by_test_id("send-set_scene").click()
+    expect(first.get_by_test_id("slider-set_scene.seed")).to_have_value("7")
+    expect(prompt(first)).to_have_value("half a sen")
+
+
+def test_an_uploaded_picture_is_named_to_the_others(visit: Callable[[], Page]) -> None:
+    first, second = visit(), visit()
+    pixel = io.BytesIO()
+    PIL.Image.new("RGB", (1, 1)).save(pixel, "PNG")
+    first.get_by_test_id("file-look_at.picture").set_input_files(
+        {"name": "cat.png", "mimeType": "image/png", "buffer": pixel.getvalue()}
+    )
+    field = first.get_by_test_id("field-look_at.picture")
+    expect(field).to_contain_text("1 × 1")
+    first.get_by_test_id("send-look_at").click()
+    expect(second.get_by_test_id("field-look_at.picture")).to_contain_text("The model has")
+    expect(field).to_contain_text("1 × 1")
+
+
+def test_keys_that_somebody_else_holds_are_lit(visit: Callable[[], Page]) -> None:
+    first, second = visit(), visit()
+    first.keyboard.down("w")
+    theirs = second.get_by_test_id("key-drive.pedal-w")
+    expect(theirs).to_have_attribute("data-elsewhere", "true")
+    expect(theirs).to_have_attribute("aria-pressed", "false")
+    expect(first.get_by_test_id("key-drive.pedal-w")).to_have_attribute("aria-pressed", "true")
+    third = visit()
+    expect(third.get_by_test_id("key-drive.pedal-w")).to_have_attribute("data-elsewhere", "true")
+    first.keyboard.up("w")
+    expect(theirs).to_have_attribute("data-elsewhere", "false")
+
+
+def test_after_a_reset_everybody_sees_the_defaults_and_held_keys_are_said_again(
+    visit: Callable[[], Page],
+) -> None:
+    first, second = visit(), visit()
+    set_zoom(first, 4)
+    expect(zoom(second)).to_have_value("4")
+    first.keyboard.press("Escape")
+    first.keyboard.down("w")
+    lit = second.get_by_test_id("key-drive.pedal-w")
+    expect(lit).to_have_attribute("data-elsewhere", "true")
+    second.evaluate(UNLIT)
+    second.get_by_test_id("send-reset").click()
+    for page in (first, second):
+        expect(zoom(page)).to_have_value("1")
+    second.wait_for_function("window.unlit > 0")
+    expect(lit).to_have_attribute("data-elsewhere", "true")
+    first.keyboard.up("w")
+    expect(lit).to_have_attribute("data-elsewhere", "false")
+
+
+def test_a_new_session_begins_at_the_defaults_on_the_page_too(
+    visit: Callable[[], Page], server: ReactorRun
+) -> None:
+    page = visit()
+    set_zoom(page, 4)
+    prompt(page).fill("a beach")
+    page.get_by_test_id("send-set_scene").click()
+    expect(page.get_by_test_id("status-set_scene")).to_contain_text(re.compile("Visible|Accepted|Sent to"))
+    page.get_by_test_id("stop").click()
+    server.wait_for_state("ready")
+    page.get_by_test_id("cover-start").click()
+    live(page)
+    expect(zoom(page)).to_have_value("1")
+    expect(prompt(page)).to_have_value("a road")
+
+
+# Company --------------------------------------------------------------------------------------------------
+
+
+def test_each_is_told_how_many_are_here_and_who_drives(visit: Callable[[], Page]) -> None:
+    first = visit()
+    expect(first.get_by_test_id("company")).to_be_hidden()
+    second = visit()
+    for page in (first, second):
+        expect(page.get_by_test_id("company")).to_have_text("2 here, nobody drives")
+    set_zoom(second, 4)
+    expect(first.get_by_test_id("company")).to_have_text("2 here, somebody else drives")
+    expect(second.get_by_test_id("company")).to_have_text("2 here, you drive")
+    set_zoom(first, 2)
+    expect(first.get_by_test_id("company")).to_have_text("2 here, you and 1 other drive")
+    second.close()
+    expect(first.get_by_test_id("company")).to_be_hidden(timeout=15_000)
+
+
+def test_a_stop_of_what_others_watch_is_asked_and_may_leave_it_to_them(visit: Callable[[], Page]) -> None:
+    first, second = visit(), visit()
+    expect(first.get_by_test_id("company")).to_be_visible()
+    first.get_by_test_id("stop").click()
+    expect(first.get_by_test_id("stop-ask")).to_contain_text("Somebody else is watching.")
+    first.get_by_test_id("stop-not").click()
+    expect(first.get_by_test_id("stop-ask")).to_be_hidden()
+    first.get_by_test_id("stop").click()
+    first.get_by_test_id("stop-leave").click()
+    expect(first.get_by_test_id("cover-title")).to_have_text("You left the session")
+    expect(second.get_by_test_id("company")).to_be_hidden()
+    live(second)
+    first.get_by_test_id("cover-start").click()
+    live(first)
+    expect(first.get_by_test_id("company")).to_be_visible()
+    first.get_by_test_id("stop").click()
+    first.get_by_test_id("stop-all").click()
+    expect(second.get_by_test_id("cover-title")).to_have_text("Session ended")
+
+
+def test_a_stop_alone_is_not_asked(visit: Callable[[], Page]) -> None:
+    page = visit()
+    page.get_by_test_id("stop").click()
+    expect(page.get_by_test_id("cover-title")).to_have_text("Session stopped")
+
+
+#: Connections of the page's own making, without a page around each.
+CROWD = """async count => {
+    const [{ Connection }, { Server }] = await Promise.all([import("./connection.js"), import("./server.js")]);
+    const server = new Server();
+    const session = await server.session();
+    const callbacks = { stream() {}, message() {}, lost() {} };
+    window.crowd = Array.from({ length: count }, () => new Connection(server, session, callbacks));
+    await Promise.all(window.crowd.map((connection) => connection.open()));
+}"""
+
+
+def test_whoever_finds_no_room_is_told_and_gets_in_when_somebody_leaves(
+    visit: Callable[[], Page], browser: Browser, server: ReactorRun
+) -> None:
+    host = visit()
+    host.evaluate(CROWD, limits.VIEWERS_MAX - 1)
+    expect(host.get_by_test_id("company")).to_contain_text(f"{limits.VIEWERS_MAX} here", timeout=20_000)
+    late = browser.new_page()
+    late.goto(server.url)
+    expect(late.get_by_test_id("cover-title")).to_have_text("No room at the moment", timeout=10_000)
+    expect(late.get_by_test_id("cover-detail")).to_contain_text(f"{limits.VIEWERS_MAX} viewers are connected")
+    expect(late.get_by_test_id("cover-detail")).to_contain_text("when somebody leaves")
+    host.evaluate("window.crowd[0].close()")
+    live(late)
+    late.close()
+
+
+def test_a_copied_link_opens_where_a_token_is_needed(browser: Browser, tmp_path: Path) -> None:
+    with running(write_model(tmp_path, CAR), "--token", "a-long-enough-token") as run:
+        context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
+        page = context.new_page()
+        page.goto(run.url + "/#token=a-long-enough-token")
+        live(page)
+        assert "token" not in page.url
+        page.get_by_test_id("copy").click()
+        expect(page.get_by_test_id("notice-info")).to_contain_text("your access token is in it")
+        link = page.evaluate("navigator.clipboard.readText()")
+        friend = browser.new_page()
+        friend.goto(link)
+        live(friend)
+        assert "token" not in friend.url
+        friend.close()
+        context.close()
+
+
+def test_a_phone_has_the_link_and_the_help(browser: Browser, server: ReactorRun) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(server.url)
+    live(page)
+    for button in ("copy", "help-open"):
+        page.get_by_test_id(button).scroll_into_view_if_needed()
+        expect(page.get_by_test_id(button)).to_be_in_viewport(ratio=1)
+    page.get_by_test_id("help-open").tap()
+    expect(page.get_by_test_id("help")).to_be_visible()
+    context.close()
