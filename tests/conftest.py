@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -56,6 +57,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # What a server keeps of its user is not to be that of whoever runs the tests.
+    os.environ["XDG_STATE_HOME"] = str(Path(tempfile.gettempdir()) / f"reactor-tests-{os.getuid()}")
     if file := config.getoption("--promises"):
         config.pluginmanager.register(PromiseReport(file))
     config.addinivalue_line("markers", "keeps_resources: an engine of the process's own outlives this test")

@@ -17,9 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from reactor_runtime.cli.run import parse_args, require_token
 from reactor_runtime.cli.serve import bind_refused
+from reactor_runtime.cli.setting_flags import WithSettings
 from reactor_runtime.config import Settings, flag_of
 from reactor_runtime.errors import SettingError
 
@@ -96,6 +98,22 @@ def test_an_argument_is_json_or_else_text() -> None:
         "equals": "a=b",
         "nothing": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [([], True), (["--no-record"], False), (["--record"], True), (["--no-verbose"], True)],
+)
+def test_a_flag_switches_off_what_the_environment_switched_on(flags: list[str], expected: bool) -> None:
+    app, seen = typer.Typer(), []
+
+    @app.command(cls=WithSettings)
+    def run(ctx: typer.Context) -> None:
+        seen.append(Settings.load(ctx.obj, {"REACTOR_RECORD": "on", "REACTOR_VERBOSE": "1"}))
+
+    app(flags, standalone_mode=False)
+    assert seen[0].record is expected
+    assert seen[0].verbose is ("--no-verbose" not in flags)
 
 
 @pytest.mark.parametrize("text", ["fps", "=1", "a b=1", "1st=2", ""])
@@ -460,6 +478,7 @@ def test_a_log_in_json_is_one_object_a_line_and_tells_of_each_session(project: P
     assert ended["reason"] == "over"
     assert 0 <= ended["duration_s"] < DEADLINE_S
     assert any(entry.get("url") == address for entry in entries)
+    assert "author" not in err
 
 
 @pytest.mark.slow
@@ -485,6 +504,7 @@ from reactor_runtime.config import Settings
 
 class Stubborn:
     url = "http://127.0.0.1:1"
+    author_url = url + "/#author=key"
     async def start(self): pass
     async def ready(self): pass
     async def told(self): pass
@@ -526,6 +546,7 @@ def test_a_second_signal_does_not_wait_for_sessions(
     stubborn.send_signal(number)
     assert "Stopping now" in line_of(stubborn.stderr)
     assert stubborn.wait(DEADLINE_S) == status
+    assert "http://127.0.0.1:1/#author=key" in line_of(stubborn.stdout)
     assert line_of(stubborn.stdout) == "closed\n"
 
 
@@ -537,6 +558,7 @@ def test_a_third_signal_kills_a_server_that_does_not_close(stubborn: subprocess.
     line_of(stubborn.stderr)
     stubborn.send_signal(signal.SIGINT)
     line_of(stubborn.stderr)
+    line_of(stubborn.stdout)
     assert line_of(stubborn.stdout) == "closed\n"
     stubborn.send_signal(signal.SIGINT)
     assert stubborn.wait(DEADLINE_S) == -signal.SIGINT
@@ -549,7 +571,7 @@ async def test_a_server_that_failed_for_good_ends_with_status_one(capsys: pytest
     closed, told, failed = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     class Failing:
-        url = "http://127.0.0.1:1"
+        url = author_url = "http://127.0.0.1:1"
 
         async def start(self) -> None: ...
 

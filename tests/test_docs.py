@@ -17,6 +17,8 @@ from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.cli import app
 from reactor_runtime.host import HostCounters
 from reactor_runtime.running.frames import FrameNormalizer
+from reactor_runtime.server.places import Places
+from reactor_runtime.server.routes_operator import metrics_of_places
 from reactor_runtime.session.metrics import Snapshot, Totals, text_of
 from reactor_runtime.testing import LiveSession, assert_users_kept_apart, loaded
 
@@ -179,4 +181,5 @@ def test_the_metrics_that_the_operators_page_names_exist() -> None:
     named = set(re.findall(r"`(reactor_\w+_total)`", text))
     assert named
     snapshot = Snapshot("ready", 0, restarts=0, host=HostCounters(), totals=Totals(), session={})
-    assert named <= set(re.findall(r"^(\w+) ", text_of(snapshot), re.MULTILINE))
+    text = text_of(snapshot) + metrics_of_places(Places())
+    assert named <= set(re.findall(r"^(\w+) ", text, re.MULTILINE))

@@ -184,9 +184,7 @@ async def test_a_flood_of_offers_and_starts_is_refused_at_once_and_costs_the_vie
         f"{told['taken']:.0f} offers taken"
     )
     record_property("measured", measured)
-    # Of those who never connect the oldest makes room for another, which has its burst; each offers on at its rate.
-    rate = limits.JOINING_MAX * (limits.OFFER_RATE_PER_S + limits.OFFER_BURST / limits.JOIN_FAIR_S)
-    assert told["taken"] <= limits.JOINING_MAX * limits.OFFER_BURST + rate * lasted_s
+    assert told["taken"] <= limits.OFFERS_PER_ADDRESS_BURST + limits.OFFERS_PER_ADDRESS_PER_S * (lasted_s + 1)
     # 98 % and 50 ms are for a server that has its two cores for itself.
     assert seen >= 0.3
     assert told["refused_p50_ms"] <= 200

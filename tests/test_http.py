@@ -415,7 +415,8 @@ async def test_health_is_ready_only_while_sessions_can_be_served(live: Live, sta
 async def test_schema_and_metrics_are_what_the_runtime_says(live: Live) -> None:
     assert (await live.call("GET", "/schema")).json()["openapi"] == "3.1.0"
     metrics = await live.call("GET", "/metrics")
-    assert metrics.text == "reactor_sessions_total 3\n"
+    assert metrics.text.startswith("reactor_sessions_total 3\n")
+    assert "reactor_http_requests_limited_total 0.0" in metrics.text
     assert metrics.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from support.memory_runtime import SESSION, TOKEN, Live, P, all_routes, serving
 from reactor_runtime.config import Settings
 from reactor_runtime.errors import SessionRefused, SettingError
 from reactor_runtime.server.app import create_app
-from reactor_runtime.server.guards import is_author, is_private
+from reactor_runtime.server.author import is_author, is_private, own_key
 
 
 @pytest.fixture
@@ -462,21 +464,51 @@ async def test_with_a_token_any_host_name_is_answered() -> None:
         assert (await live.call("GET", "/session", headers=headers)).status_code == 200
 
 
+async def test_a_public_server_without_a_token_answers_to_addresses_and_its_own_names_only() -> None:
+    own = socket.gethostname().lower()
+    async with serving(host="0.0.0.0", allow_public=True, allow_origins=("https://demo.example",)) as live:
+        for host, status in [
+            ("127.0.0.1:8080", 200),
+            ("localhost", 200),
+            ("203.0.113.7:8080", 200),
+            ("[2001:db8::7]:8080", 200),
+            (own, 200),
+            ("gpu-box.local:8080", 200),
+            ("reactor", 200),
+            ("gpu.lan", 200),
+            ("demo.example", 200),
+            ("lan.example", 421),
+            ("attacker.example", 421),
+            ("127.0.0.1.attacker.example", 421),
+            ("localhost.attacker.example:8080", 421),
+        ]:
+            for origin in ("", f"Origin: http://{host}\r\n"):
+                request = f"GET /session HTTP/1.1\r\nHost: {host}\r\n{origin}Connection: close\r\n\r\n"
+                answer = await live.raw(request.encode())
+                assert answer.startswith(f"HTTP/1.1 {status} ".encode()), (host, answer)
+        refused = await live.call("GET", "/session", headers={"Host": "attacker.example:81"})
+        assert "--allow-origin http://attacker.example:81" in refused.json()["detail"]
+
+
+async def test_probes_are_answered_under_any_name(live: Live) -> None:
+    for path, status in [("/health", 200), ("/health/live", 200), ("/metrics", 421), ("/", 421)]:
+        answer = await live.call("GET", path, headers={"Host": "reactor.internal"})
+        assert answer.status_code == status, path
+
+
 # Who is the author -------------------------------------------------------------------------------------
 
 
-def asked(
-    client: str | None = "127.0.0.1",
-    *,
-    settings: dict[str, Any] | None = None,
-    http_version: str = "1.1",
-    **headers: str,
-) -> Request:
+KEY = "0123456789abcdef" * 2
+
+
+def asked(client: str | None = "127.0.0.1", *, http_version: str = "1.1", **headers: str) -> Request:
     app = FastAPI()
-    app.state.is_private = is_private(Settings.load(settings or {}, {}))
+    app.state.author_key = KEY
     named = {
         "host": "localhost:8080",
         "origin": "http://localhost:8080",
+        "x-reactor-author": KEY,
         **{name.replace("_", "-"): v for name, v in headers.items()},
     }
     raw = [(name.encode(), value.encode()) for name, value in named.items()]
@@ -491,10 +523,9 @@ def asked(
         asked("::1", host="[::1]:8080"),
         asked(origin="http://127.0.0.1:9", host="127.0.0.1:8080"),
         asked(origin="http://[::1]:8080"),
-        asked(settings={"allow_origins": ("http://localhost:5173",)}),
     ],
 )
-def test_a_browser_on_this_machine_is_the_author_s(request_: Request) -> None:
+def test_a_browser_on_this_machine_with_the_key_is_the_author_s(request_: Request) -> None:
     assert is_author(request_)
 
 
@@ -504,10 +535,9 @@ def test_a_browser_on_this_machine_is_the_author_s(request_: Request) -> None:
         asked("192.168.1.7"),
         asked("203.0.113.7"),
         asked(None),
-        asked(settings={"host": "0.0.0.0", "allow_public": True}),
-        asked(settings={"token": "a-token-of-a-team"}),
-        asked(settings={"root_path": "/blue"}),
-        asked(settings={"allow_origins": ("https://demo.example.org",)}),
+        asked(x_reactor_author=""),
+        asked(x_reactor_author=KEY[:-1]),
+        asked(x_reactor_author="\xe9" * 32),
         asked(host="demo.example.org"),
         asked(host=""),
         asked(http_version="1.0"),
@@ -527,18 +557,70 @@ def test_nobody_else_is_taken_for_the_author(request_: Request) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "private"),
+    [
+        ({}, True),
+        ({"allow_origins": ("http://localhost:5173",)}, True),
+        ({"host": "0.0.0.0", "allow_public": True}, False),
+        ({"token": "a-token-of-a-team"}, False),
+        ({"root_path": "/blue"}, False),
+        ({"allow_origins": ("https://demo.example.org",)}, False),
+    ],
+)
+def test_a_server_that_others_come_to_has_no_author(settings: dict[str, Any], private: bool) -> None:
+    assert is_private(Settings.load(settings, {})) is private
+
+
+def test_an_author_s_key_outlives_a_restart_and_nobody_else_can_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    key = own_key()
+    (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert own_key() == key == file.read_text()
+    assert file.stat().st_mode & 0o077 == 0
+    file.chmod(0o644)
+    assert own_key() not in (key, own_key())
+    file.chmod(0o600)
+    file.write_text("half a k")
+    assert own_key() not in (key, own_key())
+
+
+def test_without_a_home_a_key_lasts_for_one_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", "/proc/nowhere")
+    assert own_key() != own_key()
+
+
+async def test_a_tunnel_that_looks_like_a_browser_of_this_machine_is_not_the_author() -> None:
+    """As `ssh -R` and socat are used with a rewritten Host: nothing in the request tells of them."""
+    async with serving(author_key=KEY) as live:
+        live.service.failure = SessionRefused("No session running", status=400, raised="ValueError: secret")
+        head = "GET /session HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nConnection: close\r\n"
+        assert b"secret" not in await live.raw(f"{head}\r\n".encode())
+        assert b"secret" in await live.raw(f"{head}X-Reactor-Author: {KEY}\r\n\r\n".encode())
+
+
+@pytest.mark.parametrize(
     ("headers", "told"),
     [
-        ({"origin": "http://localhost:8080"}, True),
-        ({"origin": "http://localhost:8080", "x-forwarded-for": "203.0.113.7"}, False),
+        ({"origin": "http://localhost:8080", "x-reactor-author": KEY}, True),
+        ({"origin": "http://localhost:8080"}, False),
+        (
+            {
+                "origin": "http://localhost:8080",
+                "x-forwarded-for": "203.0.113.7",
+                "x-reactor-author": KEY,
+            },
+            False,
+        ),
         ({}, False),
     ],
-    ids=["author", "through a proxy", "no browser"],
+    ids=["author", "no key", "through a proxy", "no browser"],
 )
 async def test_a_refusal_says_what_the_model_raised_to_its_author_only(
     headers: dict[str, str], told: bool
 ) -> None:
-    async with serving() as live:
+    async with serving(author_key=KEY) as live:
         live.service.failure = SessionRefused("No session running", status=400, raised="ValueError: secret")
         answer = await live.call("POST", "/start_session", json={}, headers=headers)
         assert answer.status_code == 400

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import random
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import h11
 import httpx
 import psutil
 import pytest
+from fastapi.routing import APIRoute
 from support.memory_runtime import (
     OFFER,
     SESSION,
     TOKEN,
     Live,
     MemoryService,
+    P,
     all_routes,
     detail,
     serving,
@@ -401,6 +404,54 @@ async def test_requests_leave_no_task_and_no_descriptor_behind(started: Live) ->
     first = await settled()
     await churn(50)
     assert await settled() == first
+
+
+async def test_requests_over_the_rate_of_an_address_are_refused_in_words_and_probes_are_still_answered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "HTTP_REQUESTS_BURST", 20)
+    monkeypatch.setattr(limits, "HTTP_REQUESTS_PER_S", 20.0)
+    request = b"GET /session HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with serving() as live:
+        for least in (20, 1):
+            answers = (await live.raw(request * 300)).split(b"HTTP/1.1 ")[1:]
+            assert {answer[:4] for answer in answers[:-1]} == {b"200 "}
+            assert least < len(answers) <= 40
+            assert answers[-1].startswith(b"429 Too Many Requests")
+            assert b"Retry-After: 1" in answers[-1]
+            assert b"20 a second are answered" in answers[-1]
+        for _ in range(30):
+            assert (await live.call("GET", "/health")).status_code == 200
+        await asyncio.sleep(0.2)
+        counted = (await live.call("GET", "/metrics")).text
+    assert "reactor_http_requests_limited_total 2.0" in counted
+    assert "reactor_http_sockets_evicted_total 0.0" in counted
+
+
+async def test_offers_of_one_address_beyond_its_rate_are_refused_unread(started: Live) -> None:
+    connection_id = (await started.call("POST", P + "/connections")).json()["connection_id"]
+    path = f"{P}/connections/{connection_id}/sdp_params"
+    for _ in range(limits.OFFERS_PER_ADDRESS_BURST):
+        assert (await started.call("PUT", path, json=OFFER)).status_code == 202
+    codes = [await started.call("PUT", path, content=b"no JSON") for _ in range(20)]
+    refused = [answer for answer in codes if answer.status_code == 503]
+    assert len(refused) >= 15
+    assert detail(refused[0]) == "too many offers of one address"
+    assert refused[0].headers["retry-after"] == "1"
+
+
+async def test_no_route_waits_for_a_thread(started: Live) -> None:
+    """What is no coroutine is called on a pool's thread, which comes back late where other threads compute."""
+
+    def calls(dependant: Any) -> Iterator[Any]:
+        yield dependant.call
+        for inner in dependant.dependencies:
+            yield from calls(inner)
+
+    routes = all_routes(create_app(started.service, Settings.load({}, {})).routes)
+    found = {call for route in routes if isinstance(route, APIRoute) for call in calls(route.dependant)}
+    assert len(found) > 20
+    assert [call for call in found if not inspect.iscoroutinefunction(call)] == []
 
 
 # The server itself ---------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ FLOORS: dict[str, set[str]] = {
     "session": {"author", "encode", "recording", "session_log", "webrtc", "wire"},
     "server": {"author", "recording", "running", "session", "session_log", "webrtc", "weights", "worker"},
     "headless": {"author", "encode", "running", "session_log"},
-    "cli": {"author", "headless", "server", "session_log", "webrtc", "weights"},
+    "cli": {"author", "headless", "server", "session_log", "webrtc", "weights", "worker"},
 }
 #: Modules at the top which hand out what folders make: nothing imports them.
 FACADES = {

@@ -11,7 +11,9 @@ from reactor_runtime.session.lifecycle import Event, State, Transition
 
 def test_entries_count_up_and_say_what_moved() -> None:
     journal = Journal(wall_clock=lambda: 1_700_000_000.5)
-    journal.transition(Transition(Event.START_SESSION, State.READY, State.WAITING), {"session_id": "s"})
+    journal.transition(
+        Transition(Event.START_SESSION, State.READY, State.WAITING), {"session_id": "s"}, slot=2
+    )
     journal.note("command", State.WAITING)
     first, second = journal.since(0)
     assert (first.seq, second.seq) == (1, 2)
@@ -21,6 +23,7 @@ def test_entries_count_up_and_say_what_moved() -> None:
         "from": "ready",
         "to": "waiting",
         "ts": 1_700_000_000_500,
+        "slot": 2,
         "detail": {"session_id": "s"},
     }
     assert second.before is second.after is State.WAITING

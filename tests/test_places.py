@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_runtime import limits
-from reactor_runtime.server.places import Place, Places, Standing, Work, share_of
+from reactor_runtime.server.places import Accounts, Place, Places, Standing, share_of
 from reactor_runtime.server.readers import Readers
 
 
@@ -95,7 +95,7 @@ def test_places_never_hold_more_than_there_are(moves: list[tuple[str, Standing, 
 
 
 def test_work_is_bounded_per_second_however_it_comes() -> None:
-    work = Work(now_s=0)
+    work = Accounts(now_s=0).work
     done, now_s = 0, 0.0
     while now_s < 10:
         now_s += work.wait_s(now_s) or 0.001
@@ -105,12 +105,27 @@ def test_work_is_bounded_per_second_however_it_comes() -> None:
     assert done <= limits.HTTP_WORK_BURST + 10 * limits.HTTP_WORK_PER_S + 100
 
 
+def test_an_address_that_asked_too_much_has_probes_of_its_own_and_is_remembered_until_it_owes_nothing() -> (
+    None
+):
+    places = Places()
+    asked = places.accounts("a", 0)
+    for _ in range(limits.HTTP_REQUESTS_BURST):
+        assert asked.requests.wait_s(0) == 0
+        asked.requests.spend(1, 0)
+    assert asked.requests.wait_s(0) > 0
+    assert asked.health.wait_s(0) == 0
+    full_s = limits.HTTP_REQUESTS_BURST / limits.HTTP_REQUESTS_PER_S
+    assert not asked.whole(full_s - 0.1)
+    assert asked.whole(full_s)
+
+
 def test_a_new_socket_of_an_address_is_no_new_account() -> None:
     places = Places()
-    places.work("a", 0).spend(2 * limits.HTTP_WORK_BURST, 0)
+    places.accounts("a", 0).work.spend(2 * limits.HTTP_WORK_BURST, 0)
     for n in range(3 * limits.HTTP_SOCKETS):
-        places.work(f"other {n}", 0)
-    assert places.work("a", 0).wait_s(0) > 0.5
+        places.accounts(f"other {n}", 0)
+    assert places.accounts("a", 0).work.wait_s(0) > 0.5
 
 
 @pytest.mark.parametrize(

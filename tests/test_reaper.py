@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -72,10 +73,12 @@ asyncio.run(main())
 
 
 def below(pid: int) -> list[psutil.Process]:
-    """Whatever the reaper of this process is the parent of, at any depth."""
+    """The guard and the reaper of this process, and whatever they are the parents of, at any depth."""
     reaper = psutil.Process(pid).parent()
     assert reaper is not None
-    return [reaper, *reaper.children(recursive=True)]
+    guard = reaper.parent()
+    assert guard is not None
+    return [guard, *guard.children(recursive=True)]
 
 
 def living(tree: list[psutil.Process]) -> list[psutil.Process]:
@@ -106,7 +109,7 @@ async def test_twenty_children_of_a_model_end_with_it(
     await events.until(lambda: events.frames)
     assert host.pid is not None
     tree = below(host.pid)
-    assert len(tree) >= 2 + 20
+    assert len(tree) >= 3 + 20
     began_s = time.monotonic()
     if ends == "killed":
         os.kill(host.pid, signal.SIGKILL)
@@ -116,6 +119,25 @@ async def test_twenty_children_of_a_model_end_with_it(
     # The server is told when all of them are gone, so that a new model finds the memory that they held.
     assert living(tree) == []
     record_property("measured", f"{ends}: {took_s:.2f} s")
+    assert took_s <= 2.0
+
+
+@pytest.mark.parametrize("killed", [0, 1], ids=["guard", "reaper"])
+async def test_twenty_children_of_a_model_end_when_who_watches_them_is_killed(
+    tmp_path: Path, killed: int, record_property: Callable[[str, object], None]
+) -> None:
+    events = Recording()
+    host = ProcessHost(events, write_model(tmp_path, STARTS), {}, settings())
+    await host.load()
+    assert host.pid is not None
+    tree = below(host.pid)
+    assert len(tree) >= 3 + 20
+    assert all("reaper.py" in " ".join(watcher.cmdline()) for watcher in tree[:2])
+    tree[killed].kill()
+    took_s = await asyncio.to_thread(gone_within_s, tree)
+    await events.until(lambda: events.failures)
+    await host.close()
+    record_property("measured", f"{took_s:.2f} s")
     assert took_s <= 2.0
 
 
@@ -130,7 +152,7 @@ def test_twenty_children_of_a_model_end_with_a_killed_server(
     )
     assert server.stdout is not None
     tree = below(int(server.stdout.readline()))
-    assert len(tree) >= 2 + 20
+    assert len(tree) >= 3 + 20
     server.kill()
     server.wait()
     server.stdout.close()

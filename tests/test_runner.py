@@ -136,6 +136,7 @@ def test_what_a_handler_raises_is_an_internal_error_without_internals(
             outcome = stage.ask("fail", how=how)
             assert outcome.code == "internal_error"
             assert "secret" not in outcome.message
+            assert outcome.raised.startswith("command 'fail' raised ")
         seen = len(stage.frames)
         stage.until(lambda: len(stage.frames) > seen + 3)
         assert stage.text.count("Traceback") == 1

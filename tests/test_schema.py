@@ -578,6 +578,7 @@ def test_an_author_s_validator_refuses_in_its_own_words_and_may_be_broken(
         arguments_of({"even": {"n": 7}}, Model, "set")
     assert caught.value.code == "internal_error"
     assert "author's bug" not in str(caught.value)
+    assert "author's bug" in caught.value.raised
     assert "author's bug" in caplog.text
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from support.host_events import Recording, settings, write_model
+from support.server import REACTOR
 
+from reactor_runtime.cli.check import probe
 from reactor_runtime.worker.parent import ProcessHost
 from reactor_runtime.worker.threads import VARIABLES, environment, usable_cores
 
@@ -63,3 +67,29 @@ async def test_the_number_is_set_before_the_model_imports_anything(
         await host.load()
         await host.close()
         assert f"threads {expected}" in events.text
+
+
+@pytest.mark.slow
+def test_a_render_computes_with_the_threads_of_a_live_model(tmp_path: Path) -> None:
+    folder = write_model(
+        tmp_path, TELLS.replace("yield None", "yield __import__('numpy').zeros((32, 32, 3))")
+    )
+    kept = {name: value for name, value in os.environ.items() if name not in VARIABLES}
+    command = [str(REACTOR), "render", str(folder), "--frames", "1", "--out", str(tmp_path / "film.mp4")]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={**kept, "REACTOR_MODEL_THREADS": "3"}
+    )
+    assert "threads 3" in done.stdout + done.stderr
+
+
+def test_a_check_computes_with_the_threads_of_a_live_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, str] = {}
+
+    def run(command: list[str], *, env: dict[str, str], **_: object) -> subprocess.CompletedProcess[bytes]:
+        given.update(env)
+        return subprocess.CompletedProcess(command, 1, b"", b"")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setenv("REACTOR_MODEL_THREADS", "3")
+    probe({}, verbose=False)
+    assert {given[name] for name in VARIABLES} == {"3"}

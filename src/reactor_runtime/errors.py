@@ -42,9 +42,18 @@ raised them: what a client receives is `public()`.
 
 from __future__ import annotations
 
+import traceback
 from typing import ClassVar
 
 from . import codes
+from .limits import LOG_LINE_MAX
+
+
+def raised_at(place: str, error: BaseException) -> str:
+    """Return what an author reads of an exception in one line, cut to a line of the log."""
+    # Through traceback, because an author's __str__ may raise as well.
+    text = "".join(traceback.format_exception_only(error)).strip()
+    return f"{place} raised {text}"[:LOG_LINE_MAX]
 
 
 class ReactorError(Exception):
@@ -97,12 +106,16 @@ class FrameRejected(Refused):
 
 
 class CommandRejected(Refused):
-    """A command that never reached its handler. `field` is a dotted path into the arguments, or ""."""
+    """A command that never reached its handler. `field` is a dotted path into the arguments, or "".
+
+    `raised` is what the author's own check raised, which the model's author may read and nobody else.
+    """
 
     code = codes.INVALID_COMMAND
 
-    def __init__(self, message: str, *, code: str | None = None, field: str = "") -> None:
+    def __init__(self, message: str, *, code: str | None = None, field: str = "", raised: str = "") -> None:
         super().__init__(message)
+        self.raised = raised
         if code is not None:
             self.code = code  # type: ignore[misc]  # an instance may carry a narrower code
         self.field = field

@@ -104,6 +104,14 @@ HTTP_BODY_PIECES: Final = 4096
 #: Small pieces that are parsed for one address, at once and per second. More: they wait unread.
 HTTP_WORK_BURST: Final = 4096
 HTTP_WORK_PER_S: Final = 4096
+#: Requests of one address (a proxy is one), at once and per second; the page loads some fifty files. More: 429,
+#: unparsed, after a pause, so that asking again at once gains nothing. And how many of /health are answered beyond
+#: them, so that a crowd does not make a probe believe that the server is down.
+HTTP_REQUESTS_BURST: Final = 1000
+HTTP_REQUESTS_PER_S: Final = 200.0
+HTTP_HEALTH_BURST: Final = 100
+HTTP_HEALTH_PER_S: Final = 50.0
+HTTP_LIMITED_PAUSE_S: Final = 0.25
 #: Open sockets, of whomever, and of one address (a proxy is one). More: the oldest that owes its request is
 #: closed, else 503. And the places beside them, in which only /health is answered.
 HTTP_SOCKETS: Final = 256
@@ -159,6 +167,9 @@ JOIN_FAIR_S: Final = 2.0
 #: Offers per second of one connection, and how many may come at once: each makes a peer. More: 503.
 OFFER_RATE_PER_S: Final = 1.0
 OFFER_BURST: Final = 4
+#: Offers of one address (a proxy is one), at once and per second. More: 503, before the offer is read.
+OFFERS_PER_ADDRESS_BURST: Final = 24
+OFFERS_PER_ADDRESS_PER_S: Final = 3.0
 #: Connection ids of a session, of whom most may never have offered or have left. More: the one that was
 #: silent longest is forgotten.
 CONNECTIONS_KNOWN: Final = 64

@@ -17,6 +17,11 @@ _ORIGIN: Final = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]{0,31})://(?P<host>\[[0-9a-f:.]{2,45}\]|[0-9a-z._-]{1,253})(?::(?P<port>[0-9]{1,5}))?"
 )
 _DEFAULT_PORTS: Final = {"http": "80", "https": "443"}
+#: RFC 6762 section 3 and appendix G, RFC 8375, and what home routers name their networks.
+_LOCAL_SUFFIXES: Final = (
+    *(".local", ".intranet", ".internal", ".private", ".corp", ".home", ".lan"),
+    *(".home.arpa", ".localdomain"),
+)
 #: What sandboxed frames and files say.
 OPAQUE: Final = "null"
 
@@ -55,6 +60,12 @@ def names_this_machine(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def is_local_name(host: str) -> bool:
+    """Whether a host name can be in no public name system, so that no foreign page can have it: one label alone,
+    or below what is kept for private networks."""
+    return "." not in host or host.endswith(_LOCAL_SUFFIXES)
 
 
 class Origins:

@@ -105,6 +105,8 @@ class Cue:
 class CommandOutcome:
     """What became of a command: a reply (None = plain acknowledgement), or `code` and why.
 
+    `raised` is what its handler raised, where `message` only says that it did: for the model's author alone.
+
     It ran before frame `frame_id`, after the model had yielded None `waits` times since the frame before
     that: where a replay has to run it again. For a blocking loop: what was next when its handler ended.
     """
@@ -115,6 +117,7 @@ class CommandOutcome:
     code: str = ""
     message: str = ""
     field: str = ""
+    raised: str = ""
     frame_id: int = 0
     waits: int = 0
 

@@ -475,6 +475,19 @@ async def test_what_the_model_raised_is_told_to_its_author_and_to_nobody_else(ho
     assert author.told("sessionEnded") == stranger.told("sessionEnded") == [{"reason": "model_error"}]
 
 
+async def test_what_a_handler_raised_is_told_to_the_author_who_asked_and_to_nobody_else(house: House) -> None:
+    await house.start()
+    house.host.answers = "by hand"
+    author, stranger = await house.watch(author=True), await house.watch()
+    raised = "command 'paint' raised ValueError: /home/me/brush is dry"
+    for number, link in enumerate((author, stranger), 1):
+        link.say("paint", request_id=f"{number}")
+        house.host.answer(number, code="internal_error", raised=raised)
+    assert [receipt["message"] for receipt in author.told("commandReceipt")] == [raised]
+    assert [receipt["message"] for receipt in stranger.told("commandReceipt")] == ["internal_error"]
+    assert raised not in str(stranger.messages)
+
+
 async def test_what_the_model_raised_before_anybody_was_connected_stays_known_of_that_session(
     house: House,
 ) -> None:

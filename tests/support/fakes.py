@@ -163,8 +163,10 @@ class FakeHost:
     def discard(self) -> None:
         self.events.frames_discarded()
 
-    def answer(self, command_id: int, *, code: str = "", reply: JsonObject | None = None) -> None:
-        outcome = CommandOutcome(command_id, reply=reply, code=code, message=code)
+    def answer(
+        self, command_id: int, *, code: str = "", reply: JsonObject | None = None, raised: str = ""
+    ) -> None:
+        outcome = CommandOutcome(command_id, reply=reply, code=code, message=code, raised=raised)
         if self._mailbox.answer(outcome):
             self.events.outcome(outcome)
 

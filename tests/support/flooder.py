@@ -163,7 +163,7 @@ async def _offers(url: str, count: int, rate_per_s: float) -> None:
                     answer = await http.post("/start_session", json={})
                 else:
                     answer = await http.put(f"{path}/{ids[number % len(ids)]}/sdp_params", json=body)
-                if answer.status_code in (409, 503):
+                if answer.status_code in (409, 429, 503):
                     refused_s.append(time.monotonic() - asked_s)
                 else:
                     assert answer.status_code == 202, answer.text

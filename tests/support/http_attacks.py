@@ -4,6 +4,7 @@
     renew     three hundred sockets that say nothing, each opened again when it is closed
     events    readers of the events who read nothing, each asking again when it is ended
     half      two thousand sockets with half a header
+    pipeline  ten connections that send requests without waiting for an answer, each opened again when it is closed
 
 Prints `attacking` once it is under way. SOURCE is the address to connect from.
 """
@@ -54,7 +55,31 @@ async def half(port: int, source: str) -> None:
     await asyncio.sleep(3600)
 
 
-KINDS = {"chunks": (chunks, 10), "renew": (renew, 300), "events": (events, 40), "half": (half, 2000)}
+async def pipeline(port: int, source: str) -> None:
+    reader, writer = await connect(port, source)
+
+    async def read() -> None:
+        while await reader.read(65536):
+            pass
+
+    reading = asyncio.create_task(read())
+    try:
+        while not writer.transport.is_closing() and not reading.done():
+            writer.write(b"GET /session HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100)
+            await writer.drain()
+            await asyncio.sleep(0)
+    finally:
+        reading.cancel()
+        writer.close()
+
+
+KINDS = {
+    "chunks": (chunks, 10),
+    "renew": (renew, 300),
+    "events": (events, 40),
+    "half": (half, 2000),
+    "pipeline": (pipeline, 10),
+}
 
 
 async def attack(kind: str, port: int, source: str) -> None:

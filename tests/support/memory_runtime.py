@@ -205,10 +205,10 @@ class Live:
 
 
 @asynccontextmanager
-async def serving(**settings: Any) -> AsyncIterator[Live]:
+async def serving(*, author_key: str = "", **settings: Any) -> AsyncIterator[Live]:
     service = MemoryService()
     values = Settings.load({"host": "127.0.0.1", "port": 0} | settings, {})
-    server = HttpServer(create_app(service, values), values)
+    server = HttpServer(create_app(service, values, author_key=author_key), values)
     await server.start()
     try:
         async with httpx.AsyncClient(base_url=server.url, timeout=10, trust_env=False) as client:

@@ -287,6 +287,7 @@ PROMISES: Final[Mapping[int, Promise]] = {
             f"{FAULTS}::test_the_model_dies_with_a_killed_server_within_2_s",
             f"{FAILURES}::test_a_killed_server_takes_its_model_with_it_and_the_port_is_free",
             "test_reaper.py::test_twenty_children_of_a_model_end_with_a_killed_server",
+            "test_reaper.py::test_twenty_children_of_a_model_end_when_who_watches_them_is_killed",
         ),
     ),
     42: Promise(

@@ -25,6 +25,8 @@ import psutil
 REACTOR = Path(sys.executable).with_name("reactor")
 ADDRESS = re.compile(r"http://[\w.:\[\]-]+")
 
+AUTHORS = re.compile(r"http://\S+/#author=[0-9a-f]{32}")
+
 
 class ReactorRun:
     """A `reactor run` that is up. `log` grows with what it prints."""
@@ -39,6 +41,14 @@ class ReactorRun:
     @property
     def text(self) -> str:
         return "".join(self.log)
+
+    @property
+    def author_url(self) -> str:
+        """The address that shows the page to be its author's."""
+        self.wait_for(lambda: AUTHORS.search(self.text) is not None, "the author's address")
+        found = AUTHORS.search(self.text)
+        assert found is not None  # waited for
+        return found.group(0)
 
     def wait_for(self, condition: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
         deadline = time.monotonic() + within_s

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from .. import codes, limits
-from ..errors import CommandRejected
+from ..errors import CommandRejected, raised_at
 from ..types import CommandCall, JsonObject, UploadedFile
 
 log = logging.getLogger(__name__)
@@ -44,9 +44,14 @@ def check(call: CommandCall, model: type[BaseModel], schema: JsonObject) -> Base
         raise rejection(error, given) from None
     except CommandRejected:
         raise
-    except Exception:  # a validator of the author's own
+    except Exception as error:  # a validator of the author's own
+        place = f"checking the arguments of command {call.name!r}"
         log.exception("Checking the arguments of command %r failed", call.name)
-        raise CommandRejected("the arguments could not be checked", code=codes.INTERNAL_ERROR) from None
+        raise CommandRejected(
+            "the arguments could not be checked",
+            code=codes.INTERNAL_ERROR,
+            raised=raised_at(place, error),
+        ) from None
     # Pydantic compares the choices of an Enum or a Literal with ==, which takes true for 1.
     misplaced = _misplaced_bool(given, schema, schema.get("$defs", {}))
     if misplaced is not None:

@@ -1,7 +1,7 @@
 """The `reactor` command.
 
-Imports `author`, `headless`, `server`, `session_log`, `webrtc` and `weights`; is imported by no other. Both commands
-begin in the package `framehelm`, beside this one.
+Imports `author`, `headless`, `server`, `session_log`, `webrtc`, `weights` and `worker`; is imported by no other.
+Both commands begin in the package `framehelm`, beside this one.
 
 One module per command. A module imports what its command works with inside the command's function, so
 that `reactor --help` answers at once: pydantic, numpy and the server take half a second together.

@@ -96,17 +96,20 @@ def measure(
 def probe(plan: dict[str, Any], verbose: bool) -> Measurements:
     """Measure in a fresh process. A process that dies, or does not come back, is an error that was measured."""
     from .. import codes
+    from ..config import Settings
     from ..headless.check import Measurements
+    from ..worker.threads import environment, usable_cores
 
-    # As in service: what depends on the order of a set differs between two processes, and is found out.
-    environment = {**os.environ, "PYTHONHASHSEED": "random"}
+    # As in service: with its threads; and what depends on the order of a set differs between two processes.
+    threads = Settings.load({}).model_threads
+    served = {**environment(os.environ, threads, usable_cores()), "PYTHONHASHSEED": "random"}
     done = subprocess.run(  # noqa: S603  # our own interpreter and module
         [sys.executable, "-P", "-m", "reactor_runtime.headless.probe", json.dumps(plan)],
         stdout=subprocess.PIPE,
         stderr=None if verbose else subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         check=False,
-        env=environment,
+        env=served,
     )
     if done.returncode == 0 and done.stdout:
         found = Measurements.model_validate_json(done.stdout)

@@ -63,6 +63,7 @@ def render(
     results = claim_stdout()
     console = Console(stderr=True)
     with mistakes(verbose=verbose):
+        compute_as_live()
         from ..author.manifest import Manifest
         from ..errors import SettingError
         from ..headless.film import ClipFeed, open_sink
@@ -135,6 +136,14 @@ def read_cues(script: Path | None, fps: float) -> list[Cue]:
         raise ScriptRejected(f"--script {script}: {error}.\n  Fix: name a file of JSON lines.") from None
 
 
+def compute_as_live() -> None:
+    """Give the model's libraries the threads that they have under `reactor run`. Before any of them is imported."""
+    from ..config import Settings
+    from ..worker.threads import settle
+
+    settle(Settings.load({}).model_threads)
+
+
 def in_project(manifest: Any) -> None:
     """See the paths that authors write ("./weights/model.pt") from their project, as a served model does."""
     os.chdir(manifest.folder)
@@ -192,7 +201,10 @@ def _report(console: Console, rendered: Rendered, cues: Any, late: list[Cue], ou
     names = {cue.call.command_id: cue.call.name for cue in cues}
     for each in rendered.refused:
         name = names.get(each.command_id, "?")
-        tell(console, f"refused before frame {each.frame_id}: {name}: {each.message} ({each.code})")
+        tell(
+            console,
+            f"refused before frame {each.frame_id}: {name}: {each.raised or each.message} ({each.code})",
+        )
     for cue in late:
         tell(console, f"not reached: {cue.call.name} before frame {cue.frame_id}")
     if rendered.ended:

@@ -43,12 +43,13 @@ def replay(
     from rich.console import Console
 
     from ..headless.stdout import claim_stdout
-    from .render import in_project, progress, tell
+    from .render import compute_as_live, in_project, progress, tell
     from .screen import FAILURE, mistakes
 
     results = claim_stdout()
     console = Console(stderr=True)
     with mistakes(verbose=verbose):
+        compute_as_live()
         from ..author.manifest import Manifest
         from ..errors import SettingError
         from ..headless.film import open_sink, write_png

@@ -99,8 +99,11 @@ class Screen:
             else:
                 log.info("%s", progress.text, extra={"fields": progress.fields})
 
-    def ready(self, url: str, *, took_s: float) -> None:
-        """Print the address: a panel on a terminal, else a line that a script can wait for."""
+    def ready(self, url: str, author_url: str, *, took_s: float) -> None:
+        """Print the address: a panel on a terminal, else a line that a script can wait for.
+
+        The author's is printed and never logged.
+        """
         self._loading = False
         self._spinner.stop()
         if self._json:
@@ -108,12 +111,15 @@ class Screen:
         if self.out.is_terminal:
             body = Text.assemble(
                 ("Open ", ""),
-                (url, f"bold link {url}"),
+                (author_url, f"bold link {author_url}"),
                 (f"\nloaded in {took_s:.1f} s · Ctrl-C stops", "dim"),
             )
             boxed(self.out, body, title="Ready", style="green")
         else:
             self.out.print(f"Ready: {url}", soft_wrap=True, markup=False, highlight=False)
+            if author_url != url and not self._json:
+                text = f"Its author opens {author_url} and reads there what the model raises."
+                self.out.print(text, soft_wrap=True, markup=False, highlight=False)
             self.out.file.flush()
 
     def say(self, text: str, fields: JsonObject | None = None) -> None:

@@ -21,6 +21,7 @@ from ..config import ListenSettings, Settings
 from ..errors import ReactorError, SettingError
 from ..progress import Progress
 from ..types import JsonValue
+from . import arenas
 from .screen import FAILURE, Screen
 
 log = logging.getLogger(__name__)
@@ -33,6 +34,10 @@ class Server(Protocol):
 
     @property
     def url(self) -> str: ...
+
+    @property
+    def author_url(self) -> str:
+        """The same with what shows that its author opens it; as `url` where there is none."""
 
     async def start(self) -> None:
         """Bind the port and begin to load the model. Raises OSError when the port cannot be bound."""
@@ -54,6 +59,7 @@ def serve(path: Path, args: dict[str, JsonValue], settings: Settings, notes: Seq
     # The server takes half a second to import: mistakes in flags are told before.
     from ..server.runtime import Runtime
 
+    arenas.keep_few()
     failed = asyncio.Event()
     with Screen(verbose=settings.verbose, log_format=settings.log_format) as screen:
         for note in notes:
@@ -102,7 +108,7 @@ async def live(server: Server, screen: Screen, settings: Settings, failed: async
             await _first(server.told(), stop.wait())
             raise
         if not stop.is_set():
-            screen.ready(server.url, took_s=time.monotonic() - started_s)
+            screen.ready(server.url, server.author_url, took_s=time.monotonic() - started_s)
             await _first(stop.wait(), failed.wait())
         if not stop.is_set():
             await _first(server.told(), stop.wait())

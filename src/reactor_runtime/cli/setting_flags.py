@@ -69,10 +69,12 @@ def _option(name: str, field: Any) -> Any:
     from ..config import flag_of
 
     flag = flag_of(name)
+    # What the environment switched on, a flag must be able to switch off.
+    long = f"{flag.name}/--no-{flag.name.removeprefix('--')}" if field.annotation is bool else flag.name
     text = f"{field.description[0].upper()}{field.description[1:]}."
     if name in _MORE:
         text += f" {_MORE[name]}"
     if field.default not in (None, "", (), False):
         shown = f"{field.default:g}" if isinstance(field.default, float) else field.default
         text += f" Default: {shown}."
-    return typer.Option(*filter(None, (flag.name, flag.short)), metavar=flag.metavar or None, help=text)
+    return typer.Option(*filter(None, (long, flag.short)), metavar=flag.metavar or None, help=text)

@@ -119,12 +119,13 @@ class LiveSession:
     def send(self, name: str, within_s: float = 30.0, **arguments: Any) -> JsonObject | None:
         """Send a command, wait until its handler is done, and return the reply.
 
-        It runs before the next frame. Raises CommandError with the code, message and field of a refusal.
+        It runs before the next frame. Raises CommandError with the code, message and field of a refusal; what a
+        handler raised is the message.
         """
         outcome: CommandOutcome = self._run(self._send(name, arguments, within_s))
         if outcome.accepted:
             return outcome.reply
-        raise CommandError(outcome.code, outcome.message, field=outcome.field)
+        raise CommandError(outcome.code, outcome.raised or outcome.message, field=outcome.field)
 
     def show_camera(self, pixels: Pixels) -> None:
         """Give the model a camera picture, (height, width, 3) uint8 RGB; it is there before the next frame.

@@ -12,10 +12,10 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-from .. import codes, limits
+from .. import codes
 from ..author.schema import commands_of, reply_of
 from ..causes import CauseLog
-from ..errors import CommandRejected, ModelFailed, ModelOutOfMemory, SessionStopped
+from ..errors import CommandRejected, ModelFailed, ModelOutOfMemory, SessionStopped, raised_at
 from ..types import CommandCall, CommandOutcome, InputFrame, ModelMessage
 
 
@@ -29,9 +29,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 def failure_of(error: BaseException, place: str) -> ModelFailed:
     """Return what the owner of the host is told; its text is for the operator."""
     kind = ModelOutOfMemory if is_out_of_memory(error) else ModelFailed
-    # Through traceback, because an author's __str__ may raise as well.
-    text = "".join(traceback.format_exception_only(error)).strip()
-    return kind(f"{place} raised {text}"[: limits.LOG_LINE_MAX])
+    return kind(raised_at(place, error))
 
 
 class Handlers:
@@ -59,7 +57,11 @@ class Handlers:
             reply_type, reply = reply_of(returned, type=call.name)
         except CommandRejected as refused:
             return CommandOutcome(
-                call.command_id, code=refused.code, message=str(refused), field=refused.field
+                call.command_id,
+                code=refused.code,
+                message=str(refused),
+                field=refused.field,
+                raised=refused.raised,
             )
         except SessionStopped:
             raise
@@ -94,6 +96,7 @@ class Handlers:
                 call.command_id,
                 code=codes.INTERNAL_ERROR,
                 message="the command failed; the operator's log has the details",
+                raised=str(failure),
             )
         self._out_of_memory += 1
         if self._out_of_memory > 1:
@@ -101,7 +104,9 @@ class Handlers:
         traceback.clear_frames(error.__traceback__)
         free_memory()
         self._tell(ModelMessage("degraded", {"code": failure.code, "message": failure.public()}))
-        return CommandOutcome(call.command_id, code=failure.code, message=failure.public())
+        return CommandOutcome(
+            call.command_id, code=failure.code, message=failure.public(), raised=str(failure)
+        )
 
 
 def free_memory() -> None:

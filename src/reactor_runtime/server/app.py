@@ -6,6 +6,7 @@ It keeps nothing of its own but the readers of the events and its name; made onc
 from __future__ import annotations
 
 import secrets
+import socket
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
@@ -15,31 +16,30 @@ from ..config import ListenSettings
 from ..origins import Origins, host_of
 from ..session.service import Service
 from . import replies, routes_files, routes_operator, routes_page, routes_sessions
+from .author import is_author
+from .connection import HEALTH_PATHS
 from .guards import (
     BelowPrefix,
     BodyLimit,
     HostGuard,
     OriginGuard,
     TokenGuard,
-    is_author,
     is_loopback,
-    is_private,
 )
+from .places import Places
 from .readers import Readers
 
-#: GETs that need no token: the page must load to ask for one, and probes have none.
-OPEN_PATHS = frozenset({"/health", "/health/live"})
 
-
-def create_app(service: Service, settings: ListenSettings) -> FastAPI:
-    """Make the application for a server that listens on `settings.host`."""
+def create_app(service: Service, settings: ListenSettings, *, author_key: str = "") -> FastAPI:
+    """Make the application for a server that listens on `settings.host`. Without an author's key it has no author."""
     app = FastAPI(
         title="Framehelm", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     app.state.service = service
     app.state.event_readers = Readers()
+    app.state.places = Places()
     app.state.instance = secrets.token_hex(8)
-    app.state.is_private = is_private(settings)
+    app.state.author_key = author_key
     app.state.is_author = is_author
     files = routes_page.page_files(routes_page.PAGE)
     app.include_router(routes_sessions.router, responses=replies.REFUSALS)
@@ -49,8 +49,10 @@ def create_app(service: Service, settings: ListenSettings) -> FastAPI:
     replies.install(app)
     # The last added is the outermost.
     app.add_middleware(BodyLimit)
-    app.add_middleware(TokenGuard, token=settings.token, open_paths=OPEN_PATHS | files.keys())
-    app.add_middleware(HostGuard, names=_names(settings))
+    # The page must load to ask for a token, and probes have none.
+    app.add_middleware(TokenGuard, token=settings.token, open_paths=HEALTH_PATHS | files.keys())
+    local = not is_loopback(settings.host)
+    app.add_middleware(HostGuard, names=_names(settings), local=local, open_paths=HEALTH_PATHS)
     # Whoever comes as far as this may read the answer. With a token that is any origin: there are no cookies, so
     # an origin gains nothing by being trusted.
     app.add_middleware(
@@ -68,9 +70,9 @@ def create_app(service: Service, settings: ListenSettings) -> FastAPI:
 
 def _names(settings: ListenSettings) -> frozenset[str] | None:
     """Return the host names to answer to; None for all."""
-    if settings.token or not is_loopback(settings.host):
+    if settings.token:
         return None
     host = settings.host.lower()
     bound = f"[{host}]" if ":" in host and not host.startswith("[") else host
     allowed = {host_of(origin.lower()) for origin in settings.allow_origins}
-    return frozenset({"localhost", "127.0.0.1", "[::1]", bound} | allowed)
+    return frozenset({"localhost", "127.0.0.1", "[::1]", bound, socket.gethostname().lower()} | allowed)

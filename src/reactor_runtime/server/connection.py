@@ -1,11 +1,12 @@
 """One HTTP/1.1 connection: uvicorn's, with the bounds that uvicorn and h11 leave to others.
 
-    bytes ──▶ Line.data_received ──▶ a slice at a time ──▶ _Parser (h11) ──▶ uvicorn ──▶ the application
+    bytes ──▶ Line.data_received ──▶ a slice at a time ──▶ RequestParser (h11) ──▶ uvicorn ──▶ the application
                     │ waits when its address has had its share of the event loop
 
 A body of one-byte chunks costs two hundred times what its bytes cost, so bytes are parsed in slices, small
-pieces are counted, and what they cost is shared out by address. Who has been answered is not listened to any
-more: what is left of the body is read unparsed for a moment, so that the answer arrives, then the line is cut.
+pieces are counted, and what they cost is shared out by address, as are the requests themselves. Who has been
+answered is not listened to any more: what is left of the body is read unparsed for a moment, so that the answer
+arrives, then the line is cut.
 
 What is overridden of uvicorn is its protocol's callbacks and the transport it is given. pyproject.toml has the
 versions that this was tested with. Event loop only.
@@ -24,11 +25,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from .. import limits
-from .places import Place, Places, Standing, share_of
+from .places import Account, Place, Places, Standing, share_of
 from .replies import refusal
+from .request_parser import RequestParser
 
 #: What a reserved place may ask for.
 HEALTH_PATHS = frozenset({"/health", "/health/live"})
+#: How a request for one of them begins.
+_PROBES = tuple(f"GET {path}".encode() for path in sorted(HEALTH_PATHS))
 #: Bytes that are parsed at one time.
 SLICE_BYTES = 4 * limits.KIB
 #: Small pieces parsed for one connection before others have their turn of the event loop.
@@ -50,12 +54,14 @@ class Line(H11Protocol):
         places: Places,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.conn = self._parser = _Parser()
+        self.conn = self._parser = RequestParser(self._began)
         self._places = places
         self._wire: _Wire | None = None
         self._unparsed = bytearray()
         self._spent = 0
         self._turn: asyncio.Handle | None = None
+        self._pays: Account | None = None
+        self._limited = False
         self._header_deadline: asyncio.TimerHandle | None = None
         self.address = ""
 
@@ -78,7 +84,8 @@ class Line(H11Protocol):
     @property
     def unread(self) -> bool:
         """Whether more may come of a request that nobody will read."""
-        return self._owes_body or self.conn.their_state is h11.ERROR or bool(self._unparsed)
+        broken = self._limited or self.conn.their_state is h11.ERROR
+        return broken or self._owes_body or bool(self._unparsed)
 
     # What the transport tells --------------------------------------------------------------------------
 
@@ -137,9 +144,11 @@ class Line(H11Protocol):
         """Parse what came, as far as its turn and its address's share go; the rest waits, and so does the client."""
         assert self._wire is not None
         self._turn = None
-        work = self._places.work(self.address, self.loop.time())
+        work = self._places.accounts(self.address, self.loop.time()).work
         pieces = 0
         while self._unparsed and not self._wire.is_closing():
+            if self._limited:
+                return
             # What an address owes does not hold up a small request on another of its sockets.
             if self._spent >= FREE_PIECES and (wait_s := work.wait_s(self.loop.time())) > 0:
                 self._wire.hold()
@@ -158,14 +167,60 @@ class Line(H11Protocol):
             work.spend(cost, self.loop.time())
             pieces += cost
             self._spent += cost
-        self._wire.release()
-        self._watch()
+        if not self._limited:
+            self._wire.release()
+            self._watch()
+
+    # The rate of requests ----------------------------------------------------------------------------
+
+    def handle_events(self) -> None:
+        """Parse on, unless what comes next is a request that its address may not make."""
+        if self.conn.our_state is h11.IDLE and not self._may_ask():
+            self._limit()
+        elif not self._limited:
+            super().handle_events()
+
+    def _may_ask(self) -> bool:
+        now_s = self.loop.time()
+        accounts = self._places.accounts(self.address, now_s)
+        self._pays = accounts.requests
+        if not self._pays.wait_s(now_s):
+            return True
+        waiting, _ = self.conn.trailing_data
+        if waiting.startswith(_PROBES):
+            self._pays = accounts.health
+            return not self._pays.wait_s(now_s)
+        # Nothing, or the beginning of what may be a probe.
+        return any(probe.startswith(waiting) for probe in _PROBES)
+
+    def _began(self) -> None:
+        """A request's head was parsed, or what was to be one."""
+        if self._pays is not None:
+            self._pays.spend(1, self.loop.time())
+
+    def _limit(self) -> None:
+        """Refuse, after a pause in which nothing is read."""
+        if self._limited or self._wire is None:
+            return
+        self._limited = True
+        self._places.limited += 1
+        self._wire.hold()
+        self._disarm()
+        if self._turn is not None:
+            self._turn.cancel()
+        self._turn = self.loop.call_later(limits.HTTP_LIMITED_PAUSE_S, self._say_limited)
+
+    def _say_limited(self) -> None:
+        text = f"too many requests of one address; {limits.HTTP_REQUESTS_PER_S:.0f} a second are answered"
+        self.transport.write(_plain(429, "Too Many Requests", text, "Retry-After: 1"))
+        self.transport.close()
 
     def on_response_complete(self) -> None:
         self._spent = 0
         super().on_response_complete()
 
     def send_400_response(self, msg: str) -> None:
+        self._began()
         if self.cycle is None or not self.cycle.response_started or self.cycle.response_complete:
             self.transport.write(_plain(400, "Bad Request", "not a valid HTTP request"))
         self.transport.close()
@@ -181,44 +236,6 @@ class Line(H11Protocol):
         if self._header_deadline is not None:
             self._header_deadline.cancel()
             self._header_deadline = None
-
-
-class _Parser(h11.Connection):
-    """h11 with a bound of small pieces and of whole headers, and without its tolerance for two lengths."""
-
-    def __init__(self) -> None:
-        super().__init__(h11.SERVER, limits.HTTP_HEADER_MAX_BYTES)
-        self.small_pieces = 0
-        self._of_body = 0
-
-    def next_event(self) -> Any:
-        event = super().next_event()
-        if isinstance(event, h11.Request):
-            self._of_body = 0
-            names = [name for name, _ in event.headers]
-            # RFC 9112 section 6.3: "ought to be handled as an error", because two readers see two requests.
-            if b"content-length" in names and b"transfer-encoding" in names:
-                raise h11.RemoteProtocolError("both Content-Length and Transfer-Encoding")
-            size = len(event.target) + sum(len(name) + len(value) + 4 for name, value in event.headers)
-            if size > limits.HTTP_HEADER_MAX_BYTES:
-                raise h11.RemoteProtocolError("the headers are too large", error_status_hint=431)
-        elif isinstance(event, h11.Data) and len(event.data) < limits.HTTP_PIECE_BYTES:
-            self.small_pieces += 1
-            self._of_body += 1
-            if self._of_body > limits.HTTP_BODY_PIECES:
-                raise h11.RemoteProtocolError("the body comes in too many small pieces")
-        return event
-
-    def send(self, event: Any) -> Any:
-        """Announce the end of a connection whose request is not going to be read."""
-        if isinstance(event, h11.Response) and self.their_state is h11.SEND_BODY:
-            headers = [(name, value) for name, value in event.headers if name != b"connection"]
-            event = h11.Response(
-                status_code=event.status_code,
-                headers=[*headers, (b"connection", b"close")],
-                reason=event.reason,
-            )
-        return super().send(event)
 
 
 class _Wire:
@@ -327,10 +344,15 @@ class _HealthOnly:
             await answer(scope, receive, send)
 
 
-def _plain(status: int, phrase: str, detail: str) -> bytes:
-    """An answer outside HTTP parsing, where there is no request to route."""
+def _plain(status: int, phrase: str, detail: str, *headers: str) -> bytes:
+    """An answer outside HTTP parsing, where there is no request to route. Pages of any origin may read it."""
     body = json.dumps({"detail": detail})
-    return (
-        f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n{body}"
-    ).encode()
+    lines = (
+        f"HTTP/1.1 {status} {phrase}",
+        "Content-Type: application/json",
+        "Access-Control-Allow-Origin: *",
+        *headers,
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+    )
+    return ("\r\n".join(lines) + f"\r\n\r\n{body}").encode()

@@ -13,6 +13,7 @@ import contextlib
 import hmac
 import logging
 import re
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -22,16 +23,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import limits
-from ..config import ListenSettings
 from ..errors import LimitExceeded
-from ..origins import Origins, host_of, names_this_machine, parse_origin
+from ..origins import Origins, is_local_name, names_this_machine, parse_origin
 from ..session.grants import EVERYTHING, NOTHING
 from .replies import refusal
 
 log = logging.getLogger(__name__)
 
 #: RFC 3986 host and port, as far as this server needs them.
-_HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::[0-9]{0,5})?")
+HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::[0-9]{0,5})?")
 #: Where a request's scope has what its sender may do, a `Grant`.
 GRANT: Final = "reactor.grant"
 #: An upload's own URL carries its permission; the route compares the key. SDKs send no token with the bytes.
@@ -42,13 +42,19 @@ _UPLOAD_PATH: Final = re.compile(r"/sessions/[^/]+/uploads/[^/]+/[^/]+")
 _PREFIX: Final = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
 #: Origins that are named in the log when they are refused. More are only refused.
 _ORIGINS_TOLD: Final = 16
-#: What proxies and tunnels add to a request that they pass on, besides X-Forwarded-*.
-_PROXIED: Final = frozenset({"forwarded", "via", "x-real-ip", "cf-connecting-ip", "true-client-ip"})
 
 
 def is_loopback(host: str) -> bool:
     """Whether an address to listen on is reachable from this machine only."""
     return names_this_machine(host)
+
+
+def is_address(host: str) -> bool:
+    """Whether a host name is an address, which needs no looking up."""
+    try:
+        return bool(ip_address(host.strip("[]")))
+    except ValueError:
+        return False
 
 
 async def _refused(scope: Scope, send: Send) -> bool:
@@ -92,33 +98,8 @@ class BelowPrefix:
 def own_url(request: Request) -> str:
     """Return the address of this server as the client that asks sees it, without a slash at its end."""
     named = request.headers.get("x-forwarded-host", "").partition(",")[0].strip()
-    host = named if _HOST.fullmatch(named) else request.url.netloc
+    host = named if HOST.fullmatch(named) else request.url.netloc
     return f"{request.url.scheme}://{host}{request.scope['reactor.prefix']}"
-
-
-def is_private(settings: ListenSettings) -> bool:
-    """Whether a server is for its own machine: a token, a prefix or a foreign origin tell that others come to it."""
-    others = settings.token or settings.root_path or not is_loopback(settings.host)
-    return not others and all(is_loopback(host_of(origin.lower())) for origin in settings.allow_origins)
-
-
-def is_author(request: Request) -> bool:
-    """Whether the model's author asks: in a browser, on this machine, with no proxy between.
-
-    A wrong yes would show a stranger what the model raised, so everything must speak for it: how the server was
-    started, the connection, the host that was asked for, the page's origin, and that nothing tells of a proxy.
-    One that says nothing of itself often speaks HTTP/1.0, which no browser does.
-    """
-    headers = request.headers
-    if not request.app.state.is_private or request.client is None:
-        return False
-    if any(name.startswith("x-forwarded-") or name in _PROXIED for name in headers):
-        return False
-    host = _HOST.fullmatch(headers.get("host", ""))
-    origin = parse_origin(headers.get("origin", ""))
-    if host is None or origin is None or request.scope["http_version"] == "1.0":
-        return False
-    return all(map(names_this_machine, (request.client.host, host["name"].lower(), host_of(origin))))
 
 
 class OriginGuard:
@@ -162,17 +143,27 @@ class OriginGuard:
 
 
 class HostGuard:
-    """Refuse requests that name a foreign host, unless that cannot harm.
+    """Refuse requests that name a foreign host, where no token tells a foreign page's from others.
 
-    A web page can make its own name resolve to 127.0.0.1 (DNS rebinding) and then talk to a server on
-    loopback as if it were of the same origin. It knows no token, and a public address it can reach anyway, so
-    the check is for loopback without a token. `names` are the hosts to accept; None accepts all well-formed
-    ones.
+    A web page can make its own name resolve to wherever a server is (DNS rebinding) and then talk to it as if it
+    were of the same origin. `names` are the hosts to answer to, None for all: whoever shows a token is no such page.
+    An address, and a name that is known in its own network only, cannot be that page's, so a server that others
+    reach answers to those as well, which is `local`. `open_paths` are answered under any name: they are for probes,
+    and tell a page nothing.
     """
 
-    def __init__(self, app: ASGIApp, *, names: frozenset[str] | None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        names: frozenset[str] | None,
+        local: bool = False,
+        open_paths: frozenset[str] = frozenset(),
+    ) -> None:
         self._app = app
         self._names = names
+        self._local = local
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if await _refused(scope, send):
@@ -181,17 +172,24 @@ class HostGuard:
             host = Headers(scope=scope).get("host")
             # Absent only in HTTP/1.0, which no browser speaks.
             if host is not None:
-                match = _HOST.fullmatch(host)
+                match = HOST.fullmatch(host)
                 if match is None:
                     await refusal(400, "malformed Host header")(scope, receive, send)
                     return
-                if self._names is not None and match["name"].lower() not in self._names:
+                name = match["name"].lower()
+                if scope["path"] not in self._open_paths and not self._answers_to(name):
                     text = (
-                        "this server answers to its local address only; set a token to serve other host names"
+                        f"this server does not answer to the name {name!r}; allow it with "
+                        f"--allow-origin http://{host}, or set a token"
                     )
                     await refusal(421, text)(scope, receive, send)
                     return
         await self._app(scope, receive, send)
+
+    def _answers_to(self, name: str) -> bool:
+        if self._names is None or name in self._names:
+            return True
+        return self._local and (is_address(name) or is_local_name(name))
 
 
 class TokenGuard:

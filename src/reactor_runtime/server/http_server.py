@@ -34,7 +34,7 @@ class HttpServer:
         self._app = app
         self._host = settings.host
         self._port = settings.port
-        self.places = Places()
+        self.places: Places = app.state.places
         self._socket: socket.socket | None = None
         self._server: _Server | None = None
         self._task: asyncio.Task[None] | None = None

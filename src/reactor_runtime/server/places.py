@@ -51,11 +51,12 @@ class Holder(Protocol):
         """Close at once. The places have already forgotten it."""
 
 
-class Work:
-    """What an address may still have parsed: one unit is about five microseconds of the event loop."""
+class Account:
+    """What an address may still have done: `burst` at once, `per_s` in the long run. What is owed is waited for."""
 
-    def __init__(self, now_s: float) -> None:
-        self._left: float = limits.HTTP_WORK_BURST
+    def __init__(self, burst: float, per_s: float, now_s: float) -> None:
+        self._burst = self._left = burst
+        self._per_s = per_s
         self._then_s = now_s
 
     def spend(self, units: float, now_s: float) -> None:
@@ -65,16 +66,31 @@ class Work:
     def wait_s(self, now_s: float) -> float:
         """Return how long until this address may go on; 0 if it may now."""
         self._refill(now_s)
-        return 0.0 if self._left > 0 else max(0.001, -self._left / limits.HTTP_WORK_PER_S)
+        return 0.0 if self._left > 0 else max(0.001, -self._left / self._per_s)
 
     def whole(self, now_s: float) -> bool:
         """Whether nothing is owed any more, so that forgetting it changes nothing."""
         self._refill(now_s)
-        return self._left >= limits.HTTP_WORK_BURST
+        return self._left >= self._burst
 
     def _refill(self, now_s: float) -> None:
-        refilled = self._left + (now_s - self._then_s) * limits.HTTP_WORK_PER_S
-        self._left, self._then_s = min(limits.HTTP_WORK_BURST, refilled), now_s
+        refilled = self._left + (now_s - self._then_s) * self._per_s
+        self._left, self._then_s = min(self._burst, refilled), now_s
+
+
+class Accounts:
+    """Those of one address."""
+
+    def __init__(self, now_s: float) -> None:
+        self.work = Account(limits.HTTP_WORK_BURST, limits.HTTP_WORK_PER_S, now_s)
+        """Of small pieces that are parsed; one is about five microseconds of the event loop."""
+        self.requests = Account(limits.HTTP_REQUESTS_BURST, limits.HTTP_REQUESTS_PER_S, now_s)
+        self.health = Account(limits.HTTP_HEALTH_BURST, limits.HTTP_HEALTH_PER_S, now_s)
+        """Of requests to /health once the others are spent."""
+        self.offers = Account(limits.OFFERS_PER_ADDRESS_BURST, limits.OFFERS_PER_ADDRESS_PER_S, now_s)
+
+    def whole(self, now_s: float) -> bool:
+        return all(each.whole(now_s) for each in (self.work, self.requests, self.health, self.offers))
 
 
 class Places:
@@ -84,9 +100,11 @@ class Places:
         # Insertion order is age.
         self._held: dict[str, dict[Holder, None]] = {}
         self._reserved: dict[Holder, None] = {}
-        self._work: dict[str, Work] = {}
+        self._accounts: dict[str, Accounts] = {}
         self.evicted = 0
         self.refused = 0
+        self.limited = 0
+        """Requests over the rate of their address."""
 
     def enter(self, holder: Holder) -> Place:
         held = self._held.get(holder.address, {})
@@ -115,13 +133,15 @@ class Places:
         """Return who holds an ordinary place."""
         return [holder for held in self._held.values() for holder in held]
 
-    def work(self, address: str, now_s: float) -> Work:
-        """Return the account of an address. Kept while something is owed, so that a new socket is no new one."""
-        known = self._work.get(address)
+    def accounts(self, address: str, now_s: float) -> Accounts:
+        """Return those of an address. Kept while something is owed, so that a new socket has no new ones."""
+        known = self._accounts.get(address)
         if known is None:
-            if len(self._work) >= limits.HTTP_SOCKETS:
-                self._work = {one: work for one, work in self._work.items() if not work.whole(now_s)}
-            known = self._work[address] = Work(now_s)
+            if len(self._accounts) >= limits.HTTP_SOCKETS:
+                self._accounts = {
+                    one: theirs for one, theirs in self._accounts.items() if not theirs.whole(now_s)
+                }
+            known = self._accounts[address] = Accounts(now_s)
         return known
 
     def _make_room(self, candidates: list[dict[Holder, None]]) -> bool:

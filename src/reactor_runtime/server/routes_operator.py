@@ -13,8 +13,9 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from ..session.journal import Entry
+from ..session.metrics import text_of_counters
 from ..session.service import Service
-from .places import share_of
+from .places import Places, share_of
 from .readers import Readers
 from .routes_sessions import Asked
 
@@ -58,9 +59,21 @@ async def live() -> JSONResponse:
 
 
 @router.get("/metrics", response_class=PlainTextResponse)
-async def metrics(service: Asked) -> Response:
+async def metrics(request: Request, service: Asked) -> Response:
     """Metrics in the Prometheus text format."""
-    return Response(await service.metrics_text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    text = await service.metrics_text() + metrics_of_places(request.app.state.places)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def metrics_of_places(places: Places) -> str:
+    """Return what the server itself counts."""
+    return text_of_counters(
+        (
+            ("reactor_http_requests_limited", places.limited, "Requests over the rate of their address"),
+            ("reactor_http_sockets_evicted", places.evicted, "Sockets closed to make room for others"),
+            ("reactor_http_sockets_refused", places.refused, "Sockets for which there was no room"),
+        )
+    )
 
 
 @router.get("/events", response_class=StreamingResponse)

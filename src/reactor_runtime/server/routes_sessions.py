@@ -6,25 +6,31 @@ Status codes are part of the contract: the JavaScript client takes exactly 201 f
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse, Response
 
 from .. import limits
-from ..errors import OfferRejected
+from ..errors import OfferRejected, SessionRefused
 from ..session.grants import Grant
 from ..session.service import LEGACY_CONNECTION_ID, Service
 from ..webrtc.peer import IceServer
+from .author import is_author
 from .bodies import CandidatesBody, OfferBody, StartBody, StopBody, documented, json_body
-from .guards import GRANT, is_author
+from .guards import GRANT
+from .places import Places, share_of
 
 router: Final = APIRouter()
 
 _P: Final = "/sessions/{session_id}/transport/webrtc"
 
 
-def service_of(request: Request) -> Service:
+# All of these are coroutines: what is not, FastAPI calls on a thread, which is slow to come back where threads encode.
+
+
+async def service_of(request: Request) -> Service:
     """The service behind this application."""
     service: Service = request.app.state.service
     return service
@@ -36,17 +42,33 @@ async def running_session(session_id: str, service: Annotated[Service, Depends(s
     return session_id
 
 
-def granted(request: Request) -> Grant:
+async def granted(request: Request) -> Grant:
     """What the guard lets this request do."""
     grant: Grant = request.scope[GRANT]
     return grant
+
+
+async def may_offer(request: Request) -> None:
+    """Count an offer of this address, before its body is read: a taken one costs a peer."""
+    places: Places = request.app.state.places
+    now_s = asyncio.get_running_loop().time()
+    offers = places.accounts(share_of(request.client.host if request.client else ""), now_s).offers
+    if offers.wait_s(now_s):
+        raise SessionRefused("too many offers of one address", status=503, retry_after_s=1)
+    offers.spend(1, now_s)
+
+
+async def asked_by_author(request: Request) -> bool:
+    """Whether the model's author asks."""
+    return is_author(request)
 
 
 Asked = Annotated[Service, Depends(service_of)]
 Running = Annotated[str, Depends(running_session)]
 Granted = Annotated[Grant, Depends(granted)]
 OfferIn = Annotated[OfferBody, Depends(json_body(OfferBody))]
-Author = Annotated[bool, Depends(is_author)]
+MayOffer = Depends(may_offer)
+Author = Annotated[bool, Depends(asked_by_author)]
 CandidatesIn = Annotated[CandidatesBody, Depends(json_body(CandidatesBody))]
 
 
@@ -89,7 +111,10 @@ async def register(service: Asked, running: Running) -> JSONResponse:
 
 
 @router.post(
-    _P + "/connections/{connection_id}/sdp_params", status_code=202, openapi_extra=documented(OfferBody)
+    _P + "/connections/{connection_id}/sdp_params",
+    status_code=202,
+    openapi_extra=documented(OfferBody),
+    dependencies=[MayOffer],
 )
 async def offer(
     connection_id: int, service: Asked, running: Running, grant: Granted, body: OfferIn, author: Author
@@ -99,7 +124,10 @@ async def offer(
 
 
 @router.put(
-    _P + "/connections/{connection_id}/sdp_params", status_code=202, openapi_extra=documented(OfferBody)
+    _P + "/connections/{connection_id}/sdp_params",
+    status_code=202,
+    openapi_extra=documented(OfferBody),
+    dependencies=[MayOffer],
 )
 async def replace_offer(
     connection_id: int, service: Asked, running: Running, grant: Granted, body: OfferIn, author: Author
@@ -128,7 +156,9 @@ async def candidates(connection_id: int, service: Asked, running: Running, body:
 # JS 2.9.0 knows one connection per session and these routes only.
 
 
-@router.post(_P + "/sdp_params", status_code=202, openapi_extra=documented(OfferBody))
+@router.post(
+    _P + "/sdp_params", status_code=202, openapi_extra=documented(OfferBody), dependencies=[MayOffer]
+)
 async def legacy_offer(
     service: Asked, running: Running, grant: Granted, body: OfferIn, author: Author
 ) -> JSONResponse:
@@ -136,7 +166,7 @@ async def legacy_offer(
     return await _offer(service, running, LEGACY_CONNECTION_ID, body, grant, author=author, replace=False)
 
 
-@router.put(_P + "/sdp_params", status_code=202, openapi_extra=documented(OfferBody))
+@router.put(_P + "/sdp_params", status_code=202, openapi_extra=documented(OfferBody), dependencies=[MayOffer])
 async def legacy_replace_offer(
     service: Asked, running: Running, grant: Granted, body: OfferIn, author: Author
 ) -> JSONResponse:

@@ -21,6 +21,7 @@ from ..webrtc.ice import parse_ice_server
 from ..weights import resolve
 from ..worker.supply import Supply
 from .app import create_app
+from .author import is_private, own_key
 from .http_server import HttpServer
 
 
@@ -40,6 +41,7 @@ class Runtime:
         self._engine = open_engine(settings.engine)
         self._supply = Supply(manifest_path, self._args, settings)
         self.sessions = Sessions(self._make_host, self._engine, settings, report)
+        self._author_key = own_key() if is_private(settings) else ""
         self._server: HttpServer | None = None
         self._loading: asyncio.Task[None] | None = None
         self._probing: asyncio.Task[None] | None = None
@@ -50,9 +52,15 @@ class Runtime:
         assert self._server is not None
         return self._server.url
 
+    @property
+    def author_url(self) -> str:
+        """Where the model's author opens it; as `url` where strangers come as well."""
+        return f"{self.url}/#author={self._author_key}" if self._author_key else self.url
+
     async def start(self) -> None:
         """Bind the port and begin to load the model. Raises OSError when the port cannot be bound."""
-        server = HttpServer(create_app(self.sessions, self._settings), self._settings)
+        app = create_app(self.sessions, self._settings, author_key=self._author_key)
+        server = HttpServer(app, self._settings)
         await server.start()
         self._server = server
         self._loading = asyncio.create_task(self.sessions.load(self._supply.fetch))

@@ -27,6 +27,8 @@ class Entry:
     after: State
     ts: int
     detail: JsonObject = field(default_factory=dict)
+    slot: int = 0
+    """Of which model slot, counted from 0."""
 
     def public(self) -> JsonObject:
         return {
@@ -35,6 +37,7 @@ class Entry:
             "from": self.before.value,
             "to": self.after.value,
             "ts": self.ts,
+            "slot": self.slot,
             "detail": self.detail,
         }
 
@@ -49,12 +52,12 @@ class Journal:
         self._seq = 0
         self._closed = False
 
-    def transition(self, transition: Transition, detail: JsonObject | None = None) -> None:
-        self._append(transition.event.value, transition.before, transition.after, detail)
+    def transition(self, transition: Transition, detail: JsonObject | None = None, *, slot: int = 0) -> None:
+        self._append(transition.event.value, transition.before, transition.after, detail, slot)
 
-    def note(self, event: str, state: State, detail: JsonObject | None = None) -> None:
+    def note(self, event: str, state: State, detail: JsonObject | None = None, *, slot: int = 0) -> None:
         """Record something that moved no state (command, error, connection_answered, ...)."""
-        self._append(event, state, state, detail)
+        self._append(event, state, state, detail, slot)
 
     def since(self, seq: int) -> list[Entry]:
         """Return the kept entries after `seq`, oldest first."""
@@ -86,10 +89,10 @@ class Journal:
         self._closed = True
         self._appended.set()
 
-    def _append(self, event: str, before: State, after: State, detail: JsonObject | None) -> None:
+    def _append(self, event: str, before: State, after: State, detail: JsonObject | None, slot: int) -> None:
         self._seq += 1
         ts = int(self._wall_clock() * 1000)
-        self._entries.append(Entry(self._seq, event, before, after, ts, detail or {}))
+        self._entries.append(Entry(self._seq, event, before, after, ts, detail or {}, slot))
         # A fresh event per entry: whoever waits on the old one wakes, whoever comes later waits anew.
         self._appended.set()
         if not self._closed:

@@ -75,9 +75,28 @@ def text_of(snapshot: Snapshot) -> str:
     return generate_latest(registry).decode()
 
 
+def text_of_counters(rows: Iterable[tuple[str, float, str]]) -> str:
+    """Return counters by name, value and help as text; `_total` is added to each name."""
+
+    class Rows(Collector):
+        def collect(self) -> Iterable[Metric]:
+            return _counter_families(rows)
+
+    registry = CollectorRegistry()
+    registry.register(Rows())
+    return generate_latest(registry).decode()
+
+
+def _counter_families(rows: Iterable[tuple[str, float, str]]) -> Iterator[Metric]:
+    for name, value, text in rows:
+        metric = CounterMetricFamily(name, text)
+        metric.add_metric([], value)
+        yield metric
+
+
 def _counters(snapshot: Snapshot) -> Iterator[Metric]:
     totals, stream, host = snapshot.totals, snapshot.totals.stream, snapshot.host
-    for name, value, text in (
+    rows = (
         ("reactor_sessions", totals.sessions, "Sessions started"),
         ("reactor_viewers_connected", totals.viewers, "Connections that were established"),
         ("reactor_commands", totals.commands, "Commands answered"),
@@ -113,10 +132,8 @@ def _counters(snapshot: Snapshot) -> Iterator[Metric]:
         ),
         ("reactor_log_lines_dropped", host.log_lines_dropped, "Lines of the model's output over the limit"),
         ("reactor_input_frames_dropped", host.input_frames_dropped, "Input frames replaced by a newer one"),
-    ):
-        metric = CounterMetricFamily(name, text)
-        metric.add_metric([], value)
-        yield metric
+    )
+    yield from _counter_families(rows)
 
 
 def _gauges(snapshot: Snapshot) -> Iterator[Metric]:

@@ -182,7 +182,8 @@ class Session:
             viewer.report_from(self._book.unshown(entry.who))
             self._together.drove(entry.who)
         elif viewer is not None:
-            viewer.send(say.CommandRefused(request_id, command, outcome.code, outcome.message, outcome.field))
+            why = (outcome.code, outcome.message, outcome.field, outcome.raised)
+            viewer.send(say.CommandRefused(request_id, command, *why))
         self._owner.note("command", {"command": command, "code": outcome.code or "ok"})
 
     def message(self, message: ModelMessage) -> None:

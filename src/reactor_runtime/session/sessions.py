@@ -74,6 +74,7 @@ class Sessions:
             make_host,
             self._make_session,
             settings,
+            number=0,
             stop_s=settings.stop_s,
             totals=self._totals,
             clock=clock,
@@ -255,12 +256,12 @@ class Sessions:
 
     # SlotOwner ----------------------------------------------------------------------------------------
 
-    def moved(self, transition: Transition) -> None:
-        self.journal.transition(transition)
+    def moved(self, slot: int, transition: Transition) -> None:
+        self.journal.transition(transition, slot=slot)
         self._wake_the_line()
 
-    def noted(self, event: str, state: State, detail: JsonObject) -> None:
-        self.journal.note(event, state, detail)
+    def noted(self, slot: int, event: str, state: State, detail: JsonObject) -> None:
+        self.journal.note(event, state, detail, slot=slot)
 
     def reported(self, progress: Progress) -> None:
         self._report(progress)

@@ -42,11 +42,11 @@ PART_S = 5.0
 
 
 class SlotOwner(Protocol):
-    """What a slot tells whoever has it. On the event loop."""
+    """What a slot tells whoever has it, by its number. On the event loop."""
 
-    def moved(self, transition: Transition) -> None: ...
+    def moved(self, slot: int, transition: Transition) -> None: ...
 
-    def noted(self, event: str, state: State, detail: JsonObject) -> None:
+    def noted(self, slot: int, event: str, state: State, detail: JsonObject) -> None:
         """Something happened that moved no state."""
 
     def reported(self, progress: Progress) -> None: ...
@@ -68,10 +68,12 @@ class ModelSlot:
         make_session: SessionFactory,
         settings: SessionSettings,
         *,
+        number: int,
         stop_s: float,
         totals: Totals,
         clock: Callable[[], float],
     ) -> None:
+        self.number = number
         self._owner = owner
         self._make_host = make_host
         self._make_session = make_session
@@ -260,7 +262,7 @@ class ModelSlot:
         self._totals.failures += 1
         if self._session is not None:
             self._last_failed = (self._session.session_id, str(error))
-        self._owner.noted("error", self.state, {"code": error.code})
+        self._owner.noted(self.number, "error", self.state, {"code": error.code})
 
     async def _finish(self, session: Session) -> None:
         """The model has no more frames: show what was emitted, then end. Without viewers it is orphaned."""
@@ -310,14 +312,14 @@ class ModelSlot:
         if event == "command":
             self._totals.commands += 1
             self._totals.commands_refused += detail["code"] != "ok"
-        self._owner.noted(event, self.state, detail)
+        self._owner.noted(self.number, event, self.state, detail)
 
     # Time and transitions -----------------------------------------------------------------------------
 
     def _fire(self, event: Event) -> None:
         transition = self._lifecycle.fire(event)
         if transition is not None:
-            self._owner.moved(transition)
+            self._owner.moved(self.number, transition)
         self._arm_orphan_timer()
 
     def _arm_orphan_timer(self) -> None:
@@ -333,7 +335,7 @@ class ModelSlot:
         if transition is None:
             self._arm_orphan_timer()
             return
-        self._owner.moved(transition)
+        self._owner.moved(self.number, transition)
         self._end(say.SessionEnded(codes.TIMED_OUT))
 
     # Leaving ------------------------------------------------------------------------------------------

@@ -145,8 +145,11 @@ class Viewer:
         """Say something in the client's format; kept until it is known which that is. Never raises."""
         if self._closed:
             return
-        if isinstance(message, say.RuntimeNotice) and not self.author:
-            message = dataclasses.replace(message, detail="")
+        match message:
+            case say.RuntimeNotice() if not self.author:
+                message = dataclasses.replace(message, detail="")
+            case say.CommandRefused(raised=raised) if raised and self.author:
+                message = dataclasses.replace(message, message=raised)
         if self._wire is None:
             # Numbers of a moment that has passed help nobody.
             if not isinstance(message, say.RuntimeStats):

@@ -130,11 +130,17 @@ class CommandReply:
 
 @dataclass(frozen=True, slots=True)
 class CommandRefused:
+    """`raised` is what the handler raised: a viewer says it in place of `message` where it speaks to the author.
+
+    The formats have no word for it, so nobody else can be told.
+    """
+
     request_id: str | None
     command: str
     code: str
     message: str
     field: str = ""
+    raised: str = ""
 
 
 @dataclass(frozen=True, slots=True)

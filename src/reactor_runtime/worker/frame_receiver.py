@@ -24,9 +24,10 @@ class FrameReceiver:
         self._memory: FrameMemory | None = None
         self._channel: Channel | None = None
         self._tracks: tuple[str, ...] = ()
-        #: Since when a frame is wanted, None: none is or it came; and the tickets of those not yet released.
-        self._wanted_s: float | None = None
-        self._shown: set[int] = set()
+        self._wanted_s: dict[str, float] = {}
+        """By track, since when a frame is wanted that has not come."""
+        self._shown: dict[int, str] = {}
+        """The tickets of frames that are not yet released, and their tracks."""
         self._last_ids: dict[str, int] = {}
         self.frames = 0
         self.emit_s = 0.0
@@ -40,20 +41,31 @@ class FrameReceiver:
 
     def begin(self) -> None:
         """A session begins: nothing of it is wanted yet, and nothing of another is shown."""
-        self._wanted_s = None
+        self._wanted_s.clear()
         self._last_ids.clear()
 
     def demanded(self, demand: Demand) -> None:
         """The playout said when it wants a frame."""
         if not demand.watched:
-            self._wanted_s = None
-        elif self._wanted_s is None:
-            self._wanted_s = max(demand.due_s, time.monotonic())
+            self._wanted_s.pop(demand.track, None)
+        else:
+            self._wanted_s.setdefault(demand.track, max(demand.due_s, time.monotonic()))
 
     @property
     def overdue_since(self) -> float | None:
-        """Since when a frame is wanted that has not come, None while this side has frames to show."""
-        return None if self._shown else self._wanted_s
+        """Since when a frame is wanted that has not come, None while this side has frames of its track to show.
+
+        A track that this session has not used says nothing once another has been: a model need not use all.
+        """
+        shown = set(self._shown.values())
+        return min(
+            (
+                since_s
+                for track, since_s in self._wanted_s.items()
+                if track not in shown and (track in self._last_ids or not self._last_ids)
+            ),
+            default=None,
+        )
 
     def take(self, frame: FrameInMemory, *, running: bool) -> None:
         """Show a frame, or give it back where its session has ended. Raises RecordError for an impossible one."""
@@ -75,8 +87,8 @@ class FrameReceiver:
         self._last_ids[frame.track] = due
         self.frames += 1
         self.emit_s += frame.emit_s
-        self._wanted_s = None
-        self._shown.add(frame.ticket)
+        self._wanted_s.pop(frame.track, None)
+        self._shown[frame.ticket] = frame.track
         self._show(
             EmittedFrame(
                 frame.frame_id,
@@ -94,5 +106,5 @@ class FrameReceiver:
         self._memory = None
 
     def _release(self, channel: Channel, ticket: int) -> None:
-        self._shown.discard(ticket)
+        self._shown.pop(ticket, None)
         channel.send(records.Released(ticket))

@@ -1,13 +1,17 @@
-"""Stands between the server and the model process, and ends the whole tree when either of them is gone.
+"""Stands between the server and the model process, and ends the whole tree when any of them is gone.
 
-    server ──leash──▶ reaper ──▶ model process ──▶ whatever the author's code started
+    server ──leash──▶ guard ──▶ reaper ──▶ model process ──▶ whatever the author's code started
 
 Run as a program, on the standard library alone: `reaper.py LEASH FDS COMMAND...`. It starts the command in a
-session of its own, with its own process id as the last argument, and says the command's id on the leash. On
-Linux it is the subreaper of everything below it: a process that lost its parent, also in a session of its
+session of its own, with the reaper's process id as the last argument, and says the command's id on the leash. On
+Linux the reaper is the subreaper of everything below it: a process that lost its parent, also in a session of its
 own, becomes its child, so that none can leave the tree. It kills the tree when the command ends, on "k", and
 when the leash ends, which is the server's death; "d" lets the command write its stacks. Then it ends as the
 command did. The signals that a terminal or a service manager sends to all are the server's affair.
+
+The guard is a fork of it and a subreaper as well. To it comes the tree of a reaper that was killed, and it kills
+that; the reaper notices the guard's end and does the same. Whoever kills both at one moment leaves what the
+author's code started, but not the model process, which asks the kernel to die with the reaper.
 
 Where there is no subreaper, the command's process group is what is ended.
 """
@@ -22,6 +26,7 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 #: prctl(2) PR_SET_CHILD_SUBREAPER, from <linux/prctl.h>.
@@ -34,8 +39,9 @@ _IGNORED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal
 class Reaper:
     """One command and everything below it."""
 
-    def __init__(self, leash: int, pid: int) -> None:
+    def __init__(self, leash: int, guard: int, pid: int) -> None:
         self._leash = leash
+        self._guard = guard
         self._pid = pid
         self._status: int | None = None
 
@@ -47,12 +53,13 @@ class Reaper:
         signal.signal(signal.SIGCHLD, lambda number, frame: None)
         poll = select.poll()
         poll.register(self._leash, select.POLLIN)
+        poll.register(self._guard, select.POLLIN)
         poll.register(woken, select.POLLIN)
         while self._reap() and self._status is None:
             ready = [fd for fd, _ in poll.poll()]
             if woken in ready:
                 os.read(woken, 4096)
-            if self._leash in ready and not self._obey():
+            if self._guard in ready or (self._leash in ready and not self._obey()):
                 break
         self._end_all()
         return int(signal.SIGKILL) if self._status is None else self._status
@@ -82,23 +89,34 @@ class Reaper:
             return False
 
     def _end_all(self) -> None:
-        deadline_s = time.monotonic() + _GONE_S
-        pause_s = 0.001
-        while time.monotonic() < deadline_s:
-            self._kill_all()
-            if not self._reap():
-                return
-            time.sleep(pause_s)
-            pause_s = min(2 * pause_s, 0.02)
-
-    def _kill_all(self) -> None:
-        below = descendants(os.getpid())
         if sys.platform != "linux":
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._pid, signal.SIGKILL)
-        for pid in below:
+        end_all(self._reap)
+
+
+def end_all(reap: Callable[[], bool]) -> None:
+    """Kill everything below this process until `reap` finds no child, or what is left does not go."""
+    deadline_s = time.monotonic() + _GONE_S
+    pause_s = 0.001
+    while time.monotonic() < deadline_s:
+        for pid in descendants(os.getpid()):
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
+        if not reap():
+            return
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.02)
+
+
+def _any_child() -> bool:
+    """Collect what has ended; False when no child is left."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        return False
+    return True
 
 
 def descendants(root: int) -> list[int]:
@@ -121,14 +139,35 @@ def descendants(root: int) -> list[int]:
 
 def main(argv: list[str]) -> None:
     leash, inherited = int(argv[0]), [int(fd) for fd in argv[1].split(",")]
-    command = [*argv[2:], str(os.getpid())]
     os.set_inheritable(leash, False)
     for number in _IGNORED:
         signal.signal(number, signal.SIG_IGN)
     # So that it can end as the command did without leaving a core of its own.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _adopt_orphans()
+    guards, guard = os.pipe()
+    reaper = os.fork()
+    if reaper == 0:
+        try:
+            os.close(guard)
+            # A signal to the group of one of the two leaves the other.
+            os.setsid()
+            _adopt_orphans()
+            _end_as(_reap(leash, guards, inherited, argv[2:]))
+        finally:
+            os._exit(1)
+    for fd in (leash, guards, *inherited):
+        os.close(fd)
+    pid, status = os.wait()
+    while pid != reaper:
+        pid, status = os.wait()
+    end_all(_any_child)
+    _end_as(status)
+
+
+def _reap(leash: int, guard: int, inherited: list[int], command: list[str]) -> int:
+    """Start the command and watch it; return how it ended."""
+    command = [*command, str(os.getpid())]
     pid = os.fork()
     if pid == 0:
         try:
@@ -142,7 +181,16 @@ def main(argv: list[str]) -> None:
         os.close(fd)
     with contextlib.suppress(OSError):
         os.write(leash, f"{pid}\n".encode())
-    status = Reaper(leash, pid).watch()
+    return Reaper(leash, guard, pid).watch()
+
+
+def _adopt_orphans() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _end_as(status: int) -> None:
+    """End as waitpid(2) said that another did."""
     if os.WIFSIGNALED(status):
         ended_by = os.WTERMSIG(status)
         with contextlib.suppress(OSError, ValueError):

@@ -30,6 +30,14 @@ def environment(inherited: Mapping[str, str], asked: int, cores: int) -> dict[st
     return found
 
 
+def settle(asked: int) -> None:
+    """Do in this process as is done for a model process, before it imports what computes.
+
+    What runs a session again has to add up in the same order as the live one: with other threads sums round otherwise.
+    """
+    os.environ.update(environment(os.environ, asked, usable_cores()))
+
+
 def usable_cores(group: Path = Path("/sys/fs/cgroup")) -> int:
     """Return the cores that this process may use: a container is often given fewer than the machine has."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -14,7 +14,6 @@ const SEGMENT_MS = 30_000;
 /** A clip's last segment closes within some seconds, unless the session hangs. */
 const CLIP_READY_MS = 20_000;
 const CLIP_POLL_MS = 300;
-const TOKEN_KEY = "reactor.token";
 const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
 
 /**
@@ -53,7 +52,9 @@ export class Server {
   /** @param {URL} [base] */
   constructor(base = new URL(".", location.href)) {
     this.base = base;
-    this.token = takeToken();
+    this.token = takeSecret("token");
+    /** What shows that the model's author opened the page, from the address that `reactor run` printed. */
+    this.author = takeSecret("author");
   }
 
   /**
@@ -62,7 +63,7 @@ export class Server {
    */
   setToken(token) {
     this.token = token;
-    remember(token);
+    remember("token", token);
   }
 
   /** The address to give to somebody else. Where a token is needed it is in the part that browsers send to nobody. */
@@ -261,6 +262,7 @@ export class Server {
     };
     // Not Authorization, which a proxy in front may need for a password of its own.
     if (this.token) headers["X-Reactor-Token"] = this.token;
+    if (this.author) headers["X-Reactor-Author"] = this.author;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const deadline = AbortSignal.timeout(timeoutMs);
     let response;
@@ -317,35 +319,40 @@ function reason(response, { detail }) {
 }
 
 /**
- * A token comes once in the address (`#token=…` or `?token=…`), is kept for the tab, and leaves the address
- * bar.
+ * A secret comes once in the address (`#token=…`, a token also as `?token=…`), is kept for the tab, and leaves the
+ * address bar.
+ * @param {"token" | "author"} name
  */
-function takeToken() {
+function takeSecret(name) {
   const address = new URL(location.href);
   const hash = new URLSearchParams(address.hash.slice(1));
-  const given = hash.get("token") ?? address.searchParams.get("token");
-  if (given === null) return recall();
-  hash.delete("token");
-  address.searchParams.delete("token");
+  const given = hash.get(name) ?? (name === "token" ? address.searchParams.get(name) : null);
+  if (given === null) return recall(name);
+  hash.delete(name);
+  address.searchParams.delete(name);
   address.hash = hash.toString();
   history.replaceState(null, "", address);
-  remember(given);
+  remember(name, given);
   return given;
 }
 
-// Storage is refused in some privacy modes; then the token lives as long as the page.
-function recall() {
+// Storage is refused in some privacy modes; then a secret lives as long as the page.
+/** @param {string} name */
+function recall(name) {
   try {
-    return sessionStorage.getItem(TOKEN_KEY) ?? "";
+    return sessionStorage.getItem(`reactor.${name}`) ?? "";
   } catch {
     return "";
   }
 }
 
-/** @param {string} token */
-function remember(token) {
+/**
+ * @param {string} name
+ * @param {string} secret
+ */
+function remember(name, secret) {
   try {
-    sessionStorage.setItem(TOKEN_KEY, token);
+    sessionStorage.setItem(`reactor.${name}`, secret);
   } catch {
     // Nothing to do: see above.
   }
