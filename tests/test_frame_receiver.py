@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from reactor_runtime.running.frame_memory import FrameMemory, create_memory
+from reactor_runtime.running.outlet import FrameInMemory
 from reactor_runtime.types import Demand, EmittedFrame
-from reactor_runtime.worker import records
 from reactor_runtime.worker.frame_receiver import FrameReceiver
 
 SIZE_BYTES = 1 << 20
@@ -51,7 +51,7 @@ def wants(receiver: FrameReceiver, track: str, *, watched: bool = True) -> float
 
 
 def comes(receiver: FrameReceiver, track: str, frame_id: int) -> None:
-    frame = records.Frame(frame_id, 0, 8, 8, track, frame_id, 0.0, 0.0, 0, 0.0)
+    frame = FrameInMemory(frame_id, 0, 8, 8, track, frame_id, 0.0, 0.0, 0, 0.0)
     receiver.take(frame, running=True)
 
 
