@@ -61,7 +61,12 @@ class Drive(VideoModel):
             began_s = time.monotonic()
             self._world.step(wishes.held)
             picture = self._world.enlarged()
-            get_ctx().report(network_ms=(time.monotonic() - began_s) * 1000)
+            throttle, brake, left, right = (float(entry) for entry in wishes.held[:4])
+            get_ctx().report(
+                network_ms=(time.monotonic() - began_s) * 1000,
+                throttle=throttle - brake,
+                steering=right - left,
+            )
             yield self._resized(picture)
 
     @command("control", description="Drive")

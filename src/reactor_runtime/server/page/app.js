@@ -6,6 +6,7 @@
  *   line, company                          how good the connection is, and who else is here
  *   cover, bar                             the state, and what can be pressed
  *   commands ── controls, keypad, picture  what people can change
+ *   play ── keypad, thumbs, look, gamepad  the same with the hands, on the picture
  *   sharing ── webcam                      what people give
  */
 
@@ -15,10 +16,12 @@ import { Commands } from "./commands.js";
 import { Company } from "./company.js";
 import { Cover } from "./cover.js";
 import { byId } from "./dom.js";
+import { giveFocusBack } from "./focus.js";
 import { DelayTracker } from "./latency.js";
 import { Line } from "./line.js";
 import { Log, Notices } from "./notices.js";
 import { Overlay } from "./overlay.js";
+import { Play } from "./play.js";
 import { Recording } from "./recording.js";
 import { readSchema } from "./schema.js";
 import { Sender } from "./sender.js";
@@ -56,6 +59,12 @@ export const commands = new Commands(byId("commands"), {
   send: (name, args, uploads, onId) => sender.send(name, args, uploads, onId),
   announce,
 });
+const play = new Play({
+  screen: byId("screen"),
+  surface: byId("play"),
+  onGamepad: () => notices.show("Gamepad found: the left stick moves, the right one looks."),
+});
+giveFocusBack(() => play.keypad !== null);
 const sharing = new Sharing({
   onProblem: (text) => notices.show(text, "problem"),
   onChange: () => session.describeWaiting(),
@@ -152,6 +161,7 @@ function onFrame(frame) {
 function onConnected(connection, news) {
   tracker.clear();
   notices.clear();
+  stage.stir();
   if (news) notices.show(news);
   overlay.watch(connection);
   line.watch(connection);
@@ -183,6 +193,8 @@ function onSchema(openapi) {
   commands.render(schema.commands);
   commands.setConnected(session.connection?.opened ?? false);
   bar.shortcuts.setModelKeys(commands.keypads);
+  play.show(commands);
+  sheet.place(play.keypad !== null);
   const input = schema.tracks.find((track) => track.kind === "video" && track.direction === "in");
   sharing.setTrack(input?.name ?? null);
   byId("sound").hidden = !schema.tracks.some((track) => track.kind === "audio" && track.direction === "out");

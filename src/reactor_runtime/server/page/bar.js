@@ -2,6 +2,7 @@
 
 import { announce } from "./announcer.js";
 import { byId } from "./dom.js";
+import { FullScreen } from "./fullscreen.js";
 import { save } from "./saving.js";
 import { Shortcuts } from "./shortcuts.js";
 
@@ -20,12 +21,16 @@ export class Bar {
   constructor(parts, onStart) {
     this.parts = parts;
     this.modelName = "";
-    const { company, sheet, recording, notices } = parts;
+    const { company, stage, sheet, recording, notices } = parts;
     const help = byId("help", HTMLDialogElement);
+    this.fullScreen = new FullScreen((on) => {
+      sheet.cover(on);
+      stage.stir();
+    });
     this.shortcuts = new Shortcuts(
       {
         "?": { label: "Show this help", run: () => help.showModal() },
-        f: { label: "Full screen", run: () => this.fullScreen() },
+        f: { label: "Full screen", run: () => this.fullScreen.toggle() },
         o: { label: "Numbers: rate, delay, network", run: () => this.toggleOverlay() },
         c: { label: "Save the picture", run: () => this.capture() },
         h: { label: "Hide or show the controls", run: () => sheet.toggle() },
@@ -44,7 +49,7 @@ export class Bar {
     press("copy", () => this.copyLink());
     press("stats", () => this.toggleOverlay());
     press("sound", () => this.toggleSound());
-    press("full", () => this.fullScreen());
+    press("full", () => this.fullScreen.toggle());
     press("panel-toggle", () => sheet.toggle());
     press("help-open", () => help.showModal());
     press("help-close", () => help.close());
@@ -132,10 +137,6 @@ export class Bar {
     const { video } = this.parts.stage;
     video.muted = !video.muted;
     byId("sound").setAttribute("aria-pressed", String(!video.muted));
-  }
-
-  fullScreen() {
-    this.parts.stage.toggleFullScreen().catch(() => {});
   }
 }
 

@@ -131,6 +131,7 @@ class Card {
     this.live =
       pads.length === 0 && fields.length === 1 && LIVE_KINDS.has(fields[0].kind) && !fields[0].nullable;
     this.following = new Following((told, edited) => this.show(told, edited));
+    /** @type {LatestWins | null} */
     this.throttle = this.live ? new LatestWins(() => this.submit(), { intervalMs: LIVE_INTERVAL_MS }) : null;
     this.status = el("p", {
       class: "status",
@@ -217,8 +218,8 @@ class Card {
     );
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.throttle?.push();
-      if (!this.live) this.submit();
+      if (this.live) this.throttle?.push();
+      else this.submit();
     });
     return form;
   }
@@ -287,6 +288,21 @@ class Card {
       this.following.answered(sent, false);
       this.refused(/** @type {Error} */ (error).message, error instanceof FieldProblem ? error.path : "");
     }
+  }
+
+  /**
+   * Set some arguments as if by hand, at most as often as a slider does.
+   * @param {Record<string, unknown>} values
+   */
+  turn(values) {
+    const changed = this.controls.filter(({ field, read }) => field.name in values && read() !== values[field.name]);
+    if (changed.length === 0) return;
+    for (const control of changed) {
+      control.write(values[control.field.name]);
+      this.following.touched(control.field.name);
+    }
+    this.throttle ??= new LatestWins(() => this.submit(), { intervalMs: LIVE_INTERVAL_MS });
+    this.throttle.push();
   }
 
   /** Arguments by name; uploads are taken out, each with the place it was in. */

@@ -12,6 +12,7 @@ import { letterOf } from "./keys.js";
 /**
  * @typedef {import("./keys.js").Pad} Pad
  * @typedef {import("./keys.js").Stroke} Stroke
+ * @typedef {{field: string, letter: string}} Letter
  */
 
 export class HeldKeys {
@@ -22,7 +23,7 @@ export class HeldKeys {
   constructor(pads, also = null) {
     this.pads = pads;
     this.also = also;
-    /** @type {{source: string, field: string, letter: string}[]} In the order in which they went down. */
+    /** @type {(Letter & {source: string})[]} In the order in which they went down. */
     this.held = [];
     /** @type {Map<string, string>} What each pad chose last. */
     this.last = new Map(pads.map((pad) => [pad.field, pad.neutral ?? pad.letters[pad.letters.length - 1]]));
@@ -33,7 +34,7 @@ export class HeldKeys {
    * @param {Stroke} stroke
    */
   has(stroke) {
-    return this.pads.some((pad) => letterOf(pad, stroke) !== undefined);
+    return this.meant(stroke).length > 0;
   }
 
   /**
@@ -51,20 +52,7 @@ export class HeldKeys {
    * @param {Stroke} stroke
    */
   press(stroke) {
-    const source = sourceOf(stroke);
-    return this.change(() => {
-      let counts = false;
-      for (const pad of this.pads) {
-        const letter = letterOf(pad, stroke);
-        const holding = this.held.some((key) => key.source === source && key.field === pad.field);
-        if (letter === undefined || holding) continue;
-        this.held.push({ source, field: pad.field, letter });
-        this.last.set(pad.field, letter);
-        // Without a neutral choice each press counts, also of the same key again.
-        counts ||= pad.neutral === null;
-      }
-      return counts;
-    });
+    return this.hold(sourceOf(stroke), this.meant(stroke));
   }
 
   /**
@@ -72,10 +60,39 @@ export class HeldKeys {
    * @param {Stroke} stroke
    */
   release(stroke) {
-    const source = sourceOf(stroke);
+    return this.hold(sourceOf(stroke), []);
+  }
+
+  /**
+   * From now on this source (a key, a finger, a stick) holds these letters and no others: a thumb that slides
+   * from one to the next is one change. True when the command is to be sent.
+   * @param {string} source
+   * @param {Letter[]} letters
+   */
+  hold(source, letters) {
     return this.change(() => {
-      this.held = this.held.filter((key) => key.source !== source);
-      return false;
+      const own = this.held.filter((key) => key.source === source);
+      const kept = own.filter((key) => letters.some((letter) => isSame(letter, key)));
+      const fresh = letters.filter((letter) => !kept.some((key) => isSame(letter, key)));
+      this.held = this.held.filter((key) => key.source !== source || kept.includes(key));
+      for (const letter of fresh) {
+        this.held.push({ source, ...letter });
+        this.last.set(letter.field, letter.letter);
+      }
+      // Without a neutral choice each press counts, also of the same key again.
+      return fresh.some(({ field }) => this.pads.find((pad) => pad.field === field)?.neutral === null);
+    });
+  }
+
+  /**
+   * The letters that a key stands for, one of each pad that has it.
+   * @param {Stroke} stroke
+   * @returns {Letter[]}
+   */
+  meant(stroke) {
+    return this.pads.flatMap((pad) => {
+      const letter = letterOf(pad, stroke);
+      return letter === undefined ? [] : { field: pad.field, letter };
     });
   }
 
@@ -128,3 +145,9 @@ export class HeldKeys {
 
 /** @param {Stroke} stroke */
 const sourceOf = ({ key, code }) => code || key.toLowerCase();
+
+/**
+ * @param {Letter} a
+ * @param {Letter} b
+ */
+const isSame = (a, b) => a.field === b.field && a.letter === b.letter;

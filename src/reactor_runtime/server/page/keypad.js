@@ -1,6 +1,6 @@
 /**
- * The keys of one command on the screen: laid out as on the keyboard, held with a finger, the mouse or the
- * keys. The command is sent whenever what is held changes.
+ * The keys of one command: what is held, by whatever hand, and the keys on the screen, laid out as on the
+ * keyboard. The command is sent whenever what is held changes.
  */
 
 import { el } from "./dom.js";
@@ -10,6 +10,7 @@ import { alsoOf, isLatin } from "./keys.js";
 /**
  * @typedef {import("./keys.js").Pad} Pad
  * @typedef {import("./keys.js").Stroke} Stroke
+ * @typedef {import("./held.js").Letter} Letter
  */
 
 export class Keypad {
@@ -19,6 +20,7 @@ export class Keypad {
    * @param {() => void} onChange
    */
   constructor(command, pads, onChange) {
+    this.name = command.name;
     this.pads = pads;
     this.held = new HeldKeys(pads, alsoOf(command, pads));
     this.onChange = onChange;
@@ -27,13 +29,13 @@ export class Keypad {
     this.owes = {};
     /** @type {Record<string, unknown>} What the model was told last. */
     this.model = {};
-    /** @type {Map<string, HTMLButtonElement>} */
-    this.buttons = new Map();
-    this.element = el(
-      "div",
-      { class: "keypad", data: { testid: `keypad-${command.name}` } },
-      pads.map((pad) => this.pad(pad, command.name)),
-    );
+    /** @type {Map<HTMLButtonElement, Letter>} */
+    this.keys = new Map();
+    /** @type {Map<string, HTMLElement>} The keys of each pad, by its field. */
+    this.grids = new Map(pads.map((pad) => [pad.field, this.grid(pad)]));
+    this.element = el("div", { class: "keypad", data: { testid: `keypad-${command.name}` } }, [
+      ...this.grids.values(),
+    ]);
     this.render();
     this.relabel();
   }
@@ -49,7 +51,7 @@ export class Keypad {
     this.enabled = enabled;
     this.held.releaseAll();
     this.model = {};
-    for (const button of this.buttons.values()) button.disabled = !enabled;
+    for (const button of this.keys.keys()) button.disabled = !enabled;
     this.render();
   }
 
@@ -66,6 +68,15 @@ export class Keypad {
   /** @param {Stroke} stroke */
   release(stroke) {
     this.update(this.held.release(stroke));
+  }
+
+  /**
+   * This source, such as a finger, holds these letters from now on and no others.
+   * @param {string} source
+   * @param {Letter[]} letters
+   */
+  hold(source, letters) {
+    if (this.enabled) this.update(this.held.hold(source, letters));
   }
 
   releaseAll() {
@@ -102,24 +113,48 @@ export class Keypad {
 
   /**
    * Whether the model was told that this key is held.
-   * @param {Pad} pad
+   * @param {string} field
    * @param {string} letter
    */
-  has(pad, letter) {
-    if (pad.neutral === null || letter === pad.neutral) return false;
+  has(field, letter) {
+    const neutral = this.pads.find((pad) => pad.field === field)?.neutral ?? letter;
+    if (letter === neutral) return false;
     const also = this.held.also && this.model[this.held.also.field];
-    return this.model[pad.field] === letter || (Array.isArray(also) && also.includes(letter));
+    return this.model[field] === letter || (Array.isArray(also) && also.includes(letter));
   }
 
   render() {
-    for (const pad of this.pads) {
-      for (const letter of pad.letters) {
-        const button = this.buttons.get(`${pad.field} ${letter}`);
-        const own = this.held.holds(pad.field, letter);
-        button?.setAttribute("aria-pressed", String(own));
-        if (button) button.dataset.elsewhere = String(!own && this.has(pad, letter));
-      }
+    for (const [button, { field, letter }] of this.keys) {
+      const own = this.held.holds(field, letter);
+      button.setAttribute("aria-pressed", String(own));
+      button.dataset.elsewhere = String(!own && this.has(field, letter));
     }
+  }
+
+  /**
+   * Make a button one of the keys: lit while its letter is held, and held with Enter and Space. What presses it
+   * without a pointer or a key, as a voice does, holds it until the next press.
+   * @param {HTMLButtonElement} button
+   * @param {Letter} letter
+   */
+  addKey(button, letter) {
+    this.keys.set(button, letter);
+    button.disabled = !this.enabled;
+    button.setAttribute("aria-pressed", "false");
+    const source = `button ${letter.field} ${letter.letter}`;
+    const isHeld = () => this.held.held.some((held) => held.source === source);
+    button.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      if (!event.repeat) this.hold(source, [letter]);
+    });
+    button.addEventListener("keyup", (event) => {
+      if (event.key === "Enter" || event.key === " ") this.hold(source, []);
+    });
+    button.addEventListener("click", ({ detail }) => {
+      if (detail === 0) this.hold(source, isHeld() ? [] : [letter]);
+    });
+    button.addEventListener("blur", () => this.hold(source, []));
   }
 
   /** Where the browser knows what is printed on the keys, those bound to a place show that. */
@@ -127,21 +162,19 @@ export class Keypad {
     const keyboard = /** @type {any} */ (navigator).keyboard;
     /** @type {Map<string, string> | undefined} */
     const printed = await keyboard?.getLayoutMap?.().catch(() => undefined);
-    for (const pad of this.pads.filter(({ positional }) => positional)) {
-      for (const letter of pad.letters) {
-        const label = printed?.get(`Key${letter.toUpperCase()}`) ?? "";
-        const cap = this.buttons.get(`${pad.field} ${letter}`)?.querySelector("kbd");
-        if (cap && isLatin(label)) cap.textContent = label.toUpperCase();
-      }
+    const placed = new Set(this.pads.filter(({ positional }) => positional).map((pad) => pad.field));
+    for (const [button, { field, letter }] of this.keys) {
+      const label = placed.has(field) ? (printed?.get(`Key${letter.toUpperCase()}`) ?? "") : "";
+      const cap = button.querySelector("kbd");
+      if (cap && isLatin(label)) cap.textContent = label.toUpperCase();
     }
   }
 
   /**
    * Rows and columns are the keyboard's, cropped to the keys there are.
    * @param {Pad} pad
-   * @param {string} command
    */
-  pad(pad, command) {
+  grid(pad) {
     const top = Math.min(...pad.keys.map((key) => key.row));
     const left = Math.min(...pad.keys.map((key) => key.column));
     const grid = el("div", { class: "keys", role: "group", "aria-label": pad.field.replace(/_/g, " ") });
@@ -152,16 +185,15 @@ export class Keypad {
         {
           type: "button",
           class: `key${key.letter === pad.neutral ? " neutral" : ""}`,
-          "aria-pressed": "false",
-          data: { testid: `key-${command}.${pad.field}-${key.letter}` },
+          data: { testid: `key-${this.name}.${pad.field}-${key.letter}` },
         },
         el("kbd", {}, key.letter.toUpperCase()),
         meaning ? el("span", {}, meaning) : null,
       );
       button.style.gridRow = String(key.row - top + 1);
       button.style.gridColumn = String(key.column - left + 1);
-      this.hold(button, key.letter);
-      this.buttons.set(`${pad.field} ${key.letter}`, button);
+      this.addKey(button, { field: pad.field, letter: key.letter });
+      this.holdByPointer(button, { field: pad.field, letter: key.letter });
       grid.append(button);
     }
     return el("div", { class: "pad" }, el("p", { class: "label" }, pad.field.replace(/_/g, " ")), grid);
@@ -169,28 +201,20 @@ export class Keypad {
 
   /**
    * @param {HTMLButtonElement} button
-   * @param {string} letter
+   * @param {Letter} letter
    */
-  hold(button, letter) {
-    // Not a key of the keyboard: the same letter may be held there too.
-    const stroke = { key: letter, code: `screen ${letter}` };
+  holdByPointer(button, letter) {
     button.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
       button.setPointerCapture(event.pointerId);
-      this.press(stroke);
+      this.hold(`pointer ${event.pointerId}`, [letter]);
     });
     for (const type of ["pointerup", "pointercancel", "lostpointercapture"])
-      button.addEventListener(type, () => this.release(stroke));
+      button.addEventListener(type, (event) =>
+        this.hold(`pointer ${/** @type {PointerEvent} */ (event).pointerId}`, []),
+      );
     button.addEventListener("contextmenu", (event) => event.preventDefault());
-    // A held Enter or Space on a focused key works as the key itself.
-    button.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" && event.key !== " ") return;
-      event.preventDefault();
-      if (!event.repeat) this.press(stroke);
-    });
-    button.addEventListener("keyup", (event) => {
-      if (event.key === "Enter" || event.key === " ") this.release(stroke);
-    });
-    button.addEventListener("blur", () => this.release(stroke));
+    // A press takes the focus from nothing.
+    button.addEventListener("mousedown", (event) => event.preventDefault());
   }
 }

@@ -3,7 +3,7 @@
  *
  * Directions lie under the hand: they are bound to the places that they have on a QWERTY keyboard, whatever
  * is printed there. Other letters are bound to what is printed, and to their place on a keyboard that does
- * not print Latin letters.
+ * not print Latin letters. The arrow keys are directions too, of one pad of a command.
  *
  * What is held is in `held.js`.
  */
@@ -11,16 +11,24 @@
 /**
  * @typedef {{key: string, code: string}} Stroke what a KeyboardEvent says; code "" where there is no keyboard
  * @typedef {{letter: string, row: number, column: number}} Key
+ * @typedef {"up" | "left" | "down" | "right"} Direction
+ * @typedef {Partial<Record<Direction, string>>} Compass the letter of each direction
  * @typedef {{field: string, letters: string[], meaning: Record<string, string>, neutral: string | null,
- *   positional: boolean, keys: Key[]}} Pad
+ *   positional: boolean, compass: Compass, looks: boolean, arrows: boolean, keys: Key[]}} Pad `looks`: it
+ *   turns the view; `arrows`: the arrow keys are its directions
  * @typedef {{field: string, letters: string[], max: number}} Also the list that takes what is held besides
  * @typedef {import("./schema.js").Field} Field
  * @typedef {import("./schema.js").Command} Command
  */
 
 const NEUTRAL_WORD = /^(none|no|neutral|nothing|idle|stop|still|off|no[- ]?op|no[- ]?action|release[ds]?)$/i;
-/** Sets of keys that are all directions, so that none of them means "nothing". */
-const DIRECTIONS = ["wasd", "ijkl", "hjkl", "esdf", "2468"];
+/** Sets of keys that are all directions, so that none of them means "nothing": up, left, down, right. */
+const DIRECTIONS = ["wasd", "ijkl", "khjl", "esdf", "8426"];
+/** @type {Direction[]} */
+const WAYS = ["up", "left", "down", "right"];
+/** @type {Record<string, Direction>} */
+const ARROWS = { ArrowUp: "up", ArrowLeft: "left", ArrowDown: "down", ArrowRight: "right" };
+const LOOKS = /(^|_)(look|mouse|camera|view|aim)(_|$)/i;
 /** Physical neighbours, so that a keypad on the screen looks like the keyboard under the hand. */
 const ROWS = ["1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm"];
 
@@ -63,12 +71,17 @@ export function padOf(field, about = "") {
   const own = meanings(field.description, letters);
   const meaning = Object.keys(own).length > 0 ? own : meanings(about, letters);
   const neutral = neutralOf(field, letters, meaning);
+  const ways = letters.filter((letter) => letter !== neutral);
+  const compass = isCompass(field.look) ? field.look : compassOf(ways);
   return {
     field: field.name,
     letters,
     meaning,
     neutral,
-    positional: areDirections(letters.filter((letter) => letter !== neutral)),
+    positional: areDirections(ways),
+    compass,
+    looks: Object.keys(compass).length > 0 && (isCompass(field.look) || LOOKS.test(field.name)),
+    arrows: false,
     keys: letters.map((letter) => ({ letter, ...seat(letter) })),
   };
 }
@@ -89,17 +102,41 @@ function neutralOf(field, letters, meaning) {
 }
 
 /** @param {string[]} letters */
-function areDirections(letters) {
-  return letters.length > 1 && DIRECTIONS.some((set) => letters.every((letter) => set.includes(letter.toLowerCase())));
+const areDirections = (letters) => directionsOf(letters) !== undefined;
+
+/** @param {string[]} letters */
+function directionsOf(letters) {
+  if (letters.length < 2) return undefined;
+  return DIRECTIONS.find((set) => letters.every((letter) => set.includes(letter.toLowerCase())));
 }
 
 /**
- * The pads of a command; empty when it has none.
+ * Which of the letters stands for which direction, by where they lie on the keyboard.
+ * @param {string[]} letters
+ * @returns {Compass}
+ */
+function compassOf(letters) {
+  const set = directionsOf(letters) ?? "";
+  return Object.fromEntries(letters.map((letter) => [WAYS[set.indexOf(letter.toLowerCase())], letter]).filter(([way]) => way));
+}
+
+/**
+ * @param {Field["look"]} look
+ * @returns {look is Compass}
+ */
+const isCompass = (look) => typeof look === "object" && look !== null;
+
+/**
+ * The pads of a command; empty when it has none. The arrow keys go to the pad that moves rather than looks.
  * @param {Command} command
  * @returns {Pad[]}
  */
 export function padsOf(command) {
-  return command.fields.flatMap((field) => padOf(field, command.description) ?? []);
+  const pads = command.fields.flatMap((field) => padOf(field, command.description) ?? []);
+  const directed = pads.filter((pad) => Object.keys(pad.compass).length > 0);
+  const moves = directed.find((pad) => !pad.looks) ?? directed[0];
+  if (moves) moves.arrows = true;
+  return pads;
 }
 
 /**
@@ -111,7 +148,8 @@ export function padsOf(command) {
  */
 export function alsoOf(command, pads) {
   const known = new Set(pads.flatMap((pad) => pad.letters));
-  for (const { kind, name, item, maxItems } of command.fields) {
+  const declared = command.fields.filter(({ alsoHeld }) => alsoHeld);
+  for (const { kind, name, item, maxItems } of declared.length > 0 ? declared : command.fields) {
     if (kind !== "list" || item?.kind !== "choice") continue;
     const letters = (item.choices ?? []).map((choice) => choice.value);
     if (letters.length > 0 && letters.every((letter) => typeof letter === "string" && known.has(letter)))
@@ -126,6 +164,7 @@ export function alsoOf(command, pads) {
  * @param {Stroke} stroke
  */
 export function letterOf(pad, { key, code }) {
+  if (pad.arrows && isArrow(key)) return pad.compass[ARROWS[key]];
   const printed = find(pad, key);
   const place = find(pad, placeOf(code));
   if (pad.positional) return place ?? printed;
@@ -145,6 +184,9 @@ export function placeOf(code) {
  * @param {string} key
  */
 export const isLatin = (key) => /^[a-z0-9]$/i.test(key);
+
+/** @param {string} key */
+export const isArrow = (key) => key in ARROWS;
 
 /**
  * @param {Pad} pad
@@ -173,3 +215,10 @@ export function isTyping(target) {
     !["checkbox", "radio", "range", "button", "submit", "file", "color"].includes(input.type)
   );
 }
+
+/**
+ * Whether the arrow keys move something in this element: a slider, a row of choices.
+ * @param {unknown} target
+ */
+export const movesByArrows = (target) =>
+  target instanceof Element && target.closest("input[type='range'], input[type='radio']") !== null;

@@ -4,7 +4,7 @@
  */
 
 import { el } from "./dom.js";
-import { isLatin, isTyping, placeOf } from "./keys.js";
+import { isArrow, isLatin, isTyping, movesByArrows, placeOf } from "./keys.js";
 
 /** @typedef {import("./keypad.js").Keypad} Keypad */
 
@@ -53,7 +53,8 @@ export class Shortcuts {
       event.altKey ||
       event.isComposing ||
       event.defaultPrevented ||
-      isTyping(event.target)
+      isTyping(event.target) ||
+      (isArrow(event.key) && movesByArrows(event.target))
     )
       return;
     if (event.repeat) {
@@ -89,7 +90,9 @@ export class Shortcuts {
     const page = Object.entries(this.keys)
       .filter(([key]) => !this.taken({ key, code: "" }))
       .map(([key, { label }]) => [key, label]);
-    const rows = [...model, ...page].flatMap(([key, label]) => [
+    const arrows = this.keypads.some(({ pads }) => pads.some((pad) => pad.arrows));
+    const moves = arrows ? [["← ↑ ↓ →", "The same as the direction keys"]] : [];
+    const rows = [...model, ...moves, ...page].flatMap(([key, label]) => [
       el("dt", {}, el("kbd", {}, key.toUpperCase())),
       el("dd", {}, label),
     ]);

@@ -1,14 +1,14 @@
 /**
- * The picture: showing the stream, noticing each displayed frame, the glow around it, capture and full
- * screen.
+ * The picture: showing the stream, noticing each displayed frame, the glow around it, and capture.
  */
 
 import { DisplayedFrames } from "./latency.js";
 
 const GLOW_MS = 250;
 const GLOW_SHARE = 0.2;
-/** In full screen the bar and the pointer go away when nobody moved for this long. */
+/** In full screen, and on a phone that is held across, the bar goes away when nobody moved for this long. */
 const IDLE_MS = 3000;
+const PLAYED_WITH = ".thumb, .keys";
 
 export class Stage {
   /**
@@ -27,8 +27,12 @@ export class Stage {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.idleTimer = undefined;
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
-    for (const type of ["pointermove", "pointerdown", "keydown"])
-      root.addEventListener(type, () => this.stir());
+    // What plays the model wakes no bar: its keys, thumbs on their pads, a finger that looks around.
+    root.addEventListener("pointermove", ({ pointerType }) => pointerType !== "touch" && this.stir());
+    root.addEventListener("click", ({ target }) => {
+      if (!(/** @type {Element} */ (target).closest(PLAYED_WITH))) this.stir();
+    });
+    root.addEventListener("focusin", () => this.stir());
     video.addEventListener("resize", () =>
       root.style.setProperty(
         "--ratio",
@@ -118,12 +122,5 @@ export class Stage {
     canvas.height = height;
     canvas.getContext("2d")?.drawImage(this.video, 0, 0);
     return new Promise((done) => canvas.toBlob(done, "image/png"));
-  }
-
-  async toggleFullScreen() {
-    if (document.fullscreenElement) await document.exitFullscreen();
-    // iPhones have full screen for videos only.
-    else if (this.root.requestFullscreen) await this.root.requestFullscreen();
-    else /** @type {any} */ (this.video).webkitEnterFullscreen?.();
   }
 }
