@@ -224,11 +224,18 @@ async def test_a_model_that_dies_is_told_at_once_and_replaced(
 
 
 @pytest.mark.parametrize("kind", ["spin", "sleep", "sleep_gil"])
-async def test_a_model_that_hangs_is_noticed_at_its_limit_and_replaced(tmp_path: Path, kind: str) -> None:
+async def test_a_model_that_hangs_is_noticed_at_its_limit_and_replaced(
+    tmp_path: Path, kind: str, record_property: Callable[[str, object], None]
+) -> None:
     with running(faulty(tmp_path), "--hang-s", "1") as server:
         async with visited(server) as visitor:
             with probed(server):
-                await told(visitor, "model_hung", await fault(visitor, kind, amount=60), limit_s=1.0)
+                asked_s = await fault(visitor, kind, amount=60)
+                followed = asyncio.create_task(asyncio.to_thread(unready_after, server, asked_s + 1.0))
+                await told(visitor, "model_hung", asked_s, limit_s=1.0)
+                took_s = await followed
+                record_property("measured", f"{kind}: /health follows {took_s:.2f} s after the limit")
+                assert took_s <= 1 + NOISE_S
                 await next_user_is_served(server)
         assert f"in _{kind}" in server.text
 
@@ -390,6 +397,41 @@ async def test_reactor_run_ends_with_status_one_once_the_budget_is_used_up(tmp_p
             await told(visitor, "model_crashed", await fault(visitor, "exit", amount=3))
         assert await asyncio.to_thread(server.process.wait, 10) == 1
     assert "the model failed too often" in server.text
+
+
+def test_health_follows_a_model_that_has_loaded(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    source = f"""
+        import time
+        from pathlib import Path
+        from reactor_runtime.testing import FaultyModel
+
+        class Model(FaultyModel):
+            def __init__(self, **args):
+                super().__init__(**args)
+                while not Path({str(tmp_path / "go")!r}).exists():
+                    time.sleep(0.005)
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder = write_model(tmp_path / "model", source, args={"size": [120, 160]})
+    with running(folder, "--port", str(port), ready=False) as server:
+        server.url = f"http://127.0.0.1:{port}"
+        server.wait_for(lambda: listens(port), "the port")
+        assert (server.get("/health").status_code, server.health()["state"]) == (503, "loading")
+        loaded_s = time.monotonic()
+        (tmp_path / "go").touch()
+        server.wait_for(lambda: server.get("/health").status_code == 200, "200 of /health", 10)
+        took_s = time.monotonic() - loaded_s
+        record_property("measured", f"loaded: /health follows after {took_s:.2f} s")
+        assert took_s <= 1 + NOISE_S
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0
 
 
 # The end of the server ----------------------------------------------------------------------------------

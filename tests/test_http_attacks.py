@@ -57,6 +57,7 @@ async def ask_often(server: ReactorRun, for_s: float, path: str = "/health") -> 
                 base_url=server.url,
                 timeout=10,
                 trust_env=False,
+                verify=False,
                 headers=token_of(server) if path != "/health" else {},
             ) as http,
             http.stream("GET", path) as answer,

@@ -250,18 +250,25 @@ async def test_a_killed_client_is_noticed_and_nobody_else_notices(
         async with watching(server.url) as other:
             with client_process(server.url) as client:
                 assert viewers(server) == 2
-                quiet = await rate(other, 2.0)
+                quiet_s = time.monotonic()
+                quiet = await rate(other, 4.0)
                 client.kill()
                 killed_s = time.monotonic()
-                while viewers(server) == 2:
+                # On a thread: this loop is the other viewer's as well, and its pictures are what is timed.
+                while await asyncio.to_thread(viewers, server) == 2:
                     other.ping()
                     await asyncio.sleep(0.1)
                     assert time.monotonic() - killed_s < 30
             took_s = time.monotonic() - killed_s
-            record_property("measured", f"{took_s:.1f} s")
+            before = np.diff([t for t in other.frame_times if quiet_s <= t < killed_s])
             # The promise is ten seconds; a machine that is busy with other tests takes longer to notice.
             assert took_s <= 12
             gaps = np.diff([t for t in other.frame_times if t >= killed_s - 0.1])
+            record_property(
+                "measured",
+                f"{took_s:.1f} s; longest gap of others {gaps.max() * 1000:.0f} ms "
+                f"({before.max() * 1000:.0f} ms in the four seconds before)",
+            )
             print(
                 f"\n  gone after {took_s:.1f} s; the other viewer had {len(gaps) / took_s:.1f} frames/s,"
                 f" longest gap {gaps.max() * 1000:.0f} ms"

@@ -168,8 +168,8 @@ JOIN_FAIR_S: Final = 2.0
 OFFER_RATE_PER_S: Final = 1.0
 OFFER_BURST: Final = 4
 #: Offers of one address (a proxy is one), at once and per second. More: 503, before the offer is read.
-OFFERS_PER_ADDRESS_BURST: Final = 24
-OFFERS_PER_ADDRESS_PER_S: Final = 3.0
+OFFERS_PER_ADDRESS_BURST: Final = 20
+OFFERS_PER_ADDRESS_PER_S: Final = 10.0
 #: Connection ids of a session, of whom most may never have offered or have left. More: the one that was
 #: silent longest is forgotten.
 CONNECTIONS_KNOWN: Final = 64

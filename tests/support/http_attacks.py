@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import resource
 import subprocess
 import sys
@@ -112,5 +113,6 @@ def attacking(kind: str, url: str, *, source: str = "127.0.0.1") -> Iterator[Non
 
 
 if __name__ == "__main__":
+    os.nice(10)  # as another machine's work, which takes no core from the server
     resource.setrlimit(resource.RLIMIT_NOFILE, (4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     asyncio.run(attack(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

@@ -211,7 +211,9 @@ async def serving(*, author_key: str = "", **settings: Any) -> AsyncIterator[Liv
     server = HttpServer(create_app(service, values, author_key=author_key), values)
     await server.start()
     try:
-        async with httpx.AsyncClient(base_url=server.url, timeout=10, trust_env=False) as client:
+        async with httpx.AsyncClient(
+            base_url=server.url, timeout=10, trust_env=False, verify=False
+        ) as client:
             yield Live(service, server, client)
     finally:
         service.journal.close()

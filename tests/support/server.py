@@ -57,7 +57,8 @@ class ReactorRun:
             time.sleep(0.01)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=10)
+        # Loading the authorities takes a client 30 ms, which plain HTTP has no use for.
+        return httpx.get(self.url + path, timeout=10, verify=False)
 
     def health(self) -> dict[str, object]:
         body: dict[str, object] = self.get("/health").json()

@@ -97,7 +97,7 @@ def test_an_index_that_lies_is_refused(
 class Tls:
     """An authority, and a server with a certificate of it for `localhost`."""
 
-    def __init__(self, folder: Path, *, days: int = 1) -> None:
+    def __init__(self, folder: Path, *, days: int = 1, newest: ssl.TLSVersion | None = None) -> None:
         from cryptography import x509
         from cryptography.hazmat.primitives import hashes, serialization
         from cryptography.hazmat.primitives.asymmetric import ec
@@ -132,6 +132,10 @@ class Tls:
             )
         )
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        if newest is not None:
+            context.set_ciphers("ALL:@SECLEVEL=0")
+            context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+            context.maximum_version = newest
         context.load_cert_chain(chain)
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Nothing)
         self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
@@ -183,6 +187,24 @@ def test_an_authority_of_ones_own_is_trusted_when_it_is_given_and_else_the_cause
         tls.ask(host="127.0.0.1", AWS_CA_BUNDLE=str(tls.bundle))
     with pytest.raises(StoreRefused, match=r"AWS_CA_BUNDLE names '/nowhere\.pem'"):
         tls.ask(AWS_CA_BUNDLE="/nowhere.pem")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+@pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_1, ssl.TLSVersion.TLSv1_2])
+def test_a_store_that_speaks_no_tls_as_new_as_1_2_is_not_asked(
+    tmp_path: Path, newest: ssl.TLSVersion
+) -> None:
+    pytest.importorskip("cryptography")
+    tls = Tls(tmp_path, newest=newest)
+    try:
+        if newest is ssl.TLSVersion.TLSv1_2:
+            assert tls.ask(AWS_CA_BUNDLE=str(tls.bundle))
+        else:
+            with pytest.raises(StoreRefused, match=r"TLS 1\.2"):
+                tls.ask(AWS_CA_BUNDLE=str(tls.bundle))
+    finally:
+        tls.close()
 
 
 @pytest.mark.slow

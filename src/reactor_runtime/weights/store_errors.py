@@ -13,7 +13,7 @@ an error code of the S3 grammar and the words below.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from obstore import exceptions
 
@@ -125,6 +125,10 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _CODE = re.compile(r"<Code>([A-Za-z0-9]{1,64})</Code>")
 
 
+#: What rustls says where both sides find no version, or no cipher, in common.
+_OLD_TLS: Final = ("ProtocolVersion", "PeerIncompatible", "HandshakeFailure")
+
+
 def translate(error: BaseException, where: str) -> Exception:
     """Return what to raise instead of `error`; `where` is the store's address without secrets."""
     text = str(error)
@@ -136,7 +140,7 @@ def translate(error: BaseException, where: str) -> Exception:
     for rule in _RULES:
         if code in rule.codes or status in rule.statuses or (rule.mark and rule.mark in text):
             return refused(f"{where} ({said})" if said else where, rule.problem, rule.fix, rule.setting)
-    if "InvalidCertificate" in text or "InvalidContentType" in text:
+    if any(mark in text for mark in ("InvalidCertificate", "InvalidContentType", *_OLD_TLS)):
         return _untrusted(where, text)
     if isinstance(error, exceptions.AlreadyExistsError):
         return Exists(where)
@@ -160,6 +164,9 @@ def translate(error: BaseException, where: str) -> Exception:
 
 def _untrusted(where: str, text: str) -> StoreRefused:
     """A certificate does not get better by trying again. The marks are rustls's names of what is wrong."""
+    if any(mark in text for mark in _OLD_TLS):
+        problem = "it speaks no TLS as new as 1.2"
+        return refused(where, problem, "let it speak TLS 1.2 or 1.3", "AWS_ENDPOINT_URL")
     for mark, problem, fix, setting in (
         (
             "UnknownIssuer",
