@@ -129,6 +129,15 @@ class FakeChannel:
 
     def on_close(self, callback: Callable[[], None]) -> None: ...
 
+    waiting, asked = 0, 0
+
+    def buffered_amount(self) -> int:
+        self.asked += 1
+        return self.waiting
+
+    def send(self, payload: bytes, binary: bool) -> None:
+        self.waiting += len(payload)
+
 
 def spoken_to(on_arrival: Callable[[], None]) -> tuple[Channels, FakeChannel]:
     channels, channel = Channels(lambda _: None, on_arrival, lambda: None), FakeChannel()
@@ -159,6 +168,21 @@ def test_messages_that_come_at_once_wake_the_loop_once_and_are_bounded(size: int
         channels.deliver(heard)
         assert (len(heard.messages), heard.dropped) == (kept, 1000 - kept)
     assert woken == 2
+
+
+def test_what_waits_to_be_sent_is_bounded_and_seldom_asked_for() -> None:
+    """Asking waits for the thread that a flood keeps busy."""
+    channels, channel = spoken_to(lambda: None)
+    for _ in range(1000):
+        assert channels.send("data", "x" * 100)
+    assert channel.asked == 1
+    while channels.send("data", bytes(1000)):
+        assert channel.waiting <= limits.CHANNEL_BUFFER_MAX_BYTES
+    assert channel.waiting > limits.CHANNEL_BUFFER_MAX_BYTES - 1000
+    channel.waiting -= 2000
+    assert channels.send("data", bytes(1000))
+    assert channels.send("data", bytes(1000))
+    assert not channels.send("data", bytes(1000))
 
 
 @pytest.mark.slow

@@ -59,7 +59,7 @@ def serve(path: Path, args: dict[str, JsonValue], settings: Settings, notes: Seq
     # The server takes half a second to import: mistakes in flags are told before.
     from ..server.runtime import Runtime
 
-    arenas.keep_few()
+    arenas.keep_one()
     failed = asyncio.Event()
     with Screen(verbose=settings.verbose, log_format=settings.log_format) as screen:
         for note in notes:
