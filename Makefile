@@ -3,7 +3,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# Python compiles what is imported, once: compiling all of it takes as long as installing it.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
+unexport PYTHONDONTWRITEBYTECODE
 export PYTHON
 
 # command=package: what the tests run besides Python.
@@ -14,7 +16,7 @@ TEMPLATE := src/reactor_runtime/cli/template
 PAGE_TOOLS := tools/page
 NPM = cd $(PAGE_TOOLS) && PATH="$(abspath $(BIN)):$$PATH" npm
 
-.PHONY: help setup demo test check check-page nightly coverage bench clean
+.PHONY: help setup demo test check lint types check-page nightly coverage bench clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -24,19 +26,26 @@ setup: $(VENV)/.installed-dev ## Install the package with everything for develop
 demo: $(VENV)/.installed-demo ## Drive on a road that a network dreams up; open the printed address
 	$(BIN)/reactor run examples/drive $(ARGS)
 
-test: system setup ## Lint, type-check and run every test, real browser included
-	@$(MAKE) --no-print-directory check
-	PATH="$(abspath $(BIN)):$$PATH" PYTHON=$(BIN)/python tools/run-tests $(ARGS)
+# Debian's packages come beside Python's, and the type checks run beside the tests.
+test: $(BIN)/python ## Lint, type-check and run every test, real browser included
+	@$(MAKE) --no-print-directory -j2 system setup
+	@$(MAKE) --no-print-directory lint
+	PATH="$(abspath $(BIN)):$$PATH" PYTHON=$(BIN)/python BESIDE="make --no-print-directory types check-page" \
+	  tools/run-tests $(ARGS)
 
-check: setup ## Lint and type-check
+check: lint ## Lint and type-check
+	@$(MAKE) --no-print-directory -j2 --output-sync types check-page
+
+lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: setup
 	$(BIN)/mypy
 	for example in testcard stylize offline drive; do \
 	  MYPYPATH=src:examples/$$example $(BIN)/mypy --explicit-package-bases examples/$$example || exit 1; done
 	$(BIN)/mypy $(TEMPLATE)/model.py
 	MYPYPATH=$(TEMPLATE) $(BIN)/mypy $(TEMPLATE)/tests/test_model.py
-	@$(MAKE) --no-print-directory check-page
 
 check-page: $(PAGE_TOOLS)/node_modules/.installed ## Lint and type-check the control page
 	$(NPM) run --silent check

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import psutil
 import pytest
@@ -52,6 +53,33 @@ def _leftovers(threads: set[threading.Thread], fds: set[str], children: set[str]
     )
 
 
+#: These begin first where files are shared out, the longest before the others, so that none is begun at the end. Those
+#: that mostly wait stand between those that mostly compute.
+FIRST: Final = (
+    "test_create_reactor_app.py",
+    "test_check.py",
+    "test_leaving.py",
+    "test_wan_models.py",
+    "test_drive.py",
+    "test_faults.py",
+    "test_failures.py",
+    "test_aiming.py",
+    "test_render.py",
+    "test_client_js.py",
+    "test_testing.py",
+    "test_page_live.py",
+    "test_orientation.py",
+    "test_client_python.py",
+    "test_replay.py",
+    "test_peer_conformance.py",
+    "test_cli.py",
+    "test_clips.py",
+    "test_recording.py",
+    "test_package.py",
+    "test_worker.py",
+)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--promises", metavar="FILE", type=Path, help="run the tests of promises and write FILE")
 
@@ -62,6 +90,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if file := config.getoption("--promises"):
         config.pluginmanager.register(PromiseReport(file))
     config.addinivalue_line("markers", "keeps_resources: an engine of the process's own outlives this test")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if hasattr(config, "workerinput"):
+        place = {name: number for number, name in enumerate(FIRST)}
+        items.sort(key=lambda item: place.get(item.path.name, len(FIRST)))
 
 
 @pytest.fixture(autouse=True)

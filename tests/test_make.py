@@ -73,14 +73,29 @@ def test_python_without_venv_counts_as_missing(machine: Path) -> None:
     assert "python3-venv" in done.stderr
 
 
-def test_make_test_checks_then_tests_and_make_demo_runs_the_example() -> None:
-    def plan(target: str) -> str:
-        command = ["make", "-n", target, "VENV=no-such-venv"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+def plan(target: str) -> str:
+    command = ["make", "-n", target, "VENV=no-such-venv"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
+
+@pytest.mark.parametrize("installs", ["tools/need chromium", " install "])
+def test_make_test_installs_lints_and_then_tests_beside_the_type_checks(installs: str) -> None:
+    order = [
+        "-m venv no-such-venv",
+        installs,
+        "ruff check",
+        'BESIDE="make',
+        "types check-page",
+        "tools/run-tests",
+    ]
     steps = plan("test")
-    order = ["tools/need", "-m venv no-such-venv", "pip", "ruff check", "mypy", "tools/run-tests"]
     assert [steps.index(step) for step in order] == sorted(steps.index(step) for step in order)
+
+
+def test_make_check_has_every_check_and_make_demo_runs_the_example() -> None:
+    steps = plan("check")
+    for step in ("ruff check", "ruff format --check", "bin/mypy", "npm run --silent check"):
+        assert step in steps
     assert "reactor run examples/drive" in plan("demo")

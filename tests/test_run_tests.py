@@ -1,4 +1,4 @@
-"""`tools/run-tests`: two rounds, one sum, and a failure of either is a failure."""
+"""`tools/run-tests`: two rounds, one sum, and a failure of either, or of what runs beside, is a failure."""
 
 from __future__ import annotations
 
@@ -38,15 +38,30 @@ SETTINGS = "[pytest]\nmarkers =\n  alone: as in this project\n"
     ids=["both rounds", "none alone", "the first fails", "the second fails"],
 )
 def test_both_rounds_count(tmp_path: Path, source: str, status: int, last: str) -> None:
-    (tmp_path / "pytest.ini").write_text(SETTINGS)
-    (tmp_path / "test_it.py").write_text(f"import pytest\n\n{source}")
-    env = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
-    done = subprocess.run(
-        [str(TOOL), "-p", "no:cacheprovider"],
-        cwd=tmp_path,
-        env=env | {"PYTHON": sys.executable},
+    done = run_tests(tmp_path, source)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (status, last), done.stdout
+
+
+def test_what_runs_beside_is_shown_after_the_round_and_its_failure_is_one(tmp_path: Path) -> None:
+    wrong = "echo one line; echo a warning >&2; exit 3"
+    done = run_tests(tmp_path, "def test_a(): pass\n", BESIDE=wrong)
+    lines = done.stdout.splitlines()
+    assert (done.returncode, lines[-1]) == (3, "1 passed, 0 failed, 0 skipped")
+    shown = lines.index(f"$ {wrong}")
+    assert lines[shown + 1 : shown + 4] == ["one line", "a warning", f"failed with status 3: {wrong}"]
+    assert "1 passed" in lines[shown - 1]
+
+
+def run_tests(folder: Path, source: str, **env: str) -> subprocess.CompletedProcess[str]:
+    (folder / "pytest.ini").write_text(SETTINGS)
+    (folder / "test_it.py").write_text(f"import pytest\n\n{source}")
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
+    return subprocess.run(
+        [str(TOOL), "-p", "no:cacheprovider", "-p", "xdist.plugin"],
+        cwd=folder,
+        # What is installed beside pytest takes longer to start than these tests.
+        env=inherited | {"PYTHON": sys.executable, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **env},
         capture_output=True,
         text=True,
         timeout=90,
     )
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (status, last), done.stdout
