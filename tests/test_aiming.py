@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,18 +19,43 @@ DUMMY = "192.0.0.8:9"
 Sent = dict[str, dict[str, int]]
 
 
-@pytest.fixture(scope="module", params=["reactor", "aiortc"])
-def sent(request: pytest.FixtureRequest) -> tuple[str, Sent]:
+@pytest.fixture(scope="module")
+def captures() -> Iterator[dict[str, list[subprocess.Popen[str]]]]:
+    """The captures of both engines, which wait for most of their time, all at once."""
     if shutil.which("unshare") is None or shutil.which("ip") is None:
         pytest.skip("needs unshare and ip")
-    command = ["unshare", "--net", sys.executable, str(AIMING), request.param]
     probe = "ip link add out type veth peer name in"
     tried = subprocess.run(["unshare", "--net", *probe.split()], capture_output=True, text=True, timeout=10)
     if tried.returncode != 0:
         pytest.skip(f"a network of one's own is not permitted here: {tried.stderr.strip()}")
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
-    assert done.returncode == 0, done.stderr
-    found: Sent = json.loads(done.stdout)
+    pipe = subprocess.PIPE
+    running = {
+        engine: [
+            subprocess.Popen(
+                ["unshare", "--net", sys.executable, str(AIMING), engine, *kinds],
+                stdout=pipe,
+                stderr=pipe,
+                text=True,
+            )
+            for kinds in (["silent"], ["quiet", "redirect"])
+        ]
+        for engine in ("reactor", "aiortc")
+    }
+    yield running
+    for process in itertools.chain(*running.values()):
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module", params=["reactor", "aiortc"])
+def sent(
+    captures: dict[str, list[subprocess.Popen[str]]], request: pytest.FixtureRequest
+) -> tuple[str, Sent]:
+    found: Sent = {}
+    for process in captures[request.param]:
+        out, said = process.communicate(timeout=100)
+        assert process.returncode == 0, said
+        found |= json.loads(out)
     return request.param, found
 
 

@@ -24,9 +24,10 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
@@ -330,19 +331,34 @@ class Quiet(SimpleHTTPRequestHandler):
         """Say nothing."""
 
 
+#: Stands in a build for the runtime's address, which Vite writes into it as text: one build serves every test.
+SOMEWHERE = "http://runtime.invalid"
+
+
+@cache
+def build_of(project: Path) -> Path:
+    call("npm", "run", "build", cwd=project, env={"VITE_REACTOR_URL": SOMEWHERE})
+    return project / "dist"
+
+
 @contextmanager
 def built(project: Path, url: str) -> Iterator[str]:
-    """Build the project for a runtime at `url`; any web server can serve it."""
-    call("npm", "run", "build", cwd=project, env={"VITE_REACTOR_URL": url})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(project / "dist")))
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    """Serve the built project, for a runtime at `url`; any web server can."""
+    with TemporaryDirectory() as folder:
+        shutil.copytree(build_of(project), folder, dirs_exist_ok=True)
+        scripts = {path: path.read_text() for path in Path(folder).rglob("*.js")}
+        assert any(SOMEWHERE in text for text in scripts.values())
+        for path, text in scripts.items():
+            path.write_text(text.replace(SOMEWHERE, url))
+        server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=folder))
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/"
+        finally:
+            server.shutdown()
+            server.server_close()
+            thread.join()
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """A server in a network of its own, clients that aim it at others, and where its packets go.
 
-`unshare --net python aiming.py ENGINE` prints how many packets left for each address and port, as JSON, of
+`unshare --net python aiming.py ENGINE KIND...` prints how many packets left for each address and port, as JSON, of
 
     quiet      a peer that was offered refused addresses, mDNS names and servers of the client, for three seconds
     silent     a peer whose only candidate, on two ports, never answers, until the engine gives up
@@ -201,13 +201,17 @@ async def redirect(name: Literal["reactor", "aiortc"], capture: Capture) -> Coun
     return capture.taken()
 
 
-async def main(name: Literal["reactor", "aiortc"]) -> None:
+async def main(name: Literal["reactor", "aiortc"], kinds: list[str]) -> None:
     capture = Capture()
-    found = {each.__name__: await each(name, capture) for each in (quiet, silent, redirect)}
+    found = {
+        each.__name__: await each(name, capture)
+        for each in (quiet, silent, redirect)
+        if each.__name__ in kinds
+    }
     print(json.dumps(found))
 
 
 if __name__ == "__main__":
     for command in NETWORK.strip().splitlines():
         subprocess.run(command.split(), check=True)
-    asyncio.run(main(cast(Literal["reactor", "aiortc"], sys.argv[1])))
+    asyncio.run(main(cast(Literal["reactor", "aiortc"], sys.argv[1]), sys.argv[2:]))
