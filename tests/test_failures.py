@@ -2,8 +2,8 @@
 
 Each test makes a model misbehave under a real `reactor run` with a real client connected, while a prober asks
 /health from a process of its own. Promises 10 to 19, 39 and 40, at the level of the server; what the hosts
-promise by themselves is in test_faults.py. Measured figures are printed (`-s`); what is asserted is wider,
-because the machine may be shared, but always far below how long the model blocks.
+promise by themselves is in test_faults.py. Measured figures are printed (`-s`); what is asserted is wider, and wider
+still while other tests crowd the machine, but always far below how long the model blocks. Under `make nightly` none do.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from support.visitor import Refused, Visitor, watching
 from reactor_runtime.config import Settings
 from reactor_runtime.server.runtime import Runtime
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
 #: The server answers /health within this, whatever the model does; 100 ms is the promise on a quiet machine.
 HEALTH_WORST_S = 0.6
@@ -40,6 +40,8 @@ HEALTH_MEDIAN_S = 0.05
 #: From the moment a failure is noticed until the viewer has read about it, and what a shared machine adds.
 TOLD_S = 0.5
 NOISE_S = 0.4
+#: What other tests add that run beside these.
+CROWDED_S = 2.0
 #: What no client may ever read: paths, code, names of memory.
 INTERNALS = re.compile(r"Traceback|File \"|/tmp/|/srv/|/dev/shm|memfd|\.py\b|site-packages|psm_|secret")
 
@@ -52,12 +54,13 @@ def faulty(folder: Path, model: str = "FaultyModel", **args: Any) -> Path:
 
 @contextmanager
 def probed(server: ReactorRun) -> Iterator[Probe]:
+    crowd = Crowd()
     with probing(server.url) as probe:
         yield probe
     print(f"\n  {probe}")
     assert probe.took_s
-    assert probe.median_s <= HEALTH_MEDIAN_S
-    assert probe.worst_s <= HEALTH_WORST_S
+    assert probe.median_s <= HEALTH_MEDIAN_S + crowd.adds_s(0.2)
+    assert probe.worst_s <= HEALTH_WORST_S + crowd.adds_s(CROWDED_S)
 
 
 @asynccontextmanager
@@ -70,11 +73,12 @@ async def visited(server: ReactorRun) -> AsyncIterator[Visitor]:
 
 async def told(visitor: Visitor, code: str, since_s: float, limit_s: float = 0.0) -> None:
     """Wait until the viewer was told this code and that its session ended; both within the figure."""
+    crowd = Crowd()
     assert (await visitor.hear("notice"))["code"] == code
     assert await visitor.hear("sessionEnded") == {"reason": code}
     took_s = time.monotonic() - since_s
     print(f"\n  told {code} after {took_s:.3f} s (limit {limit_s:g} s + {TOLD_S:g} s)")
-    assert limit_s <= took_s <= limit_s + TOLD_S + NOISE_S
+    assert limit_s <= took_s <= limit_s + TOLD_S + NOISE_S + crowd.adds_s(CROWDED_S)
 
 
 async def next_user_is_served(server: ReactorRun, within_s: float = 20.0) -> float:
@@ -120,12 +124,13 @@ def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReactorRun]:
 async def test_a_handler_that_raises_is_answered_and_no_frame_is_missed(lasting: ReactorRun) -> None:
     async with visited(lasting) as visitor:
         with probed(lasting):
+            crowd = Crowd()
             for _ in range(3):
                 asked_s = time.monotonic()
                 with pytest.raises(Refused) as refused:
                     await visitor.ask("fault", kind="raise", where="handler")
                 assert refused.value.code == "internal_error"
-                assert time.monotonic() - asked_s <= 0.2 + NOISE_S
+                assert time.monotonic() - asked_s <= 0.2 + NOISE_S + crowd.adds_s(CROWDED_S)
             before = visitor.frames
             await visitor.see(30)
             assert visitor.frames >= before + 30
@@ -142,7 +147,8 @@ async def test_a_loop_that_raises_ends_its_session_only(lasting: ReactorRun, kin
         with probed(lasting):
             await told(visitor, "model_error", await fault(visitor, kind))
         await visitor.until(lambda: visitor.lost)
-    assert await next_user_is_served(lasting) < 2
+    crowd = Crowd()
+    assert await next_user_is_served(lasting) < 2 + crowd.adds_s(CROWDED_S)
     assert lasting.children() == [model]
 
 
@@ -173,11 +179,11 @@ async def test_ten_thousand_frames_at_once_are_held_back_and_shown_in_time(lasti
         print(f"\n  server memory grew by {grown:.1f} MiB")
         assert grown < 16
         # It can be stopped in the middle, and is asked at its next frame.
-        asked_s = time.monotonic()
+        crowd, asked_s = Crowd(), time.monotonic()
         await visitor.leave()
         while lasting.session_state() != "ready":
             await asyncio.sleep(0.005)
-        assert time.monotonic() - asked_s < 1
+        assert time.monotonic() - asked_s < 1 + crowd.adds_s(CROWDED_S)
 
 
 async def test_a_model_that_pauses_without_a_frame_is_not_punished(lasting: ReactorRun) -> None:
@@ -202,13 +208,14 @@ async def test_a_model_that_dies_is_told_at_once_and_replaced(
         (model,) = server.children()
         async with visited(server) as visitor:
             with probed(server) as probe:
+                crowd = Crowd()
                 asked_s = await fault(visitor, kind, amount=3)
                 followed = asyncio.create_task(asyncio.to_thread(unready_after, server, asked_s))
                 await told(visitor, "model_crashed", asked_s)
                 await visitor.until(lambda: visitor.lost)
                 took_s = await followed
                 record_property("measured", f"{kind}: /health follows after {took_s:.2f} s")
-                assert took_s <= 1 + NOISE_S
+                assert took_s <= 1 + NOISE_S + crowd.adds_s(CROWDED_S)
                 early = await visitor.start()
                 assert early.status_code == 503
                 assert early.headers["Retry-After"] == "1"
@@ -282,13 +289,13 @@ async def test_a_model_that_ignores_the_stop_is_killed_at_its_limit_and_the_next
         async with visited(server) as visitor:
             await fault(visitor, "ignore_stop", amount=60)
             await asyncio.sleep(0.2)
-            asked_s = time.monotonic()
+            crowd, asked_s = Crowd(), time.monotonic()
             assert (await visitor.http.post("/stop_session")).status_code == 200
             assert await visitor.hear("sessionEnded") == {"reason": "stopped"}
-            assert time.monotonic() - asked_s <= TOLD_S + NOISE_S
+            assert time.monotonic() - asked_s <= TOLD_S + NOISE_S + crowd.adds_s(CROWDED_S)
             while server.session_state() == "closing":
                 await asyncio.sleep(0.005)
-            assert 1.0 <= time.monotonic() - asked_s <= 2.0 + NOISE_S
+            assert 1.0 <= time.monotonic() - asked_s <= 2.0 + NOISE_S + crowd.adds_s(CROWDED_S)
         await next_user_is_served(server)
 
 
@@ -324,6 +331,7 @@ async def test_memory_that_runs_out_is_told_as_such(
         await next_user_is_served(server)
 
 
+@pytest.mark.alone
 async def test_a_hundred_megabytes_of_prints_a_second_cost_no_frames(tmp_path: Path) -> None:
     with running(faulty(tmp_path)) as server:
         async with visited(server) as visitor:
@@ -459,9 +467,9 @@ async def test_a_killed_server_takes_its_model_with_it_and_the_port_is_free(tmp_
             await asyncio.sleep(0.1)
             (model,) = server.children()
             os.kill(server.process.pid, signal.SIGKILL)
-            killed_s = time.monotonic()
+            crowd, killed_s = Crowd(), time.monotonic()
             while not gone(model):
-                assert time.monotonic() - killed_s < 2
+                assert time.monotonic() - killed_s < 2 + crowd.adds_s(CROWDED_S)
                 await asyncio.sleep(0.01)
             print(f"\n  model process gone after {time.monotonic() - killed_s:.3f} s")
             assert await asyncio.to_thread(server.process.wait, 5) == -signal.SIGKILL
@@ -474,14 +482,14 @@ async def test_a_server_that_is_told_to_stop_lets_its_session_end(
     with running(faulty(tmp_path), "--drain-s", "30") as server:
         async with visited(server) as visitor, visited_too(server) as other:
             server.process.send_signal(signal.SIGTERM)
-            told_s = time.monotonic()
+            crowd, told_s = Crowd(), time.monotonic()
             took_s = await asyncio.to_thread(unready_after, server, told_s)
             record_property("measured", f"/health says so after {took_s * 1000:.0f} ms")
-            assert took_s <= 0.1 + NOISE_S
+            assert took_s <= 0.1 + NOISE_S + crowd.adds_s(CROWDED_S)
             for each in (visitor, other):
                 notice = await each.hear("notice")
                 assert notice == {"code": "draining", "message": "the server stops in at most 30 s"}
-            assert time.monotonic() - told_s < TOLD_S + NOISE_S
+            assert time.monotonic() - told_s < TOLD_S + NOISE_S + crowd.adds_s(CROWDED_S)
             health = server.get("/health")
             assert (health.status_code, health.json()["detail"]) == (503, "shutting down")
             refused = await visitor.http.post("/start_session")
@@ -507,9 +515,9 @@ async def test_a_drain_ends_at_its_limit(tmp_path: Path) -> None:
     with running(faulty(tmp_path), "--drain-s", "1") as server:
         async with visited(server) as visitor:
             server.process.send_signal(signal.SIGTERM)
-            began_s = time.monotonic()
+            crowd, began_s = Crowd(), time.monotonic()
             assert await visitor.hear("sessionEnded") == {"reason": "server stopped"}
-            assert 1.0 <= time.monotonic() - began_s < 2.0 + NOISE_S
+            assert 1.0 <= time.monotonic() - began_s < 2.0 + NOISE_S + crowd.adds_s(CROWDED_S)
             assert await asyncio.to_thread(server.process.wait, 10) == 0
 
 
@@ -531,7 +539,7 @@ async def test_the_second_signal_ends_the_session_at_once(tmp_path: Path) -> Non
 def test_an_idle_server_stops_within_two_seconds(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    took_s = []
+    crowd, took_s = Crowd(), []
     path = faulty(tmp_path)
     for number in range(long_form(1, 50)):
         with running(path) as server:
@@ -543,7 +551,7 @@ def test_an_idle_server_stops_within_two_seconds(
             assert gone(model)
             assert can_bind(server.url)
     record_property("measured", f"{len(took_s)} idle stops, the longest {max(took_s):.2f} s")
-    assert max(took_s) < 2.0 + NOISE_S
+    assert max(took_s) < 2.0 + NOISE_S + crowd.adds_s(CROWDED_S)
 
 
 def test_a_server_that_is_told_to_stop_while_it_loads_stops_as_well(
@@ -559,7 +567,7 @@ def test_a_server_that_is_told_to_stop_while_it_loads_stops_as_well(
                 time.sleep(60)
     """
     path = write_model(tmp_path, source)
-    took_s = []
+    crowd, took_s = Crowd(), []
     for number in range(long_form(1, 50)):
         with running(path, ready=False) as server:
             server.wait_for(lambda: "loading" in server.text, "the constructor")
@@ -571,4 +579,4 @@ def test_a_server_that_is_told_to_stop_while_it_loads_stops_as_well(
             took_s.append(time.monotonic() - asked_s)
             assert all(map(gone, models))
     record_property("measured", f"{len(took_s)} stops while loading, the longest {max(took_s):.2f} s")
-    assert max(took_s) < 2.0 + NOISE_S
+    assert max(took_s) < 2.0 + NOISE_S + crowd.adds_s(CROWDED_S)

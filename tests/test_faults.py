@@ -1,7 +1,7 @@
 """What a model can do to the server, and what the server promises about it (promises 10 to 19, 40).
 
-Each test runs a FaultyModel in a real model process and holds a figure. The figures are the promises';
-NOISE_S is what a machine whose cores are shared may add to a time.
+Each test runs a FaultyModel in a real model process and holds a figure. The figures are the promises'; NOISE_S is what
+tests that run beside these may add to a time. Under `make nightly` none do.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from reactor_runtime.errors import ModelCrashed, ModelFailed, ModelHung, ModelOu
 from reactor_runtime.host import HostState
 from reactor_runtime.worker.parent import ProcessHost
 
-pytestmark = [pytest.mark.slow, pytest.mark.alone]
+pytestmark = pytest.mark.slow
 
-NOISE_S = 0.25
+NOISE_S = 1.0
 Served = tuple[ProcessHost, Recording]
 
 
@@ -85,7 +85,7 @@ async def test_a_handler_that_raises_is_answered_at_once_and_no_frame_is_lost(
         record_property(
             "measured", f"{median(took_s) * 1000:.0f} ms, the slowest {max(took_s) * 1000:.0f} ms"
         )
-        assert median(took_s) <= 0.2
+        assert median(took_s) <= 0.2 + crowd.adds_s(0.2)
         assert max(took_s) <= 0.2 + crowd.adds_s(NOISE_S)
         await events.more_frames()
         ids = [frame_id for frame_id, _, _ in events.frames]
@@ -105,9 +105,10 @@ async def test_a_loop_that_raises_ends_the_session_within_500_ms_and_the_next_us
     tmp_path: Path, model: str, kind: str
 ) -> None:
     async with serving(tmp_path, model=model) as (host, events):
+        crowd = Crowd()
         asked_s = await fault(host, events, kind)
         await events.until(lambda: events.ended)
-        assert events.ended_s - asked_s <= 0.5
+        assert events.ended_s - asked_s <= 0.5 + crowd.adds_s(NOISE_S)
         (error,) = events.ended
         assert type(error) is ModelFailed
         assert "secret" not in error.public()
@@ -179,10 +180,10 @@ async def test_loading_and_the_first_frame_have_limits_of_their_own(tmp_path: Pa
     events = Recording()
     manifest = write_manifest(tmp_path, "reactor_runtime.testing:FaultyModel", load_fault="hang")
     host = ProcessHost(events, manifest, {}, settings(load_s=2.0, hang_s=0.1))
-    began_s = time.monotonic()
+    crowd, began_s = Crowd(), time.monotonic()
     with pytest.raises(ModelHung, match="loading"):
         await host.load()
-    assert 2.0 <= time.monotonic() - began_s <= 2.0 + 0.1 + NOISE_S
+    assert 2.0 <= time.monotonic() - began_s <= 2.0 + 0.35 + crowd.adds_s(NOISE_S)
     assert events.failures == []
     await host.close()
 
@@ -377,9 +378,9 @@ async def test_a_stop_that_is_ignored_ends_in_a_kill_within_a_second_of_its_limi
     async with serving(tmp_path, model=model, stop_s=1.0) as (host, events):
         await fault(host, events, "ignore_stop", amount=60)
         await asyncio.sleep(0.1)
-        asked_s = time.monotonic()
+        crowd, asked_s = Crowd(), time.monotonic()
         await host.stop_session()
-        assert 1.0 <= time.monotonic() - asked_s <= 2.0
+        assert 1.0 <= time.monotonic() - asked_s <= 2.0 + crowd.adds_s(NOISE_S)
         assert isinstance(events.failures[0], ModelHung)
         assert events.ended == []
 
@@ -388,9 +389,9 @@ async def test_closing_a_model_that_ignores_the_stop_takes_no_longer_than_its_li
     async with serving(tmp_path, stop_s=1.0) as (host, events):
         await fault(host, events, "spin", amount=60)
         await asyncio.sleep(0.1)
-        asked_s = time.monotonic()
+        crowd, asked_s = Crowd(), time.monotonic()
         await host.close()
-        assert time.monotonic() - asked_s <= 2.0
+        assert time.monotonic() - asked_s <= 2.0 + crowd.adds_s(NOISE_S)
         assert events.failures == []
         assert host.state is HostState.CLOSED
 
@@ -432,6 +433,7 @@ async def _settled(count: Callable[[], int]) -> int:
 # 19 ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 async def test_noise_of_100_mb_per_s_costs_neither_frames_nor_the_log(tmp_path: Path) -> None:
     async with serving(tmp_path) as (host, events):
         quiet = await _frames_within(events, 2.0)
@@ -450,7 +452,7 @@ async def test_noise_of_100_mb_per_s_costs_neither_frames_nor_the_log(tmp_path: 
         assert host.counters().log_lines_dropped > 5_000
         asked_s = time.monotonic()
         await events.ask(host, "status")
-        assert time.monotonic() - asked_s < 0.2 + NOISE_S
+        assert time.monotonic() - asked_s < 0.45
 
 
 async def _frames_within(events: Recording, seconds: float) -> int:
@@ -498,10 +500,10 @@ def test_the_model_dies_with_a_killed_server_within_2_s(tmp_path: Path, kind: st
     pid = int(server.stdout.readline())
     model = psutil.Process(pid)
     assert server.pid in [above.pid for above in model.parents()]
+    crowd, killed_s = Crowd(), time.monotonic()
     os.kill(server.pid, signal.SIGKILL)
-    killed_s = time.monotonic()
     server.wait()
     server.stdout.close()
     while model.is_running() and model.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() - killed_s <= 2.0, "the model outlives its server"
+        assert time.monotonic() - killed_s <= 2.0 + crowd.adds_s(NOISE_S), "the model outlives its server"
         time.sleep(0.01)
