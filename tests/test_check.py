@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from support.faulty_models import FAULTS, source_of
 from support.headless_models import CAMERA_WAITER
 from support.host_events import write_model
+from support.promises import NIGHTLY
 
 from reactor_runtime import VideoModel
 from reactor_runtime.author.manifest import Manifest
@@ -233,7 +234,8 @@ TINY = ("--arg", "profile=tiny", "--arg", "size=[32,48]")
         # Its rate is what the machine gives; the one it declares is for the machine of the README.
         ("stylize", ("--arg", "fps=8")),
         ("longlive", (*TINY, "--sessions", "10")),
-        ("matrix", (*TINY, "--sessions", "10")),
+        # Of the two that share a network, test_render.py has the other in two processes at every change.
+        *([("matrix", (*TINY, "--sessions", "10"))] if NIGHTLY else []),
     ],
 )
 def test_what_is_shipped_passes(example: str, flags: tuple[str, ...]) -> None:
