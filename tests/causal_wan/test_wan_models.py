@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from causal_wan import live
 from PIL import Image
 from support.audience import Audience, watching
 from support.sdk import Client, connected, warm_up
-from support.server import running
+from support.server import ReactorRun, running
 
 from reactor_runtime.author.manifest import Manifest
 from reactor_runtime.errors import ManifestError, WeightsMissing
@@ -340,13 +341,20 @@ def engine() -> None:
     warm_up()
 
 
-@pytest.fixture
-def project(engine: None, tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """A copy as someone has it who has just fetched the repository: without tiny weights."""
-    for folder in ("causal_wan", request.param):
+@pytest.fixture(scope="module")
+def example(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def server(engine: None, example: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReactorRun]:
+    """A run of a copy as someone has it who has just fetched the repository: without tiny weights."""
+    copy = tmp_path_factory.mktemp(example)
+    for folder in ("causal_wan", example):
         ignored = shutil.ignore_patterns("*-tiny", "__pycache__")
-        shutil.copytree(EXAMPLES / folder, tmp_path / folder, ignore=ignored)
-    return tmp_path / str(request.param)
+        shutil.copytree(EXAMPLES / folder, copy / folder, ignore=ignored)
+    with running(copy / example, "--arg", "profile=tiny") as run:
+        yield run
 
 
 #: Frames that were made before the command was sent, and frames that were made after it was handled.
@@ -369,6 +377,13 @@ def difference(a: dict[int, Pixels], b: dict[int, Pixels], ids: range) -> float:
     return float(np.mean([np.abs(a[number].astype(int) - b[number]).mean() for number in common]))
 
 
+def discarded(server: ReactorRun) -> float:
+    """How many frames were taken back since the server started."""
+    found = re.search(r"^reactor_frames_discarded_total (\S+)", server.get("/metrics").text, re.M)
+    assert found is not None
+    return float(found[1])
+
+
 async def early_in_a_block(client: Client, start: int) -> int:
     """Wait until one of the first pictures of a block is seen, of which one began with `start`; return its id."""
 
@@ -380,56 +395,52 @@ async def early_in_a_block(client: Client, start: int) -> int:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("project", ["longlive", "matrix"], indirect=True)
-async def test_the_tiny_profile_runs_end_to_end(project: Path) -> None:
+@pytest.mark.parametrize("example", ["longlive", "matrix"], indirect=True)
+async def test_the_tiny_profile_runs_end_to_end(server: ReactorRun, example: str) -> None:
     """`reactor run examples/… --arg profile=tiny`, watched and steered by the published client.
 
     Sessions are the same film as long as nobody steers, so what a command changes is seen frame by frame.
     """
-    longlive = project.name == "longlive"
+    longlive = example == "longlive"
     command: tuple[str, dict[str, Any]] = (
         ("set_prompt", {"prompt": "fire"})
         if longlive
         else ("control", {"mouse_key": "L", "keyboard_key": "W"})
     )
-    with running(project, "--arg", "profile=tiny") as server:
-        films = []
-        for told in (None, command):
-            async with connected(server) as client:
-                films.append(await seen(client, told))
-                assert client.received[-1].rgb.shape == ((64, 96, 3) if longlive else (48, 80, 3))
-                refused = await client.refused("set_seed" if longlive else "control", {"seed": -1})
-                assert "invalid" in str(refused.code)
-                metrics = server.get("/metrics").text
-        assert all(name in metrics for name in ("dit_s", "vae_s", "block_s", "command_to_frame_s"))
+    films = []
+    for told in (None, command):
+        async with connected(server) as client:
+            films.append(await seen(client, told))
+            assert client.received[-1].rgb.shape == ((64, 96, 3) if longlive else (48, 80, 3))
+            refused = await client.refused("set_seed" if longlive else "control", {"seed": -1})
+            assert "invalid" in str(refused.code)
+            metrics = server.get("/metrics").text
+    assert all(name in metrics for name in ("dit_s", "vae_s", "block_s", "command_to_frame_s"))
     plain, steered = films
     # Before the command only the codec makes a difference.
     assert difference(plain, steered, AFTER) > 0.5 + 2 * difference(plain, steered, BEFORE)
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("project", ["matrix"], indirect=True)
-async def test_after_the_reply_to_a_reset_no_picture_of_the_old_world_is_shown(project: Path) -> None:
+@pytest.mark.parametrize("example", ["matrix"], indirect=True)
+async def test_after_the_reply_to_a_reset_no_picture_of_the_old_world_is_shown(server: ReactorRun) -> None:
     """Frames tell when they were encoded, on the clock of this machine, so it is known which came after the reply."""
-    with running(project, "--arg", "profile=tiny") as server:
-        async with connected(server) as client:
-            start, discarded = 10, 0.0
-            for _ in range(4):  # until a reset came when there was something to discard, as nearly each does
-                shown = await early_in_a_block(client, start)
-                await client.send_command("reset")
-                replied_us = time.monotonic() * 1e6
-                await client.until(lambda: client.received[-1].timestamp_us > replied_us, 60)  # noqa: B023
-                [new, *_] = [each.frame_id for each in client.received if each.timestamp_us > replied_us]
-                assert new > shown
-                assert (new - start) % 12 == 0, "not the first picture of a block"
-                # The first block of a world has nine.
-                start = new + 9
-                found = re.search(r"^reactor_frames_discarded_total (\S+)", server.get("/metrics").text, re.M)
-                assert found is not None
-                if discarded := float(found[1]):
-                    break
-            assert discarded
-            await client.until(lambda: client.received[-1].frame_id >= start, 60)
+    async with connected(server) as client:
+        start, before = 10, discarded(server)
+        for _ in range(4):  # until a reset came when there was something to discard, as nearly each does
+            shown = await early_in_a_block(client, start)
+            await client.send_command("reset")
+            replied_us = time.monotonic() * 1e6
+            await client.until(lambda: client.received[-1].timestamp_us > replied_us, 60)  # noqa: B023
+            [new, *_] = [each.frame_id for each in client.received if each.timestamp_us > replied_us]
+            assert new > shown
+            assert (new - start) % 12 == 0, "not the first picture of a block"
+            # The first block of a world has nine.
+            start = new + 9
+            if discarded(server) > before:
+                break
+        assert discarded(server) > before
+        await client.until(lambda: client.received[-1].frame_id >= start, 60)
 
 
 @pytest.mark.timeout(180)
