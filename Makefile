@@ -9,7 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHON
 
 # command=package: what the tests run besides Python.
-TEST_COMMANDS := chromium=chromium firefox-esr=firefox-esr ffprobe=ffmpeg nginx=nginx-light caddy=caddy
+TEST_COMMANDS := chromium=chromium firefox-esr=firefox-esr ffprobe=ffmpeg nginx=nginx-light caddy=caddy \
+  sshd=openssh-server ssh=openssh-client ip=iproute2
 # The project that `reactor init` copies: its own top-level modules, so it is type-checked apart.
 TEMPLATE := src/reactor_runtime/cli/template
 # What checks the control page. Node and npm come with the Python packages: Debian's are too old.

@@ -29,7 +29,7 @@ def tables(result: dict[str, Any]) -> str:
 
 
 def _streams(streams: dict[str, Any]) -> str:
-    return _table(
+    return table(
         {
             "stream": lambda name, row: name,
             "emit→displayed p50 (range) · p95 ms": lambda name, row: _latency(row["latency_ms"]),
@@ -52,7 +52,7 @@ def _streams(streams: dict[str, Any]) -> str:
 
 
 def _starts(starts: dict[str, Any]) -> str:
-    return _table(
+    return table(
         {
             "start": lambda name, row: name,
             "connect→first frame p50 · max ms": lambda name, row: _pair(
@@ -65,7 +65,7 @@ def _starts(starts: dict[str, Any]) -> str:
 
 
 def _bare(bare: dict[str, Any]) -> str:
-    return _table(
+    return table(
         {
             "bare encoder": lambda name, row: name,
             "convert · encode CPU ms/frame": lambda name, row: _pair(row, "convert_cpu_ms", "encode_cpu_ms"),
@@ -76,7 +76,8 @@ def _bare(bare: dict[str, Any]) -> str:
     )
 
 
-def _table(columns: dict[str, Callable[[str, Any], object]], rows: dict[str, Any]) -> str:
+def table(columns: dict[str, Callable[[str, Any], object]], rows: dict[str, Any]) -> str:
+    """Write a Markdown table: a column is a name and what it says of a row."""
     lines = [f"| {' | '.join(columns)} |", "|" + "---|" * len(columns)]
     for name, row in rows.items():
         lines.append(f"| {' | '.join(str(column(name, row)) for column in columns.values())} |")

@@ -326,6 +326,8 @@ ACCESS = {
     "GET /clips": SECRET,
     "GET /clips/chunks/{recording}/{file}": SECRET,
     "GET /schema": SECRET,
+    "GET /overview": SECRET,
+    "POST /connect": SECRET,
     "GET /health": OPEN,
     "GET /health/live": OPEN,
     "GET /metrics": SECRET,

@@ -256,8 +256,10 @@ CROWD = """async count => {
     const server = new Server();
     const session = await server.session();
     const callbacks = { stream() {}, message() {}, lost() {} };
-    window.crowd = Array.from({ length: count }, () => new Connection(server, session, callbacks));
-    await Promise.all(window.crowd.map((connection) => connection.open()));
+    const known = { ...session, iceServers: [] };
+    window.crowd = Array.from({ length: count }, () => new Connection(server, known, callbacks));
+    const opened = await Promise.all(window.crowd.map((connection) => connection.open(session.session_id)));
+    await Promise.all(opened.map(({ ready }) => ready));
 }"""
 
 

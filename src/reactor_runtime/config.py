@@ -109,6 +109,18 @@ class PictureSettings(_Part):
     )
 
 
+class ReachSettings(_Part):
+    """Where clients reach the video of this server."""
+
+    media_port: Annotated[str, Flag(metavar="FROM-TO")] = Field(
+        "", description="UDP ports for video, one for each viewer; empty: any"
+    )
+    public_address: Annotated[str, Flag(metavar="HOST[:PORT]")] = Field(
+        "",
+        description="address at which clients see this machine, and the TCP port that leads to this server's",
+    )
+
+
 class WeightSettings(_Part):
     """Where weights come from and where they are kept."""
 
@@ -200,7 +212,7 @@ class HostSettings(LogSettings, ModelSettings, WeightSettings, PictureSettings):
     """What a host of the model reads."""
 
 
-class Settings(SessionsSettings, HostSettings, ListenSettings):
+class Settings(SessionsSettings, ReachSettings, HostSettings, ListenSettings):
     """What an operator may change. Times in seconds."""
 
     @classmethod

@@ -157,6 +157,15 @@ CANDIDATE_PORTS: Final = 2
 EARLY_CANDIDATES: Final = 256
 #: How long an answer waits for candidates; an unreachable STUN server costs no more than this.
 GATHER_S: Final = 0.15
+#: ICE over TCP: the first frame of a stream, which names its peer; larger: not ICE. Streams of one peer (a client
+#: tries one for each pair of addresses); more: closed. Bytes of frames that have not ended; more: closed.
+ICE_FIRST_FRAME_MAX_BYTES: Final = 1 * KIB
+ICE_STREAMS_PER_PEER: Final = 16
+ICE_UNREAD_MAX_BYTES: Final = 128 * KIB
+#: What the kernel holds for one stream, and what waits behind that. More: packets are lost, as on a full line, which
+#: is what congestion control looks for.
+ICE_SEND_BUFFER_BYTES: Final = 128 * KIB
+ICE_UNSENT_MAX_BYTES: Final = 16 * KIB
 #: A peer that is not connected this long after its offer is dropped.
 JOIN_S: Final = 15.0
 #: Viewers of one session. More: 503.

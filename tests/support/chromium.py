@@ -106,10 +106,10 @@ window.inbound = async () => {{
 
 
 @asynccontextmanager
-async def chromium(*extra: str) -> AsyncIterator[Browser]:
-    """Launch one browser; close it and its processes on the way out."""
+async def chromium(*extra: str, executable: Path | str = CHROMIUM) -> AsyncIterator[Browser]:
+    """Launch one browser; close it and its processes on the way out. `executable` may wrap it: `net.relay`."""
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=[*ARGUMENTS, *extra])
+        browser = await playwright.chromium.launch(executable_path=executable, args=[*ARGUMENTS, *extra])
         try:
             yield browser
         finally:

@@ -126,8 +126,8 @@ class MemoryService:
     async def check(self, session_id: str) -> None:
         self._session(session_id)
 
-    async def ice_servers(self, session_id: str) -> tuple[IceServer, ...]:
-        return self._session(session_id).servers
+    async def ice_servers(self, session_id: str | None) -> tuple[IceServer, ...]:
+        return self.running.servers if session_id is None else self._session(session_id).servers
 
     async def register(self, session_id: str) -> Registration:
         session = self._session(session_id)

@@ -44,6 +44,8 @@ function commander({ commands, sender }) {
 /** @param {App} app */
 function hooks(app) {
   const { session, overlay, stage, tracker } = app;
+  let firstFrameMs = 0;
+  stage.video.requestVideoFrameCallback((_now, { expectedDisplayTime }) => (firstFrameMs = expectedDisplayTime));
   return {
     get state() {
       return session.view.name;
@@ -53,6 +55,10 @@ function hooks(app) {
     },
     get stats() {
       return overlay.stats();
+    },
+    /** When the first picture was displayed, since the navigation began; 0 before. */
+    get firstFrameMs() {
+      return firstFrameMs;
     },
     /** Displayed frames, newest last: {rtp, displayMs, receivedMs, presented}. */
     get frames() {
@@ -65,6 +71,8 @@ function hooks(app) {
       return session.connection?.peer ?? null;
     },
     sendCommand: commander(app),
+    /** @type {(blob: Blob, name: string) => Promise<object>} */
+    upload: (blob, name) => app.server.upload(session.descriptor?.session_id ?? "", blob, name),
     start: () => session.start(),
     stop: () => session.stop(),
   };

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import getpass
 import logging
+import os
 import signal
 import socket
 import time
@@ -22,6 +24,7 @@ from ..errors import ReactorError, SettingError
 from ..progress import Progress
 from ..types import JsonValue
 from . import arenas
+from .over_ssh import recipe
 from .screen import FAILURE, Screen
 
 log = logging.getLogger(__name__)
@@ -109,6 +112,8 @@ async def live(server: Server, screen: Screen, settings: Settings, failed: async
             raise
         if not stop.is_set():
             screen.ready(server.url, server.author_url, took_s=time.monotonic() - started_s)
+            if text := recipe(os.environ, server.url, getpass.getuser()):
+                screen.say(text)
             await _first(stop.wait(), failed.wait())
         if not stop.is_set():
             await _first(server.told(), stop.wait())

@@ -57,7 +57,7 @@ class OfferBody(BaseModel):
     track_mapping: list[MappingBody] = Field(default=[], max_length=limits.OFFER_MAX_SECTIONS)
     ice_servers: list[IceServerBody] | None = Field(None, max_length=8)
 
-    def value(self, *, author: bool) -> Offer:
+    def value(self, *, author: bool, active: bool = False) -> Offer:
         info = self.client_info or {}
         servers = None if self.ice_servers is None else tuple(server.value() for server in self.ice_servers)
         return Offer(
@@ -66,7 +66,14 @@ class OfferBody(BaseModel):
             ice_servers=servers,
             client=f"{info.get('sdk_type', '')} {info.get('sdk_version', '')}".strip()[:64],
             author=author,
+            active=active,
         )
+
+
+class ConnectBody(OfferBody):
+    """`session_id` is that of the session to join; without it one is started."""
+
+    session_id: str | None = Field(None, min_length=1, max_length=64)
 
 
 class CandidateBody(BaseModel):

@@ -8,6 +8,8 @@ pieces are counted, and what they cost is shared out by address, as are the requ
 answered is not listened to any more: what is left of the body is read unparsed for a moment, so that the answer
 arrives, then the line is cut.
 
+A connection whose first byte begins an ICE frame is no request: from then on `webrtc.ice_tcp` has what it says.
+
 What is overridden of uvicorn is its protocol's callbacks and the transport it is given. pyproject.toml has the
 versions that this was tested with. Event loop only.
 """
@@ -25,6 +27,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from .. import limits
+from ..webrtc.ice_tcp import IceTcp, TcpStream, Wire
 from .places import Account, Place, Places, Standing, share_of
 from .replies import refusal
 from .request_parser import RequestParser
@@ -52,10 +55,14 @@ class Line(H11Protocol):
         _loop: asyncio.AbstractEventLoop | None = None,
         *,
         places: Places,
+        ice: IceTcp,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         self.conn = self._parser = RequestParser(self._began)
         self._places = places
+        self._ice = ice
+        self._ice_stream: TcpStream | None = None
+        self._heard = False
         self._wire: _Wire | None = None
         self._unparsed = bytearray()
         self._spent = 0
@@ -69,6 +76,8 @@ class Line(H11Protocol):
 
     @property
     def standing(self) -> Standing:
+        if self._ice_stream is not None:
+            return Standing.ANSWERED if self._ice_stream.admitted else Standing.NEW
         if self.conn.our_state is h11.IDLE:
             return Standing.NEW if self.cycle is None else Standing.IDLE
         answering = self.cycle is not None and self.cycle.response_started
@@ -96,6 +105,7 @@ class Line(H11Protocol):
         match self._places.enter(self):
             case Place.RESERVED:
                 self.app = cast(Any, _HealthOnly(self.config.loaded_app))
+                self._ice = IceTcp()  # which lets nobody in
             case Place.NONE:
                 transport.write(_plain(503, "Service Unavailable", "too many open connections"))
                 transport.close()
@@ -107,6 +117,12 @@ class Line(H11Protocol):
         if self._wire.leaving:
             self._wire.ignore(len(data))
             return
+        if not self._heard and self._ice.looks_like_ice(data):
+            self._ice_stream = TcpStream(self._ice, cast(Wire, self._wire), self._disarm)
+        self._heard = True
+        if self._ice_stream is not None:
+            self._ice_stream.data_received(data)
+            return
         self._unparsed += data
         if self._turn is None:
             self._parse()
@@ -115,6 +131,8 @@ class Line(H11Protocol):
         self._places.leave(self)
         self._disarm()
         self._unparsed.clear()
+        if self._ice_stream is not None:
+            self._ice_stream.lost()
         if self._turn is not None:
             self._turn.cancel()
         if self._wire is not None:

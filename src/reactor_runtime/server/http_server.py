@@ -17,6 +17,7 @@ from fastapi import FastAPI
 
 from .. import limits
 from ..config import ListenSettings
+from ..webrtc.ice_tcp import IceTcp
 from .connection import Line
 from .places import Places
 
@@ -28,10 +29,11 @@ _BACKLOG: Final = 1024
 
 
 class HttpServer:
-    """Serves one application. Belongs to one event loop."""
+    """Serves one application, and hands whoever speaks ICE to `ice`. Belongs to one event loop."""
 
-    def __init__(self, app: FastAPI, settings: ListenSettings) -> None:
+    def __init__(self, app: FastAPI, settings: ListenSettings, ice: IceTcp | None = None) -> None:
         self._app = app
+        self._ice = ice or IceTcp()
         self._host = settings.host
         self._port = settings.port
         self.places: Places = app.state.places
@@ -79,7 +81,7 @@ class HttpServer:
         assert self._socket is not None  # bind() sets it or raises
         config = uvicorn.Config(
             self._app,
-            http=cast(Any, functools.partial(Line, places=self.places)),
+            http=cast(Any, functools.partial(Line, places=self.places, ice=self._ice)),
             ws="none",
             lifespan="off",
             access_log=False,

@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response, Strea
 from ..session.journal import Entry
 from ..session.metrics import text_of_counters
 from ..session.service import Service
+from ..types import JsonObject
 from .places import Places, share_of
 from .readers import Readers
 from .routes_sessions import Asked
@@ -42,14 +43,19 @@ async def health(request: Request, service: Asked) -> JSONResponse:
     `instance` is another word after each start, by which a page knows a server that was started again from
     a network that was away.
     """
+    body = await health_of(request, service)
+    status = 200 if body["status"] == "healthy" else 503
+    return JSONResponse(body, status, headers={"Cache-Control": "no-store"})
+
+
+async def health_of(request: Request, service: Service) -> JsonObject:
     now = await service.health()
-    body = {
+    return {
         "status": "healthy" if now.healthy else "unhealthy",
         "state": now.state,
         "detail": now.detail,
         "instance": request.app.state.instance,
     }
-    return JSONResponse(body, 200 if now.healthy else 503, headers={"Cache-Control": "no-store"})
 
 
 @router.get("/health/live")

@@ -99,7 +99,7 @@ async def stop_session(
 async def ice_servers(service: Asked, running: Running) -> JSONResponse:
     """The STUN and TURN servers to gather candidates with."""
     return JSONResponse(
-        {"ice_servers": [_ice_server(server) for server in await service.ice_servers(running)]}
+        {"ice_servers": [ice_server(server) for server in await service.ice_servers(running)]}
     )
 
 
@@ -224,7 +224,8 @@ async def _candidates(
     return Response(status_code=202)
 
 
-def _ice_server(server: IceServer) -> dict[str, Any]:
+def ice_server(server: IceServer) -> dict[str, Any]:
+    """How a STUN or TURN server is told to clients."""
     shape: dict[str, Any] = {"uris": list(server.urls)}
     if server.username or server.password:
         shape["credentials"] = {"username": server.username, "password": server.password}

@@ -6,9 +6,11 @@ Everything is made here and handed down, so that this is the only place that kno
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from .. import limits
 from ..author.manifest import Manifest
 from ..config import Settings
 from ..host import HostEvents, ModelHost
@@ -18,11 +20,14 @@ from ..session_log.logged_host import Described, LoggedHost, weights_of
 from ..types import JsonValue
 from ..webrtc.engines import open_engine
 from ..webrtc.ice import parse_ice_server
+from ..webrtc.reach import Reach, free_media_ports, parse_media_ports, parse_public_address
 from ..weights import resolve
 from ..worker.supply import Supply
 from .app import create_app
 from .author import is_private, own_key
 from .http_server import HttpServer
+
+log = logging.getLogger(__name__)
 
 
 class Runtime:
@@ -38,7 +43,11 @@ class Runtime:
         self._manifest_path = manifest_path
         self._args = dict(args)
         self._settings = settings
-        self._engine = open_engine(settings.engine)
+        self._reach = Reach(
+            media_ports=parse_media_ports(settings.media_port),
+            public=parse_public_address(settings.public_address),
+        )
+        self._engine = open_engine(settings.engine, self._reach)
         self._supply = Supply(manifest_path, self._args, settings)
         self.sessions = Sessions(self._make_host, self._engine, settings, report)
         self._author_key = own_key() if is_private(settings) else ""
@@ -59,9 +68,18 @@ class Runtime:
 
     async def start(self) -> None:
         """Bind the port and begin to load the model. Raises OSError when the port cannot be bound."""
+        if self._reach.media_ports is not None:
+            free = free_media_ports(self._reach.media_ports)
+            if free < limits.VIEWERS_MAX:
+                log.warning(
+                    "%d media ports are free, and each viewer takes one; %d viewers of a session are admitted",
+                    free,
+                    limits.VIEWERS_MAX,
+                )
         app = create_app(self.sessions, self._settings, author_key=self._author_key)
-        server = HttpServer(app, self._settings)
+        server = HttpServer(app, self._settings, self._reach.tcp)
         await server.start()
+        self._reach.listening(self._settings.host, server.port)
         self._server = server
         self._loading = asyncio.create_task(self.sessions.load(self._supply.fetch))
         servers = tuple(parse_ice_server(url) for url in self._settings.ice_servers)

@@ -99,6 +99,7 @@ class Connections:
             self._make_room_to_join()
         viewer.author = offer.author
         viewer.grant = grant
+        viewer.active = offer.active
         named = allowed_servers(offer.ice_servers or (), self._client_ice_hosts)
         signalling.offer(offer.sdp, offer.mapping, ice_servers=named or self._ice_servers)
 

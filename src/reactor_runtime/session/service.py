@@ -36,6 +36,8 @@ class Offer:
     ice_servers: tuple[IceServer, ...] | None = None
     client: str = ""
     """SDK and version as the client names itself, for the log; untrusted text, cut to 64 characters."""
+    active: bool = False
+    """Whether output tracks are sent at once, without being resumed: a round trip less to the first picture."""
     author: bool = False
     """Whether it comes from the machine that the model runs on: its author may read what the model raised."""
 
@@ -96,8 +98,8 @@ class Service(Protocol):
     async def check(self, session_id: str) -> None:
         """Raise unless this session runs."""
 
-    async def ice_servers(self, session_id: str) -> tuple[IceServer, ...]:
-        """Return what clients should use to gather their candidates."""
+    async def ice_servers(self, session_id: str | None) -> tuple[IceServer, ...]:
+        """Return what clients should use to gather their candidates; None: for a session that may come."""
 
     async def register(self, session_id: str) -> Registration:
         """Reserve a connection. Raises SessionRefused 503 when there is no room for a viewer."""

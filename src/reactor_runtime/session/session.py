@@ -121,13 +121,12 @@ class Session:
         self._codec = picture.codec
         self._owner = owner
         self._counts = counts
-        self.ice_servers = tuple(parse_ice_server(text) for text in picture.ice_servers)
         self._book = CommandBook(clock)
         self.connections = Connections(
             f"session {session_id}, its connections",
             self._make_viewer,
             self._book.forget,
-            ice_servers=self.ice_servers,
+            ice_servers=tuple(parse_ice_server(text) for text in picture.ice_servers),
             client_ice_hosts=picture.client_ice_hosts,
             ping_timeout_s=ping_timeout_s,
             clock=clock,

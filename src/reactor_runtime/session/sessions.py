@@ -27,6 +27,7 @@ from ..recording.recordings import Recordings
 from ..session_log.logbook import Logbook
 from ..tasks import Tasks
 from ..types import JsonObject, ModelInfo
+from ..webrtc.ice import parse_ice_server
 from ..webrtc.peer import Candidate, IceServer, PeerEngine
 from ..wire import messages as say
 from .admission import Admission, Admitted, Place
@@ -63,6 +64,7 @@ class Sessions:
         self.logbook = Logbook(settings)
         self._engine = engine
         self._settings = settings
+        self._ice_servers = tuple(parse_ice_server(text) for text in settings.ice_servers)
         self._report = report
         self._clock = clock
         self._fan_out = fan_out
@@ -213,8 +215,10 @@ class Sessions:
     async def check(self, session_id: str) -> None:
         self._running(session_id)
 
-    async def ice_servers(self, session_id: str) -> tuple[IceServer, ...]:
-        return self._running(session_id).ice_servers
+    async def ice_servers(self, session_id: str | None) -> tuple[IceServer, ...]:
+        if session_id is not None:
+            self._running(session_id)
+        return self._ice_servers
 
     async def register(self, session_id: str) -> Registration:
         session = self._running(session_id)

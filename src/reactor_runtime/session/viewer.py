@@ -100,6 +100,8 @@ class Viewer:
         """Whether it is the model's author, who may read what the model raised."""
         self.grant = NOTHING
         """What its messages may do; that of its last offer."""
+        self.active = False
+        """Whether it is sent every output track as soon as it is connected, without resuming them."""
         self.linked_s = 0.0
         """When it got the link that it holds, monotonic seconds."""
         self.interrupted_s: float | None = None
@@ -232,6 +234,8 @@ class Viewer:
                     self.keyframe_wanted(track)
                 return
             self.connected = True
+            if self.active:
+                self._resumed |= self._streams.keys()
             self._events.connected(self)
             self._attach()
             self._listen()

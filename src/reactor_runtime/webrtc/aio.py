@@ -31,6 +31,7 @@ from .candidate import RemoteCandidates
 from .handshake import ENGINE_S, Handshake
 from .offer import Plan, complete_answer, plan_offer
 from .peer import RTP_CLOCK_HZ, RTP_TIMESTAMP, Candidate, IceServer, TrackMapping
+from .reach import Reach
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ _NOWHERE = "candidate:0 1 udp 1 192.0.0.8 9 typ host"
 class AiortcEngine:
     """Makes aiortc peers. Made and used on the event loop; owns no threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
         self._peers: set[AiortcPeer] = set()
 
     async def probe(self, ice_servers: Sequence[IceServer]) -> None:
@@ -142,6 +144,7 @@ class AiortcPeer:
         self._loop = asyncio.get_running_loop()
         self._state = LinkState.CONNECTING
         self._closed = False
+        self._answer = ""
         self._plan: Plan | None = None
         self._pc: RTCPeerConnection | None = None
         self._handshake = Handshake()
@@ -178,7 +181,9 @@ class AiortcPeer:
         pc.on("connectionstatechange", lambda: self._state_changed(pc.connectionState))
         pc.on("datachannel", self._data_channel)
         pc.on("track", self._remote_track)
-        return complete_answer(await self._handshake.run(self._negotiate(pc, plan)), ())
+        answer = complete_answer(await self._handshake.run(self._negotiate(pc, plan)), ())
+        self._answer = self._engine.reach.complete(answer)
+        return self._answer
 
     async def _negotiate(self, pc: RTCPeerConnection, plan: Plan) -> str:
         try:
@@ -352,6 +357,8 @@ class AiortcPeer:
             return
         self._closed = True
         self._state = LinkState.LOST
+        if self._answer:
+            self._engine.reach.forget(self._answer)
         for task in self._receiving:
             task.cancel()
         if self._receiving:

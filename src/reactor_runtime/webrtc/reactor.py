@@ -18,8 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import reactor_webrtc as rw
 
-from .. import limits
-from ..errors import OfferRejected, PeerFailed
+from ..errors import OfferRejected, PeerFailed, SessionRefused
 from ..link import LinkEvents, LinkState
 from ..types import Codec, EncodedFrame, Track
 from . import trailer
@@ -28,12 +27,14 @@ from .decoys import Decoys
 from .handshake import Handshake
 from .offer import Plan, complete_answer, plan_offer
 from .peer import RTP_TIMESTAMP, Candidate, IceServer, TrackMapping
+from .reach import Reach, name_of
 from .reactor_channels import Channels
+from .reactor_gathering import Gathering
 from .reactor_inputs import Inputs
 from .reactor_probe import anyone_answers, configuration
 from .reactor_sender import TrackSender
 from .reactor_stats import numbers_of
-from .silence import SilentServers, is_from_server
+from .silence import SilentServers
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,6 @@ DECODES = ("vp8", "vp9")
 MIN_BITS_PER_S = 150_000
 START_BITS_PER_S = 4_000_000
 MAX_BITS_PER_S = 20_000_000
-#: No further host candidate for this long means that there are no more.
-QUIET_S = 0.01
 #: How long an encoder may take to appear once a peer is connected.
 BIND_S = 2.0
 
@@ -63,7 +62,8 @@ _STATES = {
 class ReactorEngine:
     """Makes peers over one libwebrtc factory. Made and used on the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, reach: Reach) -> None:
+        self.reach = reach
         builder = rw.PeerConnectionFactoryBuilder()
         builder.with_send_playout_delay(0, 0)
         builder.with_receive_playout_delay(0, 0)
@@ -147,6 +147,7 @@ class ReactorPeer:
         self._loop = asyncio.get_running_loop()
         self._state = LinkState.CONNECTING
         self._closed = False
+        self._answer = ""
         self._plan: Plan | None = None
         self._pc: rw.PeerConnection | None = None
         self._observer: rw.PeerConnectionObserver | None = None
@@ -159,8 +160,7 @@ class ReactorPeer:
         )
         self._senders: dict[str, TrackSender] = {}
         self._handshake = Handshake()
-        self._gathered = asyncio.Event()
-        self._local_candidates: list[str] = []
+        self._gathering = Gathering(engine.silent, self._ice_servers)
         self._early: list[Candidate] | None = []
         self._remote = RemoteCandidates()
         self._binding: asyncio.Task[None] | None = None
@@ -188,10 +188,16 @@ class ReactorPeer:
             if line.startswith("a=candidate:"):
                 self._remote.admit(line)
         answer = await self._handshake.run(self._negotiate(plan))
-        await self._gather()
+        await self._gathering.wait()
+        if not self._gathering.candidates and (ports := self._engine.reach.media_ports):
+            log.warning("a viewer was refused: every media port of %s is taken", name_of(ports))
+            raise SessionRefused(
+                "every media port is taken, so no more viewers fit", status=503, retry_after_s=5
+            )
         if self._pc is not None:
             await self._slow_down(self._pc)
-        return complete_answer(answer, self._local_candidates)
+        self._answer = self._engine.reach.complete(complete_answer(answer, self._gathering.candidates))
+        return self._answer
 
     async def _negotiate(self, plan: Plan) -> str:
         offered = rw.SessionDescription("offer", plan.offer_sdp)
@@ -225,12 +231,14 @@ class ReactorPeer:
     def _connect(self, factory: rw.PeerConnectionFactory) -> rw.PeerConnection:
         observer = rw.PeerConnectionObserver()
         observer.on_connection_state_change = lambda state: self._post(self._state_changed, str(state))
-        observer.on_ice_candidate = lambda candidate: self._post(self._local_candidate, candidate.candidate)
-        observer.on_ice_gathering_change = lambda state: self._post(self._gathering, str(state))
+        observer.on_ice_candidate = lambda candidate: self._post(self._gathering.found, candidate.candidate)
+        observer.on_ice_gathering_change = lambda state: self._post(self._gathering.became, str(state))
         observer.on_data_channel = self._channels.take
         observer.on_track = self._inputs.take
         try:
-            pc = factory.create_peer_connection(configuration(self._ice_servers), observer)
+            pc = factory.create_peer_connection(
+                configuration(self._ice_servers, self._engine.reach.media_ports), observer
+            )
         except (RuntimeError, ValueError) as error:
             raise PeerFailed(f"the WebRTC engine made no connection: {error}") from error
         self._observer, self._pc = observer, pc
@@ -260,27 +268,9 @@ class ReactorPeer:
         self._senders[name] = sender
         self._transceivers[name] = transceiver
 
-    async def _gather(self) -> None:
-        """Wait for our candidates. Host ones come within milliseconds, an unreachable STUN server never ends.
-
-        It is waited for once; after that its silence is remembered. Without servers the end of gathering is
-        not waited for either: libwebrtc reports it after it has tried TCP, 0.1 s later.
-        """
-        silent = self._engine.silent
-        patient = silent.worth_waiting_for(self._ice_servers)
-        give_up = self._loop.time() + limits.GATHER_S
-        while not self._gathered.is_set() and (left := give_up - self._loop.time()) > 0:
-            known = len(self._local_candidates)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._gathered.wait(), min(left, QUIET_S))
-            if not patient and known and known == len(self._local_candidates):
-                return
-        if not any(map(is_from_server, self._local_candidates)):
-            silent.stayed_silent(self._ice_servers)
-
     async def _slow_down(self, pc: rw.PeerConnection) -> None:
         """Give the engine addresses of our own to check beside the client's, so that those are checked less."""
-        for decoy in self._engine.decoys.candidates(self._local_candidates):
+        for decoy in self._engine.decoys.candidates(self._gathering.candidates):
             with contextlib.suppress(OfferRejected):  # closed meanwhile
                 await self._add(pc, Candidate(decoy))
 
@@ -300,16 +290,6 @@ class ReactorPeer:
             await pc.add_ice_candidate(rw.IceCandidate(text, candidate.sdp_mid, index))
         except (RuntimeError, ValueError, OverflowError) as error:
             raise OfferRejected(f"the candidate cannot be used: {error}") from error
-
-    def _local_candidate(self, candidate: str) -> None:
-        if candidate and " tcp " not in candidate and candidate not in self._local_candidates:
-            self._local_candidates.append(candidate)
-            if is_from_server(candidate):
-                self._engine.silent.answered(self._ice_servers)
-
-    def _gathering(self, state: str) -> None:
-        if state == str(rw.IceGatheringState.Complete):
-            self._gathered.set()
 
     # State -----------------------------------------------------------------------------------------
 
@@ -372,6 +352,8 @@ class ReactorPeer:
             return
         self._closed = True
         self._state = LinkState.LOST
+        if self._answer:
+            self._engine.reach.forget(self._answer)
         await self._handshake.settle()
         binding, self._binding = self._binding, None
         if binding is not None:

@@ -14,10 +14,12 @@ from .silence import is_from_server
 PROBE_S = 2.0
 
 
-def configuration(servers: Sequence[IceServer]) -> rw.RtcConfiguration:
+def configuration(servers: Sequence[IceServer], ports: range | None = None) -> rw.RtcConfiguration:
     return rw.RtcConfiguration(
         ice_servers=[rw.IceServer(list(s.urls), s.username, s.password) for s in servers],
         bundle_policy=rw.BundlePolicy.MaxBundle,
+        min_port=ports.start if ports else 0,
+        max_port=ports.stop - 1 if ports else 0,
     )
 
 

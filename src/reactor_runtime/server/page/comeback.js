@@ -59,10 +59,8 @@ export class ComingBack {
     for (let attempt = 0; ; attempt += 1) {
       await this.untilNextTry(round, attempt, loss, why);
       try {
-        const [health, running] = await Promise.all([
-          server.health({ timeoutMs: TRY_MS }),
-          server.session({ timeoutMs: TRY_MS }),
-        ]);
+        const seen = await server.overview({ timeoutMs: TRY_MS });
+        const { health, running } = seen;
         rounds.check(round);
         if (health.instance !== readiness.instance) {
           session.creator = false;
@@ -74,8 +72,7 @@ export class ComingBack {
           session.finish(endedMeanwhile(loss, Date.now()));
           return;
         }
-        session.descriptor = running;
-        await session.connect(round, { again: true });
+        await session.connect(round, seen, running.session_id);
         return;
       } catch (error) {
         rounds.check(round);

@@ -1,16 +1,25 @@
 /**
  * One WebRTC connection: signalling, tracks, the two data channels, and the notice that it was lost.
  *
- * It lives from `open()` to `close()` and is never reused; coming back after a loss is a new one. Callbacks:
+ *   offer ─▶ one request ─▶ answer ─▶ picture ─▶ channels          each arrow is at least one round trip
+ *
+ * The picture comes before the channels, which need three round trips more: what is said until then is kept and
+ * sent once they are there. It lives from `open()` to `close()` and is never reused; coming back after a loss is a
+ * new one. Callbacks:
  *   stream(mediaStream)   a track of the model arrived
  *   message(decoded)      a frame of the data channel, decoded
  *   lost(why)             the connection failed on its own; never after close()
  */
 
-import { isOver } from "./server.js";
+import { ServerError } from "./server.js";
+import { UDP_FIRST_MS, wayOfThePage } from "./way.js";
 import { decodeControl, decodeData, encodeNotification, encodeRequest, encodeRuntime } from "./wire.js";
 
+/** How long an offer waits for the browser's own addresses, which are there in milliseconds where there are any. */
+const GATHER_MS = 40;
 const CANDIDATE_BATCH_MS = 25;
+/** What is said before a channel is open. More: the oldest are dropped. */
+const EARLY_MAX = 64;
 const PING_MS = 5_000;
 /** ICE often recovers from `disconnected` on its own; after this long it is taken for a loss. */
 const RECOVER_MS = 3_000;
@@ -28,13 +37,14 @@ const REQUEST_MS = 10_000;
 export class Connection {
   /**
    * @param {import("./server.js").Server} server
-   * @param {Descriptor} session
+   * @param {{capabilities?: Descriptor["capabilities"], iceServers: RTCIceServer[]}} known before the session is
    * @param {{stream: (stream: MediaStream) => void, lost: (why: string) => void,
    *   message: (message: import("./wire.js").Said | null) => void}} callbacks
    */
-  constructor(server, session, callbacks) {
+  constructor(server, { capabilities, iceServers }, callbacks) {
     this.server = server;
-    this.session = session;
+    this.tracks = capabilities?.tracks ?? [];
+    this.iceServers = iceServers;
     this.callbacks = callbacks;
     this.peer = /** @type {RTCPeerConnection | null} */ (null);
     this.data = /** @type {RTCDataChannel | null} */ (null);
@@ -48,42 +58,41 @@ export class Connection {
     this.abort = new AbortController();
     this.closed = false;
     this.opened = false;
+    /** @type {Map<string, string[]>} What waits for a channel to open, by its label. */
+    this.early = new Map();
     /** @type {Set<ReturnType<typeof setTimeout>>} */
     this.timers = new Set();
   }
 
   /**
-   * Negotiate. Resolves when messages can be sent; rejects with words. `again` comes back to a running
-   * session.
+   * Offer, and take the answer: join a session, or start one. Rejects with words.
+   * @param {string | null} sessionId
+   * @returns {Promise<{descriptor: Descriptor, ready: Promise<void>}>} `ready`: the channels are open
    */
-  async open({ again = false } = {}) {
-    const sessionId = this.session.session_id;
-    const [iceServers, connectionId] = await Promise.all([
-      this.server.iceServers(sessionId),
-      this.server.register(sessionId),
-    ]);
-    if (this.closed) throw new Error("closed");
-    const peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+  async open(sessionId) {
+    const peer = new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: "max-bundle" });
     this.peer = peer;
-    const tracks = this.addTracks(peer);
+    const mapped = this.addTracks(peer);
     const data = this.channel(peer, "data", (text) => this.callbacks.message(decodeData(text)));
     const control = this.channel(peer, "control", (text) => this.settle(decodeControl(text)));
     this.data = data;
     this.control = control;
-    const ready = this.ready(peer, data, control);
-    ready.catch(() => {}); // awaited below, but it may fail while signalling is still under way
-    const trickle = this.trickle(peer, sessionId, connectionId);
+    const trickle = this.trickle(peer);
 
-    const offer = await peer.createOffer();
-    await peer.setLocalDescription(offer);
-    const mapping = tracks.map(({ transceiver, track }) => ({ mid: transceiver.mid, ...track }));
-    const sdp = peer.localDescription?.sdp ?? offer.sdp ?? "";
-    await this.server.offer(sessionId, connectionId, { sdp, mapping, again });
-    trickle.start();
-    const answer = await this.server.answer(sessionId, connectionId, { signal: this.abort.signal });
+    await peer.setLocalDescription(await peer.createOffer());
+    await this.gathered(peer);
+    const mapping = mapped.map(({ transceiver, track }) => ({ mid: transceiver.mid, ...track }));
+    const sdp = peer.localDescription?.sdp ?? "";
+    trickle.forget();
+    const made = await this.server.connect({ sessionId, sdp, mapping }, this.abort.signal);
+    const { descriptor, connectionId, answer } = made;
+    const opened = this.ready(peer, data, control);
+    opened.catch(() => {}); // awaited below, but it may fail before
+    trickle.start(descriptor.session_id, connectionId);
     await peer.setRemoteDescription({ type: "answer", sdp: answer });
-    await Promise.race([ready, this.whileItRuns(sessionId)]);
+    this.timers.add(setTimeout(() => this.tryWayOfThePage(peer), UDP_FIRST_MS));
     this.timers.add(setInterval(() => this.ping(), PING_MS));
+    return { descriptor, ready: Promise.race([opened, this.whileItRuns(descriptor.session_id)]) };
   }
 
   /**
@@ -91,13 +100,24 @@ export class Connection {
    * @param {string} text
    */
   send(text) {
-    if (this.data?.readyState !== "open") return false;
-    this.data.send(text);
+    return this.say(this.data, text);
+  }
+
+  /**
+   * @param {RTCDataChannel | null} channel
+   * @param {string} text
+   */
+  say(channel, text) {
+    if (channel?.readyState === "open") channel.send(text);
+    else if (channel?.readyState === "connecting" && !this.closed) {
+      const early = this.early.get(channel.label) ?? [];
+      this.early.set(channel.label, [...early, text].slice(-EARLY_MAX));
+    } else return false;
     return true;
   }
 
   ping() {
-    this.send(encodeRuntime("ping"));
+    if (this.opened) this.send(encodeRuntime("ping"));
   }
 
   /**
@@ -110,7 +130,7 @@ export class Connection {
     this.requestCount += 1;
     const requestId = `ctrl_${this.requestCount}`;
     return new Promise((resolve, reject) => {
-      if (this.control?.readyState !== "open") {
+      if (!this.say(this.control, encodeRequest(method, requestId, data))) {
         reject(new Error("There is no connection to the model."));
         return;
       }
@@ -119,7 +139,6 @@ export class Connection {
         REQUEST_MS,
       );
       this.requests.set(requestId, { resolve, reject, timer });
-      this.control.send(encodeRequest(method, requestId, data));
     });
   }
 
@@ -128,7 +147,7 @@ export class Connection {
    * @param {string} name
    */
   notify(event, name) {
-    if (this.control?.readyState === "open") this.control.send(encodeNotification(event, { name }));
+    this.say(this.control, encodeNotification(event, { name }));
   }
 
   /** Close for good. May be called twice. */
@@ -147,8 +166,7 @@ export class Connection {
 
   /** @param {RTCPeerConnection} peer */
   addTracks(peer) {
-    const tracks = this.session.capabilities?.tracks ?? [];
-    return tracks.map(({ name, kind, direction }) => {
+    return this.tracks.map(({ name, kind, direction }) => {
       const transceiver = peer.addTransceiver(kind, { direction });
       if (direction === "sendonly") this.senders.set(name, transceiver.sender);
       else showAtOnce(transceiver.receiver);
@@ -191,9 +209,11 @@ export class Connection {
         if (this.opened || data.readyState !== "open" || control.readyState !== "open") return;
         this.opened = true;
         clearTimeout(timer);
-        for (const { name, direction } of this.session.capabilities?.tracks ?? []) {
-          if (direction === "recvonly") this.notify("resume_track", name);
+        for (const channel of [data, control]) {
+          for (const text of this.early.get(channel.label) ?? []) channel.send(text);
         }
+        this.early.clear();
+        this.ping(); // whoever has said nothing is not spoken to: the server does not know yet in which format
         resolve();
       };
       data.onopen = check;
@@ -222,6 +242,13 @@ export class Connection {
     });
   }
 
+  /** @param {RTCPeerConnection} peer */
+  tryWayOfThePage(peer) {
+    const way = wayOfThePage(location);
+    // A browser that does not take it has the other ways left.
+    if (!this.opened && way) peer.addIceCandidate(way).catch(() => {});
+  }
+
   /**
    * Reject when the session is over before a connection is there. Nobody answers it any more, and that is no
    * firewall's doing.
@@ -230,38 +257,53 @@ export class Connection {
   async whileItRuns(sessionId) {
     while (!this.opened) {
       await new Promise((done) => this.timers.add(setTimeout(done, RUNS_POLL_MS)));
-      try {
-        await this.server.iceServers(sessionId);
-      } catch (error) {
-        if (isOver(error)) throw error;
+      if (!this.opened && (await this.server.isOver(sessionId))) {
+        throw new ServerError("The session is over.", { status: 404 });
       }
     }
   }
 
   /**
-   * Collect candidates and post them in batches once the offer is there; the last batch is marked.
+   * Wait a moment for this browser's own addresses, so that they go with the offer.
    * @param {RTCPeerConnection} peer
-   * @param {string} sessionId
-   * @param {number} connectionId
+   * @returns {Promise<void>}
    */
-  trickle(peer, sessionId, connectionId) {
+  gathered(peer) {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, GATHER_MS);
+      this.timers.add(timer);
+      const look = () => {
+        if (peer.iceGatheringState === "complete") resolve();
+      };
+      peer.addEventListener("icegatheringstatechange", look);
+      look();
+    });
+  }
+
+  /**
+   * Collect the candidates that came too late for the offer, and post them in batches once there is a connection
+   * that they belong to; the last batch is marked.
+   * @param {RTCPeerConnection} peer
+   */
+  trickle(peer) {
     /** @type {object[]} */
     let batch = [];
     let final = false;
-    let started = false;
+    /** @type {[string, number] | null} The session and the connection. */
+    let where = null;
     /** @type {ReturnType<typeof setTimeout> | null} */
     let timer = null;
     const post = () => {
       timer = null;
-      if (this.closed || (batch.length === 0 && !final)) return;
+      if (this.closed || !where || (batch.length === 0 && !final)) return;
       const [candidates, isFinal] = [batch, final];
       batch = [];
       final = false;
       // A lost batch is not an error: the answer carries the server's own candidates.
-      this.server.candidates(sessionId, connectionId, candidates, isFinal).catch(() => {});
+      this.server.candidates(...where, candidates, isFinal).catch(() => {});
     };
     const plan = () => {
-      if (started && timer === null) timer = setTimeout(post, CANDIDATE_BATCH_MS);
+      if (where && timer === null) timer = setTimeout(post, CANDIDATE_BATCH_MS);
     };
     peer.onicecandidate = ({ candidate }) => {
       if (candidate?.candidate) {
@@ -276,9 +318,17 @@ export class Connection {
       plan();
     };
     return {
-      start: () => {
-        started = true;
-        plan();
+      /** What came so far is in the offer. */
+      forget: () => {
+        batch = [];
+      },
+      /**
+       * @param {string} sessionId
+       * @param {number} connectionId
+       */
+      start: (sessionId, connectionId) => {
+        where = [sessionId, connectionId];
+        if (batch.length > 0) plan();
       },
     };
   }

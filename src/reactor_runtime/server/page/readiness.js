@@ -46,17 +46,15 @@ export class Readiness {
   }
 
   /**
-   * Wait for the model. Return its session as it is now, and its schema.
+   * Wait for the model. Return what the server told of it.
    * @param {number} round
+   * @returns {Promise<import("./server.js").Overview>}
    */
   async wait(round) {
     for (let missed = 0; ; missed += 1) {
       try {
-        const [health, running, document] = await Promise.all([
-          this.server.health(),
-          this.server.session(),
-          this.server.schema(),
-        ]);
+        const seen = await this.server.overview();
+        const { health, document } = seen;
         this.rounds.check(round);
         missed = 0;
         if (this.leaving && health.instance === this.instance) {
@@ -68,10 +66,10 @@ export class Readiness {
         const loading = ["created", "loading"].includes(health.state);
         if (health.ok && !loading) {
           await this.untilSeen(round);
-          return { running, document };
+          return seen;
         }
         this.useSchema(document);
-        await this.describe(round, health, { loading, sessionId: running.session_id });
+        await this.describe(round, health, { loading, sessionId: seen.running.session_id });
         await this.rounds.pause(round, loading ? POLL_MS : POLL_FAILED_MS);
       } catch (error) {
         this.rounds.check(round);

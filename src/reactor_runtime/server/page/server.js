@@ -6,9 +6,6 @@
 import { parts } from "./recording.js";
 
 const CALL_MS = 8_000;
-/** The server holds the answer open for up to five seconds. */
-const ANSWER_MS = 7_000;
-const ANSWER_ATTEMPTS = 6;
 const UPLOAD_MS = 60_000;
 const SEGMENT_MS = 30_000;
 /** A clip's last segment closes within some seconds, unless the session hangs. */
@@ -20,6 +17,7 @@ const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
  * @typedef {{ok: boolean, state: string, detail: string, instance: string}} Health `instance` is another one
  *   after each start of the server
  * @typedef {{name: string, kind: "video" | "audio", direction: "recvonly" | "sendonly"}} Capability
+ * @typedef {{health: Health, running: Descriptor, document: object, iceServers: RTCIceServer[]}} Overview
  * @typedef {{session_id: string, state: string, capabilities?: {tracks?: Capability[]},
  *   recording?: {enabled: boolean}, session_log?: import("./remembered.js").LogTicket}} Descriptor
  * @typedef {{upload_id: string, name: string, mime_type: string, size: number}} UploadReference
@@ -79,32 +77,27 @@ export class Server {
    * @returns {Promise<Health>}
    */
   async health({ timeoutMs } = {}) {
-    const response = await this.call("GET", "health", { accept: [503], timeoutMs });
-    const body = await json(response);
-    return {
-      ok: response.ok && body.status !== "unhealthy",
-      state: String(body.state ?? ""),
-      detail: String(body.detail ?? ""),
-      instance: String(body.instance ?? ""),
-    };
-  }
-
-  /** @returns {Promise<object>} */
-  async schema() {
-    return json(await this.call("GET", "schema"));
+    return healthOf(await json(await this.call("GET", "health", { accept: [503], timeoutMs })));
   }
 
   /**
+   * All that is needed to make an offer, in one answer.
    * @param {{timeoutMs?: number}} [how]
-   * @returns {Promise<Descriptor>}
+   * @returns {Promise<Overview>}
    */
-  async session({ timeoutMs } = {}) {
-    return json(await this.call("GET", "session", { timeoutMs }));
+  async overview({ timeoutMs } = {}) {
+    const body = await json(await this.call("GET", "overview", { timeoutMs }));
+    return {
+      health: healthOf(body.health ?? {}),
+      running: body.session ?? {},
+      document: body.schema ?? {},
+      iceServers: iceServersOf(body.ice_servers ?? []),
+    };
   }
 
   /** @returns {Promise<Descriptor>} */
-  async startSession() {
-    return json(await this.call("POST", "start_session", { body: {} }));
+  async session() {
+    return json(await this.call("GET", "session"));
   }
 
   async stopSession() {
@@ -112,26 +105,28 @@ export class Server {
   }
 
   /**
-   * @param {string} sessionId
-   * @returns {Promise<RTCIceServer[]>}
+   * Join a session, or start one, with an offer; the answer comes with it.
+   * @param {{sessionId: string | null, sdp: string, mapping: object[]}} what
+   * @param {AbortSignal} signal
+   * @returns {Promise<{descriptor: Descriptor, connectionId: number, answer: string}>}
    */
-  async iceServers(sessionId) {
-    const body = await json(await this.call("GET", `${transport(sessionId)}/ice_servers`));
-    /** @type {{uris: string[], credentials?: {username: string, password: string}}[]} */
-    const servers = body.ice_servers ?? [];
-    return servers.map(({ uris, credentials }) => ({
-      urls: uris,
-      ...(credentials && { username: credentials.username, credential: credentials.password }),
-    }));
+  async connect({ sessionId, sdp, mapping }, signal) {
+    const body = { session_id: sessionId ?? undefined, sdp_offer: sdp, client_info: CLIENT, track_mapping: mapping };
+    const made = await json(await this.call("POST", "connect", { body, signal }));
+    return { descriptor: made.session, connectionId: made.connection_id, answer: made.sdp_answer };
   }
 
   /**
+   * Whether a session is over.
    * @param {string} sessionId
-   * @returns {Promise<number>} the connection's id
    */
-  async register(sessionId) {
-    const body = await json(await this.call("POST", `${transport(sessionId)}/connections`, { body: {} }));
-    return body.connection_id;
+  async isOver(sessionId) {
+    try {
+      await this.call("GET", `${transport(sessionId)}/ice_servers`);
+      return false;
+    } catch (error) {
+      return isOver(error);
+    }
   }
 
   /**
@@ -142,45 +137,11 @@ export class Server {
    */
   async raised(sessionId) {
     try {
-      await this.register(sessionId);
+      await this.call("POST", `${transport(sessionId)}/connections`, { body: {} });
       return "";
     } catch (error) {
       return error instanceof ServerError ? error.raised : "";
     }
-  }
-
-  /**
-   * Hand over the offer: POST for a first connection, PUT to come back.
-   * @param {string} sessionId
-   * @param {number} connectionId
-   * @param {{sdp: string, mapping: object[], again: boolean}} what
-   */
-  async offer(sessionId, connectionId, { sdp, mapping, again }) {
-    const body = { sdp_offer: sdp, client_info: CLIENT, track_mapping: mapping };
-    await this.call(
-      again ? "PUT" : "POST",
-      `${transport(sessionId)}/connections/${connectionId}/sdp_params`,
-      { body },
-    );
-  }
-
-  /**
-   * @param {string} sessionId
-   * @param {number} connectionId
-   * @param {{signal?: AbortSignal}} [how]
-   * @returns {Promise<string>}
-   */
-  async answer(sessionId, connectionId, { signal } = {}) {
-    for (let attempt = 0; attempt < ANSWER_ATTEMPTS; attempt += 1) {
-      const startedMs = performance.now();
-      const path = `${transport(sessionId)}/connections/${connectionId}/sdp_params`;
-      const response = await this.call("GET", path, { timeoutMs: ANSWER_MS, signal });
-      if (response.status === 200) return (await json(response)).sdp_answer;
-      // A server that does not hold the request open is asked again after a while.
-      const spentMs = performance.now() - startedMs;
-      await new Promise((done) => setTimeout(done, Math.max(0, 100 * 2 ** attempt - spentMs)));
-    }
-    throw new ServerError("The server did not answer the video offer in time.", { status: 504 });
   }
 
   /**
@@ -290,6 +251,27 @@ export class Server {
     });
   }
 }
+
+/**
+ * @param {any} body
+ * @returns {Health}
+ */
+const healthOf = ({ status, state, detail, instance }) => ({
+  ok: status === "healthy",
+  state: String(state ?? ""),
+  detail: String(detail ?? ""),
+  instance: String(instance ?? ""),
+});
+
+/**
+ * @param {{uris: string[], credentials?: {username: string, password: string}}[]} servers
+ * @returns {RTCIceServer[]}
+ */
+const iceServersOf = (servers) =>
+  servers.map(({ uris, credentials }) => ({
+    urls: uris,
+    ...(credentials && { username: credentials.username, credential: credentials.password }),
+  }));
 
 /** @param {string} sessionId */
 const transport = (sessionId) => `sessions/${encodeURIComponent(sessionId)}/transport/webrtc`;

@@ -20,6 +20,7 @@ import { capital, ending } from "./words.js";
  * @typedef {{canStart?: boolean, canStop?: boolean, busy?: boolean, startText?: string}} Offers
  * @typedef {{name: ViewName, title: string, detail: string} & Required<Offers>} View
  * @typedef {import("./server.js").Descriptor} Descriptor
+ * @typedef {import("./server.js").Overview} Overview
  * @typedef {import("./remembered.js").LogTicket} LogTicket
  * @typedef {{onView: (view: View) => void, onSchema: (document: object) => void,
  *   onStream: (stream: MediaStream) => void, onMessage: (message: import("./wire.js").Said) => void,
@@ -52,6 +53,8 @@ export class Session {
     this.connection = null;
     /** @type {Descriptor | null} */
     this.descriptor = null;
+    /** Whether the server took the offer of this connection. */
+    this.answered = false;
     this.creator = false;
     /** @type {LogTicket | null} Where the log of the last session that this page began is fetched. */
     this.log = null;
@@ -78,10 +81,10 @@ export class Session {
   async start({ join = false } = {}) {
     const round = this.cancel();
     try {
-      const { running, document } = await this.readiness.wait(round);
+      const seen = await this.readiness.wait(round);
       // The session's request is on its way before the controls are built.
-      const entering = this.enter(round, running, { join });
-      this.readiness.useSchema(document);
+      const entering = this.enter(round, seen, { join });
+      this.readiness.useSchema(seen.document);
       await entering;
     } catch (error) {
       if (error instanceof Cancelled || round !== this.rounds.now) return;
@@ -109,8 +112,9 @@ export class Session {
     }
   }
 
-  /** The first frame of this connection is on the screen. */
+  /** The first frame of this connection is on the screen; it may be there before the channels are. */
   firstFrame() {
+    if (this.answered) this.connected();
     if (this.view.name === "waiting") this.show("live", "Live", "", { canStop: true });
   }
 
@@ -141,62 +145,52 @@ export class Session {
   /**
    * Join the session that runs or start one; one that is closing is waited for.
    * @param {number} round
-   * @param {Descriptor} running
+   * @param {Overview} seen
    * @param {{join: boolean}} consent
    */
-  async enter(round, running, { join }) {
+  async enter(round, seen, { join }) {
     this.show("connecting", "Connecting", "", { busy: true, canStop: true });
     const untilMs = performance.now() + CLOSING_MS;
     for (;;) {
+      const joins = await this.joins(seen.running, { join });
+      this.rounds.check(round);
       try {
-        await this.startOrJoin(round, running, { join });
-        break;
-      } catch (error) {
-        this.rounds.check(round);
-        const wait = error instanceof ServerError && (error.status === 409 || error.status === 503);
-        if (!wait || performance.now() > untilMs) throw error;
-        this.show("connecting", "Waiting for the model", capital(error.message), {
-          busy: true,
-          canStop: true,
-        });
-        await this.rounds.pause(round, BUSY_MS);
-        ({ running } = await this.readiness.wait(round));
-      }
-    }
-    await this.getIn(round);
-  }
-
-  /**
-   * Connect; where there is no room for one more, as soon as somebody leaves.
-   * @param {number} round
-   */
-  async getIn(round) {
-    for (let full = false; ; full = true) {
-      try {
-        await this.connect(round, { again: false });
+        await this.connect(round, seen, joins ? seen.running.session_id : null);
         return;
       } catch (error) {
         this.rounds.check(round);
-        // Those who had taken all the room are gone, and so is their session.
-        if (full && isOver(error)) {
-          this.start();
-          return;
+        const wait = error instanceof ServerError && (error.status === 503 || (error.status === 409 && !joins));
+        if (!wait || this.answered) throw error;
+        if (joins) await this.untilRoom(round, error);
+        else if (performance.now() > untilMs) throw error;
+        else {
+          const text = capital(error.message);
+          this.show("connecting", "Waiting for the model", text, { busy: true, canStop: true });
+          await this.rounds.pause(round, BUSY_MS);
         }
-        if (!(error instanceof ServerError) || error.status !== 503) throw error;
-        await this.rounds.countdown(round, FULL_S, (leftS) => {
-          const text = `${capital(error.message)}. You get in by yourself when somebody leaves. Next try in ${leftS} s.`;
-          this.show("full", "No room at the moment", text, { busy: true, canStart: true, canStop: true });
-        });
+        seen = await this.readiness.wait(round);
       }
     }
   }
 
   /**
+   * There is no room for one more: pause until somebody may have left.
    * @param {number} round
+   * @param {Error} error
+   */
+  async untilRoom(round, error) {
+    await this.rounds.countdown(round, FULL_S, (leftS) => {
+      const text = `${capital(error.message)}. You get in by yourself when somebody leaves. Next try in ${leftS} s.`;
+      this.show("full", "No room at the moment", text, { busy: true, canStart: true, canStop: true });
+    });
+  }
+
+  /**
+   * Whether to join the session that runs, instead of starting one.
    * @param {Descriptor} running
    * @param {{join: boolean}} consent
    */
-  async startOrJoin(round, running, { join }) {
+  async joins(running, { join }) {
     // A session that somebody else left behind may still be theirs for the orphan time, but a stranger must not find
     // their state in it: it is ended, and a fresh one begins.
     const left = running.state === "orphaned" && !this.remembered.began(running.session_id);
@@ -204,10 +198,17 @@ export class Session {
     const joins = !left && isJoinable(running);
     const { visited } = this.remembered;
     if (joins && !join && visited && visited !== running.session_id) throw new Occupied();
-    const descriptor = joins ? running : await this.server.startSession();
-    this.rounds.check(round);
+    return joins;
+  }
+
+  /**
+   * Take over what the server says of the session that this page is in.
+   * @param {Descriptor} descriptor
+   * @param {{began: boolean}} how
+   */
+  entered(descriptor, { began }) {
     this.descriptor = descriptor;
-    if (!joins) this.remembered.begin(descriptor);
+    if (began) this.remembered.begin(descriptor);
     this.remembered.visit(descriptor.session_id);
     this.creator = this.remembered.began(descriptor.session_id);
     this.log = this.creator ? (this.remembered.created.session_log ?? null) : null;
@@ -237,32 +238,45 @@ export class Session {
 
   /**
    * @param {number} round
-   * @param {{again: boolean}} how `again` comes back to a running session
+   * @param {Overview} seen
+   * @param {string | null} sessionId null starts a session
    */
-  async connect(round, { again }) {
-    const connection = new Connection(this.server, /** @type {Descriptor} */ (this.descriptor), {
+  async connect(round, { running, iceServers }, sessionId) {
+    const known = { capabilities: running.capabilities, iceServers };
+    const connection = new Connection(this.server, known, {
       stream: (stream) => round === this.rounds.now && this.told.onStream(stream),
       message: (message) => round === this.rounds.now && message && this.told.onMessage(message),
       lost: (why) => round === this.rounds.now && this.lost(why),
     });
     this.connection = connection;
+    this.answered = false;
     this.endReason = "";
     this.failed = { said: "", detail: "" };
     try {
-      await connection.open({ again });
+      const { descriptor, ready } = await connection.open(sessionId);
+      this.rounds.check(round);
+      this.entered(descriptor, { began: sessionId === null });
+      this.answered = true;
+      await ready;
       this.rounds.check(round);
     } catch (error) {
       connection.close();
       throw error;
     }
-    this.hinting = false;
-    this.show("waiting", "Waiting for the first frame", "", { busy: true, canStop: true });
-    this.told.onConnected(connection, this.readiness.takeNews());
+    this.connected();
     setTimeout(() => {
       if (round !== this.rounds.now) return;
       this.hinting = true;
       this.describeWaiting();
     }, FIRST_FRAME_HINT_MS);
+  }
+
+  /** The picture is there, or the channels are: from now on people can do something. */
+  connected() {
+    if (!this.connection || (this.view.name !== "connecting" && this.view.name !== "reconnecting")) return;
+    this.hinting = false;
+    this.show("waiting", "Waiting for the first frame", "", { busy: true, canStop: true });
+    this.told.onConnected(this.connection, this.readiness.takeNews());
   }
 
   /** Say what the model may be waiting for, once it let some time pass without a frame. */
@@ -308,16 +322,16 @@ export class Session {
     } else if (isOver(error)) {
       const text = "It ended before this page was connected. The operator's log says why.";
       this.show("ended", "Session ended", text, { canStart: true });
-      this.tellWhatItRaised();
+      this.tellWhatItRaised(/** @type {ServerError} */ (error).raised);
     } else {
       this.show("ended", "Could not connect", error.message, { canStart: true });
     }
   }
 
   /** A model that raises at once ends its session before anybody is connected: its author is told on asking. */
-  async tellWhatItRaised() {
+  async tellWhatItRaised(told = "") {
     const round = this.rounds.now;
-    const raised = this.descriptor ? await this.server.raised(this.descriptor.session_id) : "";
+    const raised = told || (this.descriptor ? await this.server.raised(this.descriptor.session_id) : "");
     if (raised && round === this.rounds.now) this.finish(ending("model_error", { said: "", detail: raised }));
   }
 

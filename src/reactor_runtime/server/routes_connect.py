@@ -1,0 +1,77 @@
+"""The short way in, for clients on long lines: two requests from nothing to a picture.
+
+    GET  /overview   health, session, schema and ICE servers: all that a client needs to make an offer
+    POST /connect    start a session or join one, register, offer; the answer comes with it
+
+Each is made of what the routes of `routes_sessions` do one by one, which published clients go on using.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import JSONResponse
+
+from .. import limits
+from ..errors import OfferRejected, ReactorError, SessionRefused
+from ..session.grants import Grant
+from ..session.service import Service
+from .bodies import ConnectBody, documented, json_body
+from .routes_operator import health_of
+from .routes_sessions import Asked, Author, Granted, MayOffer, ice_server
+
+router: Final = APIRouter()
+
+
+@router.get("/overview")
+async def overview(request: Request, service: Asked) -> JSONResponse:
+    """Health, session, schema and ICE servers, as their own routes tell them; 200 whatever the health is."""
+    body = {
+        "health": await health_of(request, service),
+        "session": await service.descriptor(),
+        "schema": await service.openapi(),
+        "ice_servers": [ice_server(server) for server in await service.ice_servers(None)],
+    }
+    return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+
+@router.post("/connect", openapi_extra=documented(ConnectBody), dependencies=[MayOffer])
+async def connect(
+    service: Asked,
+    grant: Granted,
+    body: Annotated[ConnectBody, Depends(json_body(ConnectBody))],
+    author: Author,
+) -> JSONResponse:
+    """Join the session that is named, or start one, and answer an offer. Output tracks are sent at once.
+
+    400 or 404 when the named session is over, 409 while another runs, 503 when there is no room. A session that was
+    started for an offer that could not be answered is ended again.
+    """
+    if len(body.sdp_offer.encode()) > limits.OFFER_MAX_BYTES:
+        raise OfferRejected(f"an offer may have {limits.OFFER_MAX_BYTES} bytes")
+    if body.session_id is not None:
+        await service.check(body.session_id)
+        session = await service.descriptor()
+    else:
+        session = await service.start(None, grant=grant)
+    session_id = str(session["session_id"])
+    try:
+        connection_id = (await service.register(session_id)).connection_id
+        offer = body.value(author=author, active=True)
+        await service.offer(session_id, connection_id, offer, replace=False, legacy=False, grant=grant)
+        answer = await service.answer(session_id, connection_id, hold_s=limits.ANSWER_HOLD_S)
+        if answer is None:
+            raise SessionRefused("the offer was not answered in time", status=503, retry_after_s=1)
+    except ReactorError:
+        if body.session_id is None:
+            await _give_up(service, session_id, grant)
+        raise
+    return JSONResponse({"session": session, "connection_id": connection_id, "sdp_answer": answer})
+
+
+async def _give_up(service: Service, session_id: str, grant: Grant) -> None:
+    try:
+        await service.stop(session_id, moderate=False, reason="the offer was refused", grant=grant)
+    except SessionRefused:
+        return  # it ended by itself

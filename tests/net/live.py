@@ -1,0 +1,72 @@
+"""A real `reactor run` at one end of a bad network and a real browser at the other.
+
+async with over_there(net, folder) as run:                       # in the namespace "server"
+    async with chromium(executable=net.wrapper("client", CHROMIUM)) as browser, page(browser, run.url) as watcher:
+        assert await rung(watcher) == "udp"
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from playwright.async_api import Browser, Page
+from support.chromium import HOOKS
+from support.server import REACTOR, ReactorRun, running
+
+from .relay import ADDRESSES, Network
+
+LIVE_S = 30
+
+_RUNG = """async () => {
+  const all = await window.reactorPage.peer.getStats();
+  for (const each of all.values()) {
+    if (each.type !== "transport" || !each.selectedCandidatePairId) continue;
+    return all.get(all.get(each.selectedCandidatePairId).localCandidateId).protocol;
+  }
+}"""
+
+
+@asynccontextmanager
+async def over_there(
+    net: Network, model: Path, *flags: str, host: str = "0.0.0.0"
+) -> AsyncIterator[ReactorRun]:
+    """Serve a model in the server's namespace; `url` is its address there."""
+    options = () if host == "127.0.0.1" else ("--allow-public",)
+    made = running(model, "--host", host, *options, *flags, command=net.wrapper("server", REACTOR))
+    run = await asyncio.to_thread(made.__enter__)
+    try:
+        if host != "127.0.0.1":
+            run.url = f"http://{ADDRESSES['server']}:{run.url.rpartition(':')[2]}"
+        yield run
+    finally:
+        await asyncio.to_thread(made.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def page(browser: Browser, url: str, *, until: str = "live") -> AsyncIterator[Page]:
+    """Open the control page and wait for a state of it."""
+    context = await browser.new_context(bypass_csp=True)
+    opened = await context.new_page()
+    await opened.add_init_script(path=HOOKS)
+    try:
+        await opened.goto(url)
+        await until_state(opened, until)
+        yield opened
+    finally:
+        await context.close()
+
+
+async def until_state(opened: Page, state: str, *, within_s: float = LIVE_S) -> None:
+    async with asyncio.timeout(within_s):
+        while (now := await opened.evaluate("window.reactorPage?.state")) != state:
+            assert now not in ("ended", "locked", "failed"), await opened.inner_text("body")
+            await asyncio.sleep(0.02)
+
+
+async def rung(opened: Page) -> str:
+    """Return what carries the video: "udp" or "tcp"."""
+    found: str = await opened.evaluate(_RUNG)
+    return found
