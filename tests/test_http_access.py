@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from support.memory_runtime import SESSION, TOKEN, Live, P, all_routes, serving
 
 from reactor_runtime.config import Settings
 from reactor_runtime.errors import SessionRefused, SettingError
+from reactor_runtime.server import routes_page
 from reactor_runtime.server.app import create_app
 from reactor_runtime.server.author import is_author, is_private, own_key
 
@@ -272,6 +274,44 @@ async def test_the_page_and_its_files_are_served_with_types_and_a_strict_policy(
     assert script.headers["content-type"] == "text/javascript; charset=utf-8"
     fresh = await live.call("GET", "/server.js", headers={"If-None-Match": script.headers["etag"]})
     assert (fresh.status_code, fresh.content) == (304, b"")
+
+
+async def test_the_page_names_one_script_and_one_style_that_browsers_keep_for_good(live: Live) -> None:
+    page = (await live.call("GET", "/")).text
+    names = re.findall(r'(?:src|href)="([^"#]+)"', page)
+    assert [re.sub(r"\.[0-9a-f]{16}\.", ".HASH.", name) for name in names] == [
+        "icon.svg",
+        "style.HASH.css",
+        "app.HASH.js",
+    ]
+    for name in names[1:]:
+        file = await live.call("GET", "/" + name)
+        assert file.headers["cache-control"] == "public, max-age=31536000, immutable"
+        assert file.headers["content-security-policy"]
+
+
+async def test_the_page_is_sent_packed_to_whom_takes_that_and_each_form_has_its_own_tag(live: Live) -> None:
+    tags = set()
+    for path in ("/", "/style.css"):
+        plain = await live.call("GET", path, headers={"Accept-Encoding": "identity"})
+        packed = await live.call("GET", path, headers={"Accept-Encoding": "br, gzip"})
+        assert "content-encoding" not in plain.headers
+        assert packed.headers["content-encoding"] == "gzip"
+        assert packed.text == plain.text
+        assert int(packed.headers["content-length"]) < len(plain.content) / 2
+        assert "Accept-Encoding" in plain.headers["vary"]
+        assert plain.headers["vary"] == packed.headers["vary"]
+        tags |= {plain.headers["etag"], packed.headers["etag"]}
+        weak = {"If-None-Match": f"W/{packed.headers['etag']}", "Accept-Encoding": "gzip"}
+        assert (await live.call("GET", path, headers=weak)).status_code == 304
+    assert len(tags) == 4
+
+
+async def test_the_page_s_sources_can_be_read_as_they_are_written(live: Live) -> None:
+    page = (await live.call("GET", "/?source")).text
+    assert page == (routes_page.PAGE / "index.html").read_text()
+    for name in re.findall(r'(?:src|href)="([^"#]+)"', page):
+        assert (await live.call("GET", "/" + name)).content == (routes_page.PAGE / name).read_bytes()
 
 
 @pytest.mark.parametrize(

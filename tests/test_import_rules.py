@@ -54,6 +54,7 @@ PURE = [
     "pacing",
     "recording.fmp4",
     "recording.playlist",
+    "server.page_bundle",
     "server.places",
     "server.readers",
     "session.admission",

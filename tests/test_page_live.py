@@ -288,3 +288,41 @@ def test_what_a_model_raised_is_shown_to_its_author_only(page: Page, server: Rea
     expect(page.get_by_test_id("cover-detail")).to_contain_text("The model failed.")
     text = page.get_by_test_id("cover-detail").inner_text()
     assert ("ValueError: there is no paint left" in text) is told, text
+
+
+def test_a_visit_fetches_the_page_in_four_requests_and_at_most_60_kb(
+    browser: Browser, server: ReactorRun, record_property: Callable[[str, object], None]
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(server.url)
+    live(page)
+    # What the page asks of the runtime has no extension. The icon may come later than the rest.
+    fetched = page.evaluate(
+        """() => performance.getEntries()
+            .filter(({name, entryType}) => entryType === "navigation" || /\\.(js|css|html)$/.test(name))
+            .map(({name, transferSize}) => [new URL(name).pathname, transferSize])"""
+    )
+    icon = httpx.get(server.url + "/icon.svg")
+    size_kb = (sum(size for _, size in fetched) + icon.num_bytes_downloaded) / 1000
+    record_property("measured", f"{len(fetched) + 1} requests, {size_kb:.1f} kB")
+    assert len(fetched) == 3, fetched
+    assert size_kb <= 60
+    page.reload()
+    live(page)
+    again = page.evaluate(
+        "() => performance.getEntriesByType('resource').filter(({name}) => /\\.(js|css)$/.test(name))"
+        ".map(({transferSize}) => transferSize)"
+    )
+    assert again == [0, 0], "what is named by its content was fetched again"
+    context.close()
+
+
+def test_the_page_runs_from_its_sources_where_the_address_asks_for_them(
+    page: Page, server: ReactorRun
+) -> None:
+    page.goto(f"{server.url}/?source")
+    live(page)
+    assert page.evaluate(
+        "performance.getEntriesByType('resource').some(({name}) => name.endsWith('/wire.js'))"
+    )

@@ -79,7 +79,7 @@ function hooks(app) {
 }
 
 document.addEventListener("DOMContentLoaded", async () => {
-  const script = document.querySelector("script[src='app.js']");
+  const script = document.querySelector("script[type='module'][src^='app.']");
   if (!(script instanceof HTMLScriptElement)) return; // some other page
   const app = await import(script.src);
   /** @type {any} */ (window).reactorPage = hooks(app);

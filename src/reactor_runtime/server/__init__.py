@@ -9,6 +9,7 @@ routes_sessions.py   start, stop, session; signalling
 routes_files.py      uploads and clips
 routes_operator.py   health, metrics, events, schema
 routes_page.py       the control page and its files
+page_bundle.py       its modules as one script; pure
 bodies.py            JSON request bodies
 replies.py           how errors look
 guards.py            token, host and body limits, as plain ASGI middleware

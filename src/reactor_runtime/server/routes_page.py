@@ -1,11 +1,18 @@
 """The control page: the files of `page/`, read once at the start and served from memory.
 
+    /                index.html, which names the next two by their content; with ?source as it is written
+    /app.HASH.js     all modules in one (`page_bundle.py`); browsers keep it for good, as the next
+    /style.HASH.css
+    /*               the files themselves, asked for again each time
+
 A request's path is looked up among the names found then, so it never becomes a path of the file system.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +20,8 @@ from typing import Final
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
+
+from .page_bundle import bundle
 
 PAGE: Final = Path(__file__).parent / "page"
 
@@ -31,7 +40,6 @@ _TYPES: Final = {
 #: the operator does not name.
 #: Pictures and clips of the user's own come as blob: and data:.
 _HEADERS: Final = {
-    "Cache-Control": "no-cache",
     # What may frame it is added.
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; manifest-src 'self'; "
@@ -46,24 +54,66 @@ _HEADERS: Final = {
 }
 
 
+#: What the page's address asks for when its files are to be read as they are written.
+SOURCE: Final = "source"
+_ENTRY, _INDEX = "app.js", "index.html"
+_PRELOAD: Final = re.compile(r'^<link rel="modulepreload"[^>]*>\n', re.M)
+_STYLE: Final = re.compile(r'^<link rel="stylesheet" href="([^"]*)">\n', re.M)
+
+
 @dataclass(frozen=True, slots=True)
 class PageFile:
+    """`packed` is the content in gzip, `lasting` whether the address holds this content for good."""
+
     content: bytes
+    packed: bytes
     media_type: str
     etag: str
+    lasting: bool = False
 
 
 def page_files(folder: Path) -> dict[str, PageFile]:
-    """Return URL path → file for everything in `folder` that a browser can use; `/` is its index.html."""
-    files: dict[str, PageFile] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in _TYPES and path.is_file() and not path.name.startswith("."):
-            content = path.read_bytes()
-            etag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-            files["/" + path.relative_to(folder).as_posix()] = PageFile(content, _TYPES[path.suffix], etag)
-    if "/index.html" in files:
-        files["/"] = files["/index.html"]
+    """Return URL path → file for everything that a browser can use.
+
+    That is each file of `folder`, and where it has a page, what that is when it is put together.
+    """
+    found = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.suffix in _TYPES and path.is_file() and not path.name.startswith(".")
+    }
+    files = {"/" + name: _file(name, content) for name, content in found.items()}
+    if _INDEX in found:
+        files |= _together({name: content.decode() for name, content in found.items() if _is_text(name)})
     return files
+
+
+def _together(texts: Mapping[str, str]) -> dict[str, PageFile]:
+    modules = {name: text for name, text in texts.items() if name.endswith(".js")}
+    index = texts[_INDEX]
+    styles = _STYLE.findall(index)
+    script, script_file = _lasting("app", ".js", bundle(modules, _ENTRY))
+    style, style_file = _lasting("style", ".css", "".join(texts[name] for name in styles))
+    links = iter([f'<link rel="stylesheet" href="{style}">\n'])
+    index = _STYLE.sub(lambda _: next(links, ""), _PRELOAD.sub("", index))
+    index = index.replace(f'src="{_ENTRY}"', f'src="{script}"')
+    return {"/" + script: script_file, "/" + style: style_file, "/": _file(_INDEX, index.encode())}
+
+
+def _lasting(stem: str, suffix: str, text: str) -> tuple[str, PageFile]:
+    content = text.encode()
+    name = f"{stem}.{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
+    return name, _file(name, content, lasting=True)
+
+
+def _is_text(name: str) -> bool:
+    return name.endswith((".html", ".js", ".css"))
+
+
+def _file(name: str, content: bytes, *, lasting: bool = False) -> PageFile:
+    etag = hashlib.sha256(content).hexdigest()[:32]
+    packed = gzip.compress(content, mtime=0)
+    return PageFile(content, packed, _TYPES[Path(name).suffix], etag, lasting)
 
 
 def install(app: FastAPI, files: dict[str, PageFile], *, frame_ancestors: Sequence[str] = ()) -> None:
@@ -72,14 +122,30 @@ def install(app: FastAPI, files: dict[str, PageFile], *, frame_ancestors: Sequen
     framing = " ".join(frame_ancestors) or "'none'"
     headers = {**_HEADERS, policy: _HEADERS[policy] + framing}
     for url_path, file in files.items():
-        app.add_api_route(url_path, _serve(file, headers), methods=["GET", "HEAD"], include_in_schema=False)
+        source = files["/" + _INDEX] if url_path == "/" else file
+        app.add_api_route(
+            url_path, _serve(file, source, headers), methods=["GET", "HEAD"], include_in_schema=False
+        )
 
 
-def _serve(file: PageFile, headers: Mapping[str, str]) -> Callable[[Request], Awaitable[Response]]:
+def _serve(
+    file: PageFile, source: PageFile, headers: Mapping[str, str]
+) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
-        own = {**headers, "ETag": file.etag}
-        if file.etag in request.headers.get("if-none-match", ""):
+        wanted = source if SOURCE in request.query_params else file
+        packs = "gzip" in request.headers.get("accept-encoding", "")
+        # One tag for each form, RFC 9110, 8.8.3.3. A proxy may have put W/ before it.
+        etag = f'"{wanted.etag}{"-gzip" if packs else ""}"'
+        own = {
+            **headers,
+            "ETag": etag,
+            "Vary": "Accept-Encoding",
+            "Cache-Control": "public, max-age=31536000, immutable" if wanted.lasting else "no-cache",
+        }
+        if etag in request.headers.get("if-none-match", ""):
             return Response(status_code=304, headers=own)
-        return Response(file.content, media_type=file.media_type, headers=own)
+        if packs:
+            own["Content-Encoding"] = "gzip"
+        return Response(wanted.packed if packs else wanted.content, media_type=wanted.media_type, headers=own)
 
     return serve

@@ -1,0 +1,62 @@
+"""The page's modules as one script, made when the server starts, so that a visitor waits for one request. Pure.
+
+    page/*.js ──bundle()──▶ one module: every file a function of its own, in the order of its imports
+
+Whoever serves needs no build, and a checkout serves what a wheel does. The modules keep to the few forms of
+`import` and `export` that are read here; any other is refused. Comments that stand on lines of their own are
+left out, nothing else is: who reads the script finds the code, and at `?source` the files as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+from typing import Final
+
+_COMMENTS: Final = re.compile(r"^[ \t]*(?:/\*.*?\*/[ \t]*\n?|//[^\n]*\n)|/\*\* @[^*\n]*\*/ ?", re.M | re.S)
+_IMPORT: Final = re.compile(r"^import \{([^}]*)\} from \"\./([\w.-]+)\";\n", re.M)
+_EXPORT: Final = re.compile(r"^export (?=(?:class|(?:async )?function\*?|const) (\w+))", re.M)
+#: What is left of a module whose imports and exports were all understood has none of these.
+_FOREIGN: Final = re.compile(r"^(?:import|export)\b[^\n]*|\bimport\s*[(.][^\n]*", re.M)
+
+
+class Unbundled(Exception):
+    """A module that cannot be put together with the others."""
+
+
+def bundle(modules: Mapping[str, str], entry: str) -> str:
+    """Return one module that does what `entry` does, and exports the same. `modules` has text by file name.
+
+    Raises Unbundled for a form of import or export that is not known, an import of what is not there, a circle.
+    """
+    bodies: dict[str, str] = {}
+    needs: dict[str, list[str]] = {}
+    exported: dict[str, list[str]] = {}
+    for name, text in sorted(modules.items()):
+        bare = _COMMENTS.sub("", text)
+        needs[name] = [imported.group(2) for imported in _IMPORT.finditer(bare)]
+        body = _IMPORT.sub(lambda found: f"const {{{_renamed(found[1])}}} = {_variable(found[2])};\n", bare)
+        exported[name] = _EXPORT.findall(body)
+        bodies[name] = _EXPORT.sub("", body)
+        if foreign := _FOREIGN.search(bodies[name]):
+            raise Unbundled(f"{name}: {foreign.group()!r} is no import or export that is known here")
+    try:
+        order = [*TopologicalSorter(needs).static_order()]
+    except CycleError as error:
+        raise Unbundled(f"the modules import each other in a circle: {' → '.join(error.args[1])}") from None
+    if missing := set(order) - modules.keys():
+        raise Unbundled(f"no module is called {' or '.join(sorted(missing))}")
+    parts = [
+        f"const {_variable(name)} = (() => {{\n{bodies[name]}return {{ {', '.join(exported[name])} }};\n}})();\n"
+        for name in order
+    ]
+    return "".join(parts) + f"export const {{ {', '.join(exported[entry])} }} = {_variable(entry)};\n"
+
+
+def _renamed(names: str) -> str:
+    return names.replace(" as ", ": ")
+
+
+def _variable(name: str) -> str:
+    return "$" + re.sub(r"\W", "_", name.removesuffix(".js"))

@@ -1,0 +1,77 @@
+"""The page's modules put together to one script."""
+
+from __future__ import annotations
+
+import pytest
+
+from reactor_runtime.server.page_bundle import Unbundled, bundle
+from reactor_runtime.server.routes_page import PAGE
+
+
+def test_each_module_is_a_function_of_its_own_after_those_that_it_imports() -> None:
+    modules = {
+        "app.js": """/** Begins. */
+import { a as first, B } from "./near-by.js";
+export const made = new B(first());
+""",
+        "near-by.js": """// A reason.
+const hidden = /** @type {any} */ (1); // stays
+export function a() { return hidden; }
+export class B {}
+export async function c() {}
+""",
+    }
+    assert (
+        bundle(modules, "app.js")
+        == """const $near_by = (() => {
+const hidden = (1); // stays
+function a() { return hidden; }
+class B {}
+async function c() {}
+return { a, B, c };
+})();
+const $app = (() => {
+const { a: first, B } = $near_by;
+const made = new B(first());
+return { made };
+})();
+export const { made } = $app;
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'import * as words from "./words.js";',
+        'import Words from "./words.js";',
+        'import "./words.js";',
+        'import { a } from "https://elsewhere/words.js";',
+        "export default class {}",
+        "export let changing = 1;",
+        'export { a } from "./words.js";',
+        '  const words = await import("./words.js");',
+        "const here = import.meta.url;",
+    ],
+)
+def test_a_form_that_is_not_known_is_refused_with_its_line(line: str) -> None:
+    with pytest.raises(Unbundled, match=r"app\.js: "):
+        bundle({"app.js": f"{line}\n", "words.js": "export const a = 1;\n"}, "app.js")
+
+
+def test_a_circle_and_a_module_that_is_not_there_are_named() -> None:
+    circle = {
+        "app.js": 'import { b } from "./b.js";\nexport const a = 1;\n',
+        "b.js": 'import { a } from "./app.js";\nexport const b = 1;\n',
+    }
+    with pytest.raises(Unbundled, match=r"circle: .*b\.js"):
+        bundle(circle, "app.js")
+    with pytest.raises(Unbundled, match=r"no module is called b\.js"):
+        bundle({"app.js": circle["app.js"]}, "app.js")
+
+
+def test_the_page_s_own_modules_make_the_same_script_each_time_without_a_comment_line() -> None:
+    modules = {path.name: path.read_text() for path in PAGE.glob("*.js")}
+    script = bundle(modules, "app.js")
+    assert script == bundle(dict(reversed(modules.items())), "app.js")
+    assert not any(line.lstrip().startswith(("//", "/*", "* ")) for line in script.splitlines())
