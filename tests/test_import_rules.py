@@ -64,6 +64,7 @@ PURE = [
     "session.grants",
     "session.lifecycle",
     "session.rate",
+    "session.times",
     "session_log.digests",
     "session_log.lines",
     "session_log.script",

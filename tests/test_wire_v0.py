@@ -325,6 +325,24 @@ ENCODED: list[tuple[m.ServerMessage, list[tuple[str, Any]]]] = [
         [runtime("values", {"commands": {"zoom": {"values": {"by": 1}}}, "reset": True})],
     ),
     (m.Company(3, 1, driving=True), [runtime("company", {"viewers": 3, "drivers": 1, "driving": True})]),
+    (
+        m.PictureSent("main_video", 7, {"rtp_timestamp": 9}, {"sent_ms": 1.5}),
+        [
+            runtime(
+                "pictureSent",
+                {"track": "main_video", "frame_id": 7, "rtp_timestamp": 9, "times": {"sent_ms": 1.5}},
+            )
+        ],
+    ),
+    (
+        m.CommandShown("r1", "set", 42, times={"asked_ms": 2.0}),
+        [
+            runtime(
+                "commandShown",
+                {"request_id": "r1", "command": "set", "frame_id": 42, "times": {"asked_ms": 2.0}},
+            )
+        ],
+    ),
 ]
 
 

@@ -333,6 +333,7 @@ def test_what_the_server_says_is_one_frame_on_its_channel(
         m.CommandRefused(None, "set", "code", "message"),
         m.RequestRefused(None, "x", "code", "message"),
         m.CommandShown("r1", "set", 1),
+        m.PictureSent("main_video", 1, {}, {}),
         m.Capabilities({}),
         m.RuntimeStats({}),
         m.Values({"zoom": {"values": {"by": 2}}}),

@@ -63,7 +63,7 @@ class Drive(VideoModel):
             picture = self._world.enlarged()
             throttle, brake, left, right = (float(entry) for entry in wishes.held[:4])
             get_ctx().report(
-                network_ms=(time.monotonic() - began_s) * 1000,
+                dream_ms=(time.monotonic() - began_s) * 1000,
                 throttle=throttle - brake,
                 steering=right - left,
             )

@@ -287,7 +287,7 @@ async def test_a_command_has_a_receipt_and_is_shown_with_the_first_frame_that_sa
     house.host.emit(seen=1)
     await asyncio.sleep(0.1)
     shown = {"request_id": "a", "command": "paint", "frame_id": frame_id, "rtp_timestamp": frame_id * 3000}
-    assert one.told("commandShown") == [shown]
+    assert [{**told, "times": None} for told in one.told("commandShown")] == [{**shown, "times": None}]
     assert two.told("commandReceipt") == two.told("commandShown") == []
 
 
@@ -408,6 +408,51 @@ async def test_everybody_hears_the_numbers_once_a_second(house: House) -> None:
     await asyncio.sleep(10)
     assert len(link.told("stats")) in (9, 10, 11)
     assert link.told("stats")[-1]["viewers"] == 1
+
+
+async def test_what_the_model_reports_is_kept_apart_from_the_runtime_s_numbers(house: House) -> None:
+    await house.start()
+    link = await house.watch()
+    house.host.events.metrics({"network_ms": 7.0, "model_ms": 1234.0})
+    house.host.emit()
+    await asyncio.sleep(3)
+    told = link.told("stats")[-1]
+    assert told["model"] == {"network_ms": 7.0, "model_ms": 1234.0}
+    assert told["model_ms"] < 1000
+    assert "network_ms" not in told
+
+
+async def test_twice_a_second_a_viewer_is_told_when_a_picture_was_where(house: House) -> None:
+    await house.start()
+    link = await house.watch()
+    for _ in range(100):
+        house.host.emit()
+        await asyncio.sleep(0.1)
+    told = link.told("pictureSent")
+    assert len(told) in (19, 20, 21)
+    for picture in told:
+        times = picture["times"]
+        assert picture["track"] == "main_video"
+        assert picture["rtp_timestamp"] == picture["frame_id"] * 3000
+        moments = [times[name] for name in ("began_ms", "emitted_ms", "encoding_ms", "sent_ms", "now_ms")]
+        assert moments == sorted(moments)
+        assert times["emitted_ms"] - times["began_ms"] == pytest.approx(10)
+
+
+async def test_a_shown_command_says_when_it_came_and_when_its_picture_was_where(house: House) -> None:
+    await house.start()
+    link = await house.watch()
+    house.host.emit()
+    await asyncio.sleep(1)
+    link.say("paint", request_id="1")
+    house.host.answer(1)
+    await asyncio.sleep(0.25)
+    house.host.emit()
+    await asyncio.sleep(0.25)
+    (shown,) = link.told("commandShown")
+    times = shown["times"]
+    assert times["emitted_ms"] - times["asked_ms"] == pytest.approx(250)
+    assert set(times) == {"asked_ms", "began_ms", "emitted_ms", "encoding_ms", "sent_ms"}
 
 
 # Frames that the model takes back -----------------------------------------------------------------------

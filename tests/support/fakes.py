@@ -23,6 +23,7 @@ from reactor_runtime.host import HostCounters, HostEvents, HostState
 from reactor_runtime.link import LinkEvents, LinkState
 from reactor_runtime.running.mailbox import Mailbox
 from reactor_runtime.session.fanout import FanOutCounters, Sink
+from reactor_runtime.session.times import PictureTimes
 from reactor_runtime.types import (
     MAIN_VIDEO,
     WEBCAM,
@@ -316,7 +317,7 @@ class FakeLink:
 
     def kinds(self) -> list[str]:
         """Return what kinds of message came, without those that everybody is told all the time."""
-        always = ("stats", "values", "company")
+        always = ("stats", "values", "company", "pictureSent")
         return [self._kind(message) for message in self.messages if self._kind(message) not in always]
 
     @staticmethod
@@ -336,11 +337,12 @@ class FakeFanOut:
         clock: Callable[[], float],
     ) -> None:
         self.sinks: tuple[Sink, ...] = ()
-        self._last: tuple[int, int] | None = None
+        self._last: EmittedFrame | None = None
         self._encoded = 0
+        self._clock = clock
 
     def show(self, frame: EmittedFrame) -> None:
-        self._last = frame.frame_id, frame.command_id
+        self._last = frame
         frame.release()
         self._send(self.sinks, keyframe=any(sink.needs_keyframe for sink in self.sinks))
 
@@ -353,12 +355,13 @@ class FakeFanOut:
 
     def _send(self, sinks: tuple[Sink, ...], *, keyframe: bool) -> None:
         assert self._last is not None
-        frame_id, command_id = self._last
+        last, now_s = self._last, self._clock()
+        times = PictureTimes(last.frame_id, last.emitted_s - last.busy_s, last.emitted_s, now_s, now_s)
         self._encoded += 1
         for sink in sinks:
             sink.needs_keyframe = False
-            frame = EncodedFrame(b"", sink.codec, keyframe, 2, 2, frame_id, frame_id * 33_333)
-            sink.send(frame, report=sink.takes_report(command_id))
+            frame = EncodedFrame(b"", sink.codec, keyframe, 2, 2, last.frame_id, last.frame_id * 33_333)
+            sink.send(frame, report=sink.takes_report(last.command_id, times))
 
     async def settle(self) -> None: ...
 

@@ -37,7 +37,9 @@ class Clips:
 
         def stopped(code: str, message: str) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                loop.call_soon_threadsafe(on_stopped, say.RuntimeNotice(code, message))
+                assert self._recorder is not None  # it is what stopped
+                where = str(self._recorder.recording.folder)
+                loop.call_soon_threadsafe(on_stopped, say.RuntimeNotice(code, message, where))
 
         self._recorder = Recorder(
             recordings,

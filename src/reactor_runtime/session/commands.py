@@ -38,8 +38,8 @@ class CommandBook:
         self._replied: dict[int, Entry] = {}
         self._seen: dict[str, list[tuple[int, int]]] = {}
         """By track: from which frame on which command is visible, both rising."""
-        self.handled_s = 0.0
-        """How long a command takes from being passed on to its answer; a running mean."""
+        self._handling_s = 0.0
+        self._handled = 0
 
     def open(self, who: int, request_id: str | None, name: str) -> int:
         """Enter a command that is about to be passed on; return its number."""
@@ -56,12 +56,16 @@ class CommandBook:
         entry = self._unanswered.pop(number, None)
         if entry is None:
             return None
-        took_s = self._clock() - entry.asked_s
-        self.handled_s = took_s if not self.handled_s else 0.8 * self.handled_s + 0.2 * took_s
+        self._handling_s += self._clock() - entry.asked_s
+        self._handled += 1
         self._replied[number] = entry
         while len(self._replied) > limits.COMMAND_MAILBOX:
             del self._replied[min(self._replied)]
         return entry
+
+    def handled(self) -> tuple[float, int]:
+        """Return the seconds from being passed on to the answer, of all commands together, and how many."""
+        return self._handling_s, self._handled
 
     def strike(self, number: int) -> None:
         """Take a command out: it was never passed on, or nobody waits for its picture."""

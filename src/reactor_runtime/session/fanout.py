@@ -14,13 +14,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from .. import limits
 from ..causes import CauseLog
 from ..encode import Encoder, open_encoder, to_i420
 from ..types import Codec, EmittedFrame, EncodedFrame, Pixels
+from .times import PictureTimes
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +49,25 @@ class Sink:
     send: SendFrame
     bitrate_limit: int | None = None
     report_from: int | None = None
-    """Report the first frame that saw this command or a later one; None for no report."""
+    """Report the first frame that saw this command or a later one; None for no such wish."""
+    report_every_s: float | None = None
+    """Report a frame this often as well; None for never."""
+    reported: PictureTimes | None = None
+    """The last frame that was reported. Written before it is sent."""
     needs_keyframe: bool = True
     keyframe_s: float = 0.0
     """When its last keyframe was sent, monotonic seconds."""
 
-    def takes_report(self, command_id: int) -> bool:
+    def takes_report(self, command_id: int, times: PictureTimes) -> bool:
         """Whether the sending of a frame that saw this command is to be reported; True once for each wish."""
-        if self.report_from is None or command_id < self.report_from:
+        wished = self.report_from is not None and command_id >= self.report_from
+        if wished:
+            self.report_from = None
+        elif self.report_every_s is None or (
+            self.reported is not None and times.sent_s < self.reported.sent_s + self.report_every_s
+        ):
             return False
-        self.report_from = None
+        self.reported = times
         return True
 
     def gets_keyframe(self, now_s: float) -> bool:
@@ -234,7 +244,7 @@ class _Encoding:
         self._encoders: dict[Codec, Encoder] = {}
         self._size = (0, 0)
         self._picture: Pixels | None = None
-        self._frame_id = 0
+        self._times = PictureTimes(0, 0.0, 0.0, 0.0)
         self._command_id = 0
         self.frames = self.bytes = 0
         self.convert_s = self.encode_s = 0.0
@@ -254,7 +264,8 @@ class _Encoding:
         finally:
             frame.release()
         self.convert_s += time.perf_counter() - began
-        self._frame_id, self._command_id = frame.frame_id, frame.command_id
+        self._times = PictureTimes(frame.frame_id, frame.emitted_s - frame.busy_s, frame.emitted_s, shown_s)
+        self._command_id = frame.command_id
         self._send(self._owner.sinks)
         if self._owner.on_picture is not None:
             self._owner.on_picture(self._picture, shown_s)
@@ -266,6 +277,7 @@ class _Encoding:
         now_s = self._owner.clock()
         codecs = {sink.codec for sink in self._owner.sinks if sink.gets_keyframe(now_s)}
         if self._picture is not None and codecs:
+            self._times = replace(self._times, encoding_s=now_s)
             self._send(tuple(sink for sink in self._owner.sinks if sink.codec in codecs))
 
     def _send(self, sinks: tuple[Sink, ...]) -> None:
@@ -289,7 +301,7 @@ class _Encoding:
                 self._pass(encoded, sink)
 
     def _pass(self, encoded: EncodedFrame, sink: Sink) -> None:
-        report = sink.takes_report(self._command_id)
+        report = sink.takes_report(self._command_id, replace(self._times, sent_s=self._owner.clock()))
         try:
             sink.send(encoded, report=report)
         except Exception as error:
@@ -309,7 +321,7 @@ class _Encoding:
         began = time.perf_counter()
         encoded = encoder.encode(
             self._picture,
-            frame_id=self._frame_id,
+            frame_id=self._times.frame_id,
             pts_us=int(self._owner.clock() * 1e6),
             keyframe=keyframe,
         )

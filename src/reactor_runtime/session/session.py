@@ -46,9 +46,11 @@ from .connections import Connections
 from .fanout import EncoderThread, FanOutFactory
 from .grants import Grant
 from .metrics import MessageCounts
+from .numbers import SessionNumbers
 from .service import LEGACY_CONNECTION_ID, Offer
 from .stream import VideoStream
 from .streams import Streams
+from .times import ms_since
 from .together import Together
 from .uploads import Uploads
 from .viewer import Viewer
@@ -122,6 +124,7 @@ class Session:
         self._owner = owner
         self._counts = counts
         self._book = CommandBook(clock)
+        self._numbers = SessionNumbers(self.streams, self._book, self._clips, clock)
         self.connections = Connections(
             f"session {session_id}, its connections",
             self._make_viewer,
@@ -132,8 +135,7 @@ class Session:
             clock=clock,
         )
         self._claims = Claims([track.name for track in info.tracks if track.direction == "in"])
-        self._reports: JsonObject = {}
-        self._busy_s = 0.0
+        self._began_s = clock()
         self._tasks = Tasks(f"session {session_id}")
         self._together = Together(info.commands, self.connections, self._tasks, clock=clock)
         self._waiting: dict[asyncio.Task[None], int] = {}
@@ -154,7 +156,7 @@ class Session:
 
     def frame(self, frame: EmittedFrame) -> None:
         """Take a frame, from any thread."""
-        self._busy_s = frame.busy_s if not self._busy_s else 0.9 * self._busy_s + 0.1 * frame.busy_s
+        self._numbers.took(frame.busy_s)
         self.streams.push(frame)
 
     def frames_discarded(self) -> None:
@@ -189,9 +191,7 @@ class Session:
         self.broadcast(say.Broadcast(message.type, message.data))
 
     def metrics(self, values: JsonObject) -> None:
-        for name, value in values.items():
-            if name in self._reports or len(self._reports) < limits.REPORTS_MAX:
-                self._reports[name] = value
+        self._numbers.report(values)
 
     def broadcast(self, message: say.ServerMessage) -> None:
         """Say something to every viewer, each in its own format."""
@@ -252,10 +252,16 @@ class Session:
             self._together.left(viewer.connection_id)
 
     def sent(self, viewer: Viewer, track: str, frame_id: int, received_as: Mapping[str, int]) -> None:
+        reported = viewer.times_of(track, frame_id)
+        times = reported.since(self._began_s) if reported is not None else {}
         for entry in self._book.shown(viewer.connection_id, track, frame_id):
             assert entry.request_id is not None  # nobody waits for the picture of any other
-            viewer.send(say.CommandShown(entry.request_id, entry.name, frame_id, received_as))
+            asked = {"asked_ms": ms_since(self._began_s, entry.asked_s)} if times else {}
+            viewer.send(say.CommandShown(entry.request_id, entry.name, frame_id, received_as, asked | times))
         viewer.report_from(self._book.unshown(viewer.connection_id))
+        if times:
+            now = {"now_ms": ms_since(self._began_s, self._clock())}
+            viewer.send(say.PictureSent(track, frame_id, received_as, times | now))
 
     def input_frame(self, viewer: Viewer, track: str, pixels: Pixels) -> None:
         if self._claims.admits(track, viewer.connection_id):
@@ -351,26 +357,17 @@ class Session:
                 text = f"not handled within {limits.COMMAND_REPLY_S:.0f} s"
                 self._answer(CommandOutcome(number, code=codes.TIMEOUT, message=text))
             self._together.tell_company()
+            self._numbers.note()
             ticks += 1
             if ticks % 2 == 0:
-                self.broadcast(say.RuntimeStats(self.numbers()))
+                self.broadcast(say.RuntimeStats({**self._own_numbers(), "model": self._numbers.reported}))
 
     def numbers(self) -> JsonObject:
-        """Numbers for the page's overlay and for /metrics; milliseconds where the name says so."""
-        counters = self.streams.counters()
-        encoded = max(1, counters.encoded)
-        return {
-            **self._reports,
-            **self._clips.numbers(),
-            "fps": round(1 / self.streams.interval_s, 2),
-            "model_ms": round(self._busy_s * 1000, 2),
-            "convert_ms": round(counters.convert_s / encoded * 1000, 2),
-            "encode_ms": round(counters.encode_s / encoded * 1000, 2),
-            "command_ms": round(self._book.handled_s * 1000, 2),
-            "frames_shown": counters.shown,
-            "frames_skipped": counters.skipped + counters.dropped,
-            "viewers": self.viewers,
-        }
+        """Numbers for /metrics, those that the model reports among them."""
+        return {**self._numbers.reported, **self._own_numbers()}
+
+    def _own_numbers(self) -> JsonObject:
+        return {**self._numbers.runtime(), "viewers": self.viewers}
 
     # Ending -------------------------------------------------------------------------------------------
 

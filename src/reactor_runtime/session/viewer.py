@@ -27,11 +27,14 @@ from .grants import NOTHING, needed_for
 from .metrics import MessageCounts
 from .rate import TokenBucket
 from .stream import VideoStream
+from .times import PictureTimes
 
 log = logging.getLogger(__name__)
 
 #: What is said before the client's first frame shows which format it speaks. More: oldest dropped, counted.
 OUTBOX = 64
+#: How often a viewer is told when a picture of the main track was where.
+PICTURE_TOLD_S = 0.5
 #: How often a viewer is told that it sends too much.
 FLOOD_NOTICE_S = 1.0
 
@@ -75,6 +78,7 @@ class Viewer:
         self.connection_id = connection_id
         self._events = events
         self._streams = streams
+        self._main = next(iter(streams), "")
         self._clock = clock
         # JS 2.9.0 has no control channel, never resumes a track and speaks only JSON.
         self._wire: Wire | None = V0() if legacy else None
@@ -201,6 +205,8 @@ class Viewer:
                 link.send_frame(track, frame, report=report)
 
             sink = self._sinks[track] = Sink(link.codecs[track], send)
+            if track == self._main:
+                sink.report_every_s = PICTURE_TOLD_S
             self._streams[track].add(sink)
         self.report_from(self._report_from)
 
@@ -219,6 +225,12 @@ class Viewer:
         self._report_from = command_id
         for sink in self._sinks.values():
             sink.report_from = command_id
+
+    def times_of(self, track: str, frame_id: int) -> PictureTimes | None:
+        """Return when this frame was where, if it is the last one of the track that was reported."""
+        sink = self._sinks.get(track)
+        reported = sink.reported if sink is not None else None
+        return reported if reported is not None and reported.frame_id == frame_id else None
 
     # LinkEvents ---------------------------------------------------------------------------------------
 

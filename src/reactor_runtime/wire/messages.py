@@ -155,6 +155,18 @@ class CommandShown:
     command: str
     frame_id: int
     received_as: Mapping[str, int] = field(default_factory=dict)
+    times: Mapping[str, float] = field(default_factory=dict)
+    """When the command was passed on and when the frame was where, see `session.times`."""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureSent:
+    """When one frame was where, and what the clock shows now; about twice a second. v0 only."""
+
+    track: str
+    frame_id: int
+    received_as: Mapping[str, int]
+    times: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,6 +286,7 @@ ServerMessage: TypeAlias = (
     CommandReply
     | CommandRefused
     | CommandShown
+    | PictureSent
     | Broadcast
     | Schema
     | Capabilities

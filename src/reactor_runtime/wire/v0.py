@@ -6,7 +6,7 @@ Data channel, both ways: `{"scope": "application" | "runtime", "data": {"type": 
 The format has no request ids on the data channel, so nothing there is acknowledged. We add, and published
 clients ignore: a command may carry `request_id` beside its `type`; then it is answered with the runtime
 messages `commandReceipt` and, once its effect has left for this viewer, `commandShown`. `notice`, `stats`,
-`values` and `company` are ours as well.
+`pictureSent`, `values` and `company` are ours as well.
 """
 
 from __future__ import annotations
@@ -58,7 +58,13 @@ class V0:
                     "command": message.command,
                     "frame_id": message.frame_id,
                 }
+                if message.times:
+                    shown["times"] = dict(message.times)
                 return [_runtime("commandShown", {**shown, **message.received_as})]
+            case m.PictureSent():
+                sent: JsonObject = {"track": message.track, "frame_id": message.frame_id}
+                times = {"times": dict(message.times)}
+                return [_runtime("pictureSent", {**sent, **message.received_as, **times})]
             case m.Broadcast():
                 return [_application(message.type, message.data)]
             case m.Schema():

@@ -159,7 +159,14 @@ def _envelope(message: m.ServerMessage) -> pb.DataServerMessage | pb.ControlServ
             return _notification(error=pb.Error(code=_safe(message.code), message=_safe(message.message)))
         case m.CommandRefused() | m.RequestRefused():
             return None  # whoever gave no id awaits no answer
-        case m.CommandShown() | m.Capabilities() | m.RuntimeStats() | m.Values() | m.Company():
+        case (
+            m.CommandShown()
+            | m.PictureSent()
+            | m.Capabilities()
+            | m.RuntimeStats()
+            | m.Values()
+            | m.Company()
+        ):
             return None  # the format has no words for these
 
 

@@ -2,7 +2,7 @@
  * The page: makes its parts, and carries what one says to the others.
  *
  *   server ── session ── connection        who is connected, and what is said
- *   stage ── latency ── overlay            what is displayed, and how late
+ *   stage ── latency ── breakdown, overlay what is displayed, how late, and why
  *   line, company                          how good the connection is, and who else is here
  *   cover, bar                             the state, and what can be pressed
  *   commands ── controls, keypad, picture  what people can change
@@ -12,6 +12,7 @@
 
 import { announce } from "./announcer.js";
 import { Bar } from "./bar.js";
+import { Breakdown } from "./breakdown.js";
 import { Commands } from "./commands.js";
 import { Company } from "./company.js";
 import { Cover } from "./cover.js";
@@ -44,8 +45,17 @@ export const stage = new Stage({
   glow: byId("glow", HTMLCanvasElement),
   onFrame,
 });
-export const tracker = new DelayTracker(stage.frames, (delay) => commands.shown(delay));
-export const overlay = new Overlay(byId("overlay"), { frames: stage.frames, delays: tracker.delays });
+export const breakdown = new Breakdown();
+export const tracker = new DelayTracker(stage.frames, (delay) => {
+  breakdown.shown(delay);
+  commands.shown(delay);
+});
+export const overlay = new Overlay(byId("overlay"), {
+  age: byId("age"),
+  frames: stage.frames,
+  delays: tracker.delays,
+  breakdown,
+});
 export const session = new Session(server, {
   onView,
   onSchema,
@@ -76,7 +86,7 @@ const recording = new Recording(server, {
   onProblem: (text) => notices.show(text, "problem"),
 });
 const company = new Company(session);
-const sheet = new Sheet(byId("panel"), byId("sheet-handle"));
+const sheet = new Sheet(byId("panel"), byId("sheet-handle"), byId("panel-toggle"));
 const bar = new Bar({ server, session, company, stage, overlay, sheet, recording, notices }, begin);
 const cover = new Cover({
   onStart: begin,
@@ -108,8 +118,10 @@ const RUNTIME = {
     if (!receipt.accepted) tracker.drop(receipt.request_id);
     commands.receipt(receipt);
   },
-  commandShown: ({ request_id: requestId, rtp_timestamp: rtp }) =>
-    tracker.shown(requestId, rtp ?? null, performance.now()),
+  commandShown: ({ request_id: requestId, rtp_timestamp: rtp, times }) =>
+    tracker.shown(requestId, rtp ?? null, performance.now(), times ?? null),
+  pictureSent: ({ rtp_timestamp: rtp, times }) =>
+    breakdown.sent(rtp, times, performance.now(), stage.frames.find(rtp)),
   stats: (values) => overlay.setServer(values),
   company: (here) => company.show({
     viewers: Number(here.viewers),
@@ -118,7 +130,14 @@ const RUNTIME = {
   }),
   values: ({ commands: set, reset }) => commands.follow({ commands: Object(set), reset: reset === true }),
   notice: ({ message, code, detail }) => {
-    if (String(code).startsWith("recording_")) bar.offerRecording(false);
+    if (String(code).startsWith("recording_")) {
+      bar.offerRecording(false);
+      // What was recorded until then is there, and its author is told where.
+      recording.finish();
+      const where = detail ? ` What was recorded is in ${detail}.` : "";
+      notices.show(`${capital(String(message))}.${where}`, "problem");
+      return;
+    }
     // What ends the session is told by the cover.
     if (code in ENDINGS) session.failing({ said: String(message ?? ""), detail: String(detail ?? "") });
     else notices.show(capital(String(message ?? code ?? "")), "problem");
@@ -149,6 +168,7 @@ function onMessage({ scope, type, data }) {
 function onFrame(frame) {
   line.heard();
   tracker.frame(frame);
+  breakdown.displayed(frame);
   session.firstFrame();
 }
 
@@ -160,6 +180,7 @@ function onFrame(frame) {
  */
 function onConnected(connection, news) {
   tracker.clear();
+  breakdown.clear();
   notices.clear();
   stage.stir();
   if (news) notices.show(news);
@@ -190,6 +211,8 @@ function onSchema(openapi) {
   byId("model-version").textContent = schema.version;
   byId("model-about").textContent = schema.description;
   byId("model-about").hidden = !schema.description;
+  byId("help-about").textContent = schema.description;
+  byId("help-about").hidden = !schema.description;
   commands.render(schema.commands);
   commands.setConnected(session.connection?.opened ?? false);
   bar.shortcuts.setModelKeys(commands.keypads);
@@ -197,6 +220,8 @@ function onSchema(openapi) {
   sheet.place(play.keypad !== null);
   const input = schema.tracks.find((track) => track.kind === "video" && track.direction === "in");
   sharing.setTrack(input?.name ?? null);
+  // A panel with nothing in it is not shown.
+  document.body.dataset.controls = schema.commands.length > 0 || input ? "some" : "none";
   byId("sound").hidden = !schema.tracks.some((track) => track.kind === "audio" && track.direction === "out");
   session.firstFrameNeeds = () => {
     if (sharing.from) return "Your video goes to the model.";

@@ -3,6 +3,7 @@
 import { announce } from "./announcer.js";
 import { byId } from "./dom.js";
 import { FullScreen } from "./fullscreen.js";
+import { RecordTime } from "./recordtime.js";
 import { save } from "./saving.js";
 import { Shortcuts } from "./shortcuts.js";
 
@@ -21,6 +22,7 @@ export class Bar {
   constructor(parts, onStart) {
     this.parts = parts;
     this.modelName = "";
+    this.recordTime = new RecordTime(byId("record-time"));
     const { company, stage, sheet, recording, notices } = parts;
     const help = byId("help", HTMLDialogElement);
     this.fullScreen = new FullScreen((on) => {
@@ -112,6 +114,7 @@ export class Bar {
       announce(recording ? "Recording." : "The recording has ended.");
     button.setAttribute("aria-pressed", String(recording));
     button.title = recording ? "End the recording and save it" : "Record a film";
+    this.recordTime.show(recording);
     byId("clip").setAttribute("aria-busy", String(busy));
   }
 
@@ -129,7 +132,7 @@ export class Bar {
 
   toggleOverlay(shown = byId("overlay").hidden) {
     byId("overlay").hidden = !shown;
-    byId("stats").setAttribute("aria-pressed", String(shown));
+    byId("stats").setAttribute("aria-expanded", String(shown));
     this.parts.overlay.refresh();
   }
 

@@ -10,9 +10,11 @@ import { LatestWins } from "./coalesce.js";
 import { passOn } from "./compound.js";
 import { makeControl } from "./controls.js";
 import { el, icon } from "./dom.js";
+import { finder, group } from "./finder.js";
 import { Following } from "./following.js";
 import { Keypad } from "./keypad.js";
 import { padsOf } from "./keys.js";
+import { Patience } from "./patience.js";
 import { Upload } from "./picture.js";
 import { FieldProblem } from "./problem.js";
 
@@ -52,20 +54,16 @@ export class Commands {
     const cards = commands.map((command) => new Card(command, this));
     for (const card of cards) this.cards.set(card.command.name, card);
     this.keypads = cards.flatMap((card) => card.keypad ?? []);
-    const plain = cards.filter((card) => card.command.fields.length === 0);
-    const actions =
-      plain.length > 0 &&
-      el(
-        "section",
-        { class: "card actions", "aria-label": "Actions" },
-        plain.map((card) => card.element),
-      );
-    this.root.replaceChildren(
-      ...cards.filter((card) => !plain.includes(card)).map((card) => card.element),
-      ...(actions ? [actions] : []),
+    const names = [...new Set(commands.map((command) => command.group || ""))];
+    const groups = names.map((name) => {
+      const elements = laidOut(cards.filter(({ command }) => (command.group || "") === name));
+      return name ? [group(name, elements)] : elements;
+    });
+    const find = finder(
+      cards.map((card) => ({ element: card.element, words: card.words })),
+      () => [...this.root.querySelectorAll(/** @type {"details"} */ (".command-group, .actions"))],
     );
-    if (commands.length === 0)
-      this.root.append(el("p", { class: "empty" }, "This model has no commands. Lean back and watch."));
+    this.root.replaceChildren(...(find ? [find] : []), ...groups.flat());
     this.root.setAttribute("aria-busy", "false");
   }
 
@@ -111,6 +109,18 @@ export class Commands {
   }
 }
 
+/**
+ * Cards in their order, those without arguments together at the end.
+ * @param {Card[]} cards
+ */
+function laidOut(cards) {
+  const plain = cards.filter((card) => card.command.fields.length === 0);
+  const forms = cards.filter((card) => !plain.includes(card)).map((card) => card.element);
+  if (plain.length === 0) return forms;
+  const actions = plain.map((card) => card.element);
+  return [...forms, el("ul", { class: "card actions", role: "list", "aria-label": "Actions" }, actions)];
+}
+
 class Card {
   /**
    * @param {Command} command
@@ -138,7 +148,14 @@ class Card {
       role: this.live ? undefined : "status",
       data: { testid: `status-${command.name}`, state: "" },
     });
+    this.patience = new Patience((text, since) => this.say("sending", text, since));
     this.element = command.fields.length === 0 ? this.plain() : this.form(fields, pads);
+  }
+
+  /** What it is found by. */
+  get words() {
+    const { name, label, description, fields } = this.command;
+    return [name, label, description, ...fields.map((field) => field.label)].join(" ").toLowerCase();
   }
 
   /** A command without arguments. */
@@ -155,7 +172,7 @@ class Card {
       this.command.label,
     );
     return el(
-      "div",
+      "li",
       { class: "action-cell", data: { testid: `command-${this.command.name}` } },
       this.button,
       this.status,
@@ -201,11 +218,11 @@ class Card {
       el(
         "header",
         { class: "card-head" },
-        el("h3", {}, command.label),
+        el("h3", { dir: "auto" }, command.label),
         single ? first.beside : null,
         this.keypad ? this.status : null,
       ),
-      command.description ? el("p", { class: "about" }, command.description) : null,
+      command.description ? el("p", { class: "about", dir: "auto" }, command.description) : null,
       this.keypad?.element,
       this.controls.map((control) => control.element),
       el(
@@ -227,19 +244,21 @@ class Card {
   /** @param {boolean} composer */
   sendButton(composer) {
     const data = { testid: `send-${this.command.name}` };
+    const { label } = this.command;
+    const name = `Send ${label.charAt(0).toLowerCase()}${label.slice(1)}`;
     if (composer)
       return el(
         "button",
         {
           type: "submit",
           class: "send round",
-          "aria-label": `Send: ${this.command.label}`,
+          "aria-label": name,
           title: "Send (Enter)",
           data,
         },
         icon("up"),
       );
-    return el("button", { type: "submit", class: "send", data }, "Send");
+    return el("button", { type: "submit", class: "send", "aria-label": name, data }, "Send");
   }
 
   changed() {
@@ -253,6 +272,7 @@ class Card {
     this.throttle?.cancel();
     this.keypad?.setEnabled(connected);
     this.following.clear();
+    this.patience.end();
     if (!connected) this.say("", "");
   }
 
@@ -282,8 +302,9 @@ class Card {
         this.panel.requests.set(id, this);
         this.following.sent(id);
       });
-      if (this.latest === requestId && !this.live && this.status.dataset.state !== "accepted")
-        this.say("sending", "Sent");
+      if (this.latest !== requestId || this.status.dataset.state === "accepted") return;
+      if (!this.live) this.say("sending", "Sent");
+      this.patience.begin();
     } catch (error) {
       this.following.answered(sent, false);
       this.refused(/** @type {Error} */ (error).message, error instanceof FieldProblem ? error.path : "");
@@ -337,6 +358,7 @@ class Card {
     if (!accepted) {
       this.refused(message || code || "The model refused this.", field ?? "");
     } else if (requestId === this.latest) {
+      this.patience.end();
       this.say("accepted", "Accepted");
     }
   }
@@ -359,6 +381,7 @@ class Card {
    * @param {string} path
    */
   refused(message, path) {
+    this.patience.end();
     const taken = path && passOn(this.controls, message, path);
     this.say("refused", taken ? "Not accepted" : message);
     if (taken || this.live) this.panel.announce(`${this.command.label}: ${message}`);
@@ -367,10 +390,11 @@ class Card {
   /**
    * @param {string} state
    * @param {string} text
+   * @param {HTMLElement} [more]
    */
-  say(state, text) {
+  say(state, text, more) {
     this.status.dataset.state = state;
     const mark = { accepted: "check", shown: "eye", refused: "alert" }[state];
-    this.status.replaceChildren(...(mark ? [icon(mark)] : []), text);
+    this.status.replaceChildren(...(mark ? [icon(mark)] : []), text, ...(more ? [more] : []));
   }
 }

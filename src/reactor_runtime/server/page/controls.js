@@ -127,7 +127,7 @@ function frame(field, inner, { id, command, onInput, plain }) {
     (heading || (beside.length > 0 && !plain)) &&
     el("div", { class: "field-head" }, heading, plain ? null : beside);
   const body = el("div", { class: "field-body" }, inner.element);
-  const foot = hint ? el("p", { class: "hint", id: hintId }, hint) : null;
+  const foot = hint ? el("p", { class: "hint", dir: "auto", id: hintId }, hint) : null;
   const element = el(
     grouped ? "fieldset" : "div",
     { class: "field", data: { kind: field.kind, testid } },

@@ -4,6 +4,7 @@
  * one legend.
  */
 
+import { announce } from "./announcer.js";
 import { el, icon } from "./dom.js";
 import { FieldProblem } from "./problem.js";
 import { tidy } from "./schema.js";
@@ -21,13 +22,18 @@ import { tidy } from "./schema.js";
  */
 export function textControl(field, { id, onInput, onEnter }) {
   const long = field.kind === "multiline";
-  const limits = { maxLength: field.maxLength ?? undefined };
+  const limits = { maxLength: field.maxLength ?? undefined, dir: "auto" };
   /** @type {HTMLInputElement | HTMLTextAreaElement} */
   const input = long
     ? el("textarea", { id, rows: 3, spellcheck: true, ...limits })
     : el("input", { id, type: field.kind === "color" ? "color" : "text", autocomplete: "off", ...limits });
+  const counter = field.maxLength ? lengthCounter(field.maxLength) : null;
   if (typeof field.default === "string") input.value = field.default;
-  input.addEventListener("input", onInput);
+  counter?.show(input.value);
+  input.addEventListener("input", () => {
+    counter?.show(input.value);
+    onInput();
+  });
   input.addEventListener("keydown", (given) => {
     const event = /** @type {KeyboardEvent} */ (given);
     if (event.key !== "Enter" || event.isComposing) return;
@@ -37,6 +43,7 @@ export function textControl(field, { id, onInput, onEnter }) {
   });
   return {
     element: input,
+    aside: counter?.element,
     targets: [input],
     read: () => {
       const text = input.value;
@@ -49,6 +56,25 @@ export function textControl(field, { id, onInput, onEnter }) {
     },
     write: (value) => {
       input.value = String(value);
+      counter?.show(input.value);
+    },
+  };
+}
+
+/**
+ * How much of a text's room is taken. The hint says how much there is, and a full one is read out.
+ * @param {number} most
+ */
+function lengthCounter(most) {
+  const element = el("span", { class: "tag counter", "aria-hidden": "true" });
+  return {
+    element,
+    /** @param {string} text */
+    show: (text) => {
+      const full = text.length >= most;
+      if (full && element.dataset.full === "false") announce(`No more than ${most} characters fit.`);
+      element.dataset.full = String(full);
+      element.textContent = `${text.length} / ${most}`;
     },
   };
 }

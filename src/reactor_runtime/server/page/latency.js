@@ -6,8 +6,10 @@
  */
 
 /**
- * @typedef {{rtp: number | null, displayMs: number, receivedMs: number | null, presented: number | null}} Frame
- * @typedef {{requestId: string, command: string, delayMs: number, exact: boolean}} Delay
+ * @typedef {{rtp: number | null, displayMs: number, receivedMs: number | null, decodeMs: number | null,
+ *   presented: number | null}} Frame
+ * @typedef {{requestId: string, command: string, delayMs: number, exact: boolean, sentMs: number,
+ *   frame: Frame | null, times: import("./breakdown.js").Times | null}} Delay
  */
 
 const HALF_RTP_RANGE = 2 ** 31;
@@ -71,6 +73,14 @@ export class DisplayedFrames {
   }
 
   /**
+   * The displayed frame with exactly this timestamp.
+   * @param {number} rtp
+   */
+  find(rtp) {
+    return this.frames.findLast((frame) => frame.rtp === rtp);
+  }
+
+  /**
    * Frames displayed per second over the `windowMs` before `nowMs`.
    * @param {number} nowMs
    */
@@ -106,7 +116,10 @@ export class DelayTracker {
   constructor(frames, onDelay) {
     this.frames = frames;
     this.onDelay = onDelay;
-    /** @type {Map<string, {command: string, sentMs: number, rtp: number | null}>} */
+    /**
+     * @type {Map<string, {command: string, sentMs: number, rtp: number | null,
+     *   times: import("./breakdown.js").Times | null}>}
+     */
     this.pending = new Map();
     /** @type {number[]} */
     this.delays = [];
@@ -119,7 +132,7 @@ export class DelayTracker {
    */
   sent(requestId, command, nowMs) {
     this.forget(nowMs);
-    this.pending.set(requestId, { command, sentMs: nowMs, rtp: null });
+    this.pending.set(requestId, { command, sentMs: nowMs, rtp: null, times: null });
   }
 
   /**
@@ -135,17 +148,19 @@ export class DelayTracker {
    * @param {string} requestId
    * @param {number | null} rtp
    * @param {number} nowMs
+   * @param {import("./breakdown.js").Times | null} [times] when the picture was where
    */
-  shown(requestId, rtp, nowMs) {
+  shown(requestId, rtp, nowMs, times = null) {
     const entry = this.pending.get(requestId);
     if (!entry) return;
     if (typeof rtp !== "number" || typeof this.frames.frames.at(-1)?.rtp !== "number") {
-      this.finish(requestId, nowMs, false);
+      this.finish(requestId, nowMs, null);
       return;
     }
     entry.rtp = rtp >>> 0;
+    entry.times = times;
     const frame = this.frames.firstAtLeast(entry.rtp, entry.sentMs);
-    if (frame) this.finish(requestId, frame.displayMs, true);
+    if (frame) this.finish(requestId, frame.displayMs, frame);
   }
 
   /**
@@ -156,7 +171,7 @@ export class DelayTracker {
     if (frame.rtp === null) return;
     for (const [requestId, entry] of this.pending) {
       if (entry.rtp !== null && rtpAtLeast(frame.rtp, entry.rtp))
-        this.finish(requestId, frame.displayMs, true);
+        this.finish(requestId, frame.displayMs, frame);
     }
   }
 
@@ -168,17 +183,17 @@ export class DelayTracker {
   /**
    * @param {string} requestId
    * @param {number} displayMs
-   * @param {boolean} exact
+   * @param {Frame | null} frame null where it could not be identified
    */
-  finish(requestId, displayMs, exact) {
+  finish(requestId, displayMs, frame) {
     const entry = this.pending.get(requestId);
     if (!entry) return;
-    const { command, sentMs } = entry;
+    const { command, sentMs, times } = entry;
     this.pending.delete(requestId);
     const delayMs = Math.max(0, displayMs - sentMs);
     this.delays.push(delayMs);
     if (this.delays.length > DELAYS_KEPT) this.delays.shift();
-    this.onDelay({ requestId, command, delayMs, exact });
+    this.onDelay({ requestId, command, delayMs, exact: frame !== null, sentMs, frame, times });
   }
 
   /** @param {number} nowMs */

@@ -9,6 +9,8 @@ const SHOWN_MS = 7_000;
 const NOTICES_MAX = 4;
 const LOG_MAX = 60;
 const TEXT_MAX = 600;
+/** Of a notice's text, what its button is called by. */
+const NAME_MAX = 60;
 
 export class Notices {
   /** @param {HTMLElement} root */
@@ -31,10 +33,10 @@ export class Notices {
     });
     const close = el(
       "button",
-      { type: "button", class: "quiet", "aria-label": "Dismiss", on: { click: () => notice.remove() } },
+      { type: "button", class: "quiet", "aria-label": `Dismiss: ${text.slice(0, NAME_MAX)}`, on: { click: () => notice.remove() } },
       icon("close"),
     );
-    notice.append(icon(kind === "problem" ? "alert" : "info"), el("p", {}, text.slice(0, TEXT_MAX)), close);
+    notice.append(icon(kind === "problem" ? "alert" : "info"), el("p", { dir: "auto" }, text.slice(0, TEXT_MAX)), close);
     this.root.append(notice);
     while (this.root.childElementCount > NOTICES_MAX) this.root.firstElementChild?.remove();
     if (kind !== "problem") setTimeout(() => notice.remove(), SHOWN_MS);
@@ -67,11 +69,12 @@ export class Log {
       el(
         "li",
         { data: { testid: "message" } },
-        el("div", { class: "log-head" }, el("b", {}, type), el("time", {}, time)),
-        text ? el("code", {}, text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text) : null,
+        el("div", { class: "log-head" }, el("b", { dir: "auto" }, type), el("time", {}, time)),
+        text ? el("code", { dir: "auto" }, text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}…` : text) : null,
       ),
     );
     while (this.root.childElementCount > LOG_MAX) this.root.lastElementChild?.remove();
     this.section.hidden = false;
+    document.body.dataset.controls = "some";
   }
 }

@@ -1,40 +1,42 @@
 /**
- * Numbers over the picture: what is displayed, what the network does, what the model says, and the command
- * delay.
+ * Numbers over the picture: where the time from a press to its picture goes, what is displayed and over what, and
+ * what the model and the runtime say.
  */
 
 import { el } from "./dom.js";
+import { LatencyBar } from "./latencybar.js";
 import { median } from "./latency.js";
+import { LinkStats, quality } from "./linkstats.js";
 
+const NONE = "–";
 const EVERY_MS = 1000;
 const SPARK_BARS = 40;
 /** @type {Record<string, string>} */
 const UNITS = { ms: "ms", s: "s", fps: "fps", kbps: "kbit/s", percent: "%", bytes: "B" };
 
-/**
- * @typedef {{width: number, height: number, codec: string, bitrateKbps: number | null,
- *   roundTripMs: number | null, jitterBufferMs: number | null, decodeMs: number | null,
- *   framesDecoded: number, framesDropped: number, freezes: number, frozenMs: number,
- *   packetsLost: number}} Measured what the browser knows of the connection
- */
+/** @typedef {import("./linkstats.js").Measured} Measured */
 
 export class Overlay {
   /**
    * @param {HTMLElement} root
-   * @param {{frames: import("./latency.js").DisplayedFrames, delays: number[]}} seen
+   * @param {{age: HTMLElement, frames: import("./latency.js").DisplayedFrames, delays: number[],
+   *   breakdown: import("./breakdown.js").Breakdown}} seen `age` always shows the picture's age
    */
-  constructor(root, { frames, delays }) {
+  constructor(root, { age, frames, delays, breakdown }) {
     this.root = root;
+    this.age = age;
     this.frames = frames;
     this.delays = delays;
+    this.breakdown = breakdown;
+    this.link = new LinkStats();
     /** @type {import("./connection.js").Connection | null} */
     this.connection = null;
-    /** @type {Record<string, any> | null} */
-    this.before = null;
     /** @type {Partial<Measured>} */
     this.values = {};
     /** @type {Record<string, number>} */
     this.server = {};
+    /** @type {Record<string, number>} */
+    this.reported = {};
     this.spark = el("canvas", {
       class: "spark",
       width: 320,
@@ -42,12 +44,24 @@ export class Overlay {
       role: "img",
       "aria-label": "Recent delays from command to picture",
     });
-    /** @type {Map<string, HTMLElement>} */
-    this.rows = new Map();
-    this.list = el("dl", { class: "numbers" });
-    this.serverList = el("dl", { class: "numbers" });
-    this.heading = el("p", { class: "numbers-head", hidden: true }, "Runtime");
-    root.replaceChildren(this.list, this.spark, this.heading, this.serverList);
+    this.bar = new LatencyBar();
+    this.list = new Rows();
+    this.more = new Rows();
+    this.model = new NamedNumbers("Reported by the model", "model");
+    this.runtime = new NamedNumbers("Runtime", "server");
+    root.replaceChildren(
+      this.bar.root,
+      this.list.element,
+      el(
+        "details",
+        { class: "more-numbers", data: { testid: "more-numbers" } },
+        el("summary", {}, "More numbers"),
+        this.more.element,
+        this.spark,
+        this.model.element,
+        this.runtime.element,
+      ),
+    );
     setInterval(() => this.refresh(), EVERY_MS);
   }
 
@@ -57,69 +71,34 @@ export class Overlay {
    */
   watch(connection) {
     this.connection = connection;
-    this.before = null;
+    this.link = new LinkStats();
     if (connection === null) {
       this.values = {};
       this.setServer({});
-      this.serverList.replaceChildren();
-      for (const key of [...this.rows.keys()]) if (key.startsWith("server-")) this.rows.delete(key);
     }
   }
 
   /**
-   * Named numbers of the runtime.
+   * Named numbers of the runtime, and those that the model reports.
    * @param {Record<string, any>} values
    */
-  setServer(values) {
-    this.server = Object.fromEntries(
-      Object.entries(values).filter(([, value]) => typeof value === "number" && Number.isFinite(value)),
-    );
+  setServer({ model = {}, ...values }) {
+    this.server = numbersOf(values);
+    this.reported = numbersOf(model);
   }
 
   async refresh() {
     const { connection } = this;
     if (connection?.peer && !connection.closed) {
       const report = await connection.peer.getStats();
-      if (connection === this.connection) this.values = this.read(report);
+      if (connection !== this.connection) return;
+      this.values = this.link.read(report);
+      this.breakdown.clock.tookRoundTrip(this.values.roundTripMs ?? null);
     }
+    const { ageMs } = this.stats();
+    this.age.hidden = ageMs === null;
+    this.age.textContent = text(ageMs, "ms");
     if (!this.root.hidden) this.render();
-  }
-
-  /**
-   * @param {RTCStatsReport} report
-   * @returns {Measured}
-   */
-  read(report) {
-    /** @type {Record<string, any>[]} */
-    const all = [.../** @type {any} */ (report).values()];
-    const video = all.find((stat) => stat.type === "inbound-rtp" && stat.kind === "video") ?? {};
-    const pair =
-      all.find((stat) => stat.type === "candidate-pair" && stat.nominated && stat.state === "succeeded") ??
-      {};
-    const before = this.before ?? {};
-    this.before = video;
-    const seconds = (video.timestamp - before.timestamp) / 1000;
-    /** @param {string} name */
-    const grown = (name) => (video[name] ?? 0) - (before[name] ?? 0);
-    /**
-     * @param {string} sum
-     * @param {string} count
-     */
-    const mean = (sum, count) => (grown(count) > 0 ? (1000 * grown(sum)) / grown(count) : null);
-    return {
-      width: video.frameWidth ?? 0,
-      height: video.frameHeight ?? 0,
-      codec: /** @type {any} */ (report).get(video.codecId)?.mimeType?.split("/")[1] ?? "",
-      bitrateKbps: seconds > 0 ? (grown("bytesReceived") * 8) / seconds / 1000 : null,
-      roundTripMs: pair.currentRoundTripTime !== undefined ? pair.currentRoundTripTime * 1000 : null,
-      jitterBufferMs: mean("jitterBufferDelay", "jitterBufferEmittedCount"),
-      decodeMs: mean("totalDecodeTime", "framesDecoded"),
-      framesDecoded: video.framesDecoded ?? 0,
-      framesDropped: video.framesDropped ?? 0,
-      freezes: video.freezeCount ?? 0,
-      frozenMs: (video.totalFreezesDuration ?? 0) * 1000,
-      packetsLost: video.packetsLost ?? 0,
-    };
   }
 
   /** Everything measured, for tests and benchmarks. */
@@ -132,71 +111,38 @@ export class Overlay {
       longestGapMs: this.frames.longestGapMs(nowMs),
       lastDelayMs: this.delays.at(-1) ?? null,
       medianDelayMs: median(this.delays),
+      /** Of the picture in the middle of the last seconds; null while none comes. */
+      ageMs: this.connection ? (this.breakdown.pictures.typical(nowMs)?.totalMs ?? null) : null,
       server: this.server,
     };
   }
 
   render() {
     const now = this.stats();
-    /**
-     * @param {number | null | undefined} value
-     * @param {string} unit
-     */
-    const number = (value, unit, digits = 0) =>
-      value === null || value === undefined ? "–" : `${value.toFixed(digits)}${unit && ` ${unit}`}`;
-    const rate =
-      now.bitrateKbps === null || now.bitrateKbps === undefined
-        ? "–"
-        : now.bitrateKbps >= 1000
-          ? `${(now.bitrateKbps / 1000).toFixed(2)} Mbit/s`
-          : `${now.bitrateKbps.toFixed(0)} kbit/s`;
-    this.row(this.list, "displayed", "Displayed", number(this.connection ? now.displayedFps : null, "fps"));
-    this.row(this.list, "picture", "Picture", now.width ? `${now.width} × ${now.height} ${now.codec}` : "–");
-    this.row(this.list, "bitrate", "Bitrate", rate);
-    this.row(
-      this.list,
-      "roundtrip",
-      "Round trip",
-      number(now.roundTripMs, "ms", (now.roundTripMs ?? 0) < 10 ? 1 : 0),
-    );
-    this.row(this.list, "jitter", "Jitter buffer", number(now.jitterBufferMs, "ms", 1));
-    this.row(
-      this.list,
-      "dropped",
-      "Dropped · frozen",
-      this.connection ? `${now.framesDropped ?? 0} · ${now.freezes ?? 0}` : "–",
-    );
-    this.row(this.list, "gap", "Longest gap", number(this.connection ? now.longestGapMs : null, "ms"));
-    this.row(this.list, "delay", "Command delay", number(now.lastDelayMs, "ms"));
-    this.row(this.list, "median", "Median delay", number(now.medianDelayMs, "ms"));
+    const { connection } = this;
+    const nowMs = performance.now();
+    const command = this.breakdown.commands.typical(nowMs);
+    if (command) this.bar.show(command, "From press to picture");
+    else this.bar.show(this.breakdown.pictures.typical(nowMs), "Age of the picture");
+    this.list.show([
+      ["age", "Picture’s age", text(now.ageMs, "ms")],
+      ["displayed", "Displayed", text(connection ? now.displayedFps : null, "fps")],
+      ["picture", "Picture", now.width ? `${now.width} × ${now.height} ${now.codec}` : NONE],
+      ["quality", "Quality", qualityText(now)],
+      ["rung", "Carried by", now.rung || NONE],
+      ["roundtrip", "Round trip", text(now.roundTripMs, "ms", (now.roundTripMs ?? 0) < 10 ? 1 : 0)],
+    ]);
+    this.more.show([
+      ["delay", "Last press", text(now.lastDelayMs, "ms")],
+      ["bitrate", "Bitrate", rateText(now.bitrateKbps)],
+      ["jitter", "Jitter buffer", text(now.jitterBufferMs, "ms", 1)],
+      ["dropped", "Dropped · frozen", connection ? `${now.framesDropped ?? 0} · ${now.freezes ?? 0}` : NONE],
+      ["gap", "Longest gap", text(connection ? now.longestGapMs : null, "ms")],
+    ]);
     this.spark.hidden = this.delays.length < 2;
     if (!this.spark.hidden) this.drawSpark();
-    this.heading.hidden = Object.keys(this.server).length === 0;
-    for (const [name, value] of Object.entries(this.server)) {
-      const [, stem, unit] = /^(.*?)(?:_(ms|s|fps|kbps|percent|bytes))?$/.exec(name) ?? ["", name, ""];
-      this.row(
-        this.serverList,
-        `server-${name}`,
-        stem.replace(/_/g, " "),
-        number(value, UNITS[unit] ?? "", Number.isInteger(value) ? 0 : 1),
-      );
-    }
-  }
-
-  /**
-   * @param {HTMLElement} list
-   * @param {string} key
-   * @param {string} label
-   * @param {string} text
-   */
-  row(list, key, label, text) {
-    let value = this.rows.get(key);
-    if (!value) {
-      value = el("dd", { data: { testid: `stat-${key}` } });
-      this.rows.set(key, value);
-      list.append(el("dt", {}, label), value);
-    }
-    if (value.textContent !== text) value.textContent = text;
+    this.model.show(this.reported);
+    this.runtime.show(this.server);
   }
 
   drawSpark() {
@@ -214,4 +160,108 @@ export class Overlay {
       context.fillRect(index * bar, height - tall, bar - 2, tall);
     });
   }
+}
+
+/** Names and values in rows that stay where they are while the values change. */
+class Rows {
+  constructor() {
+    this.element = el("dl", { class: "numbers" });
+    /** @type {Map<string, HTMLElement>} */
+    this.values = new Map();
+  }
+
+  /**
+   * @param {string} key
+   * @param {string} label
+   * @param {string} shown
+   */
+  set(key, label, shown) {
+    let value = this.values.get(key);
+    if (!value) {
+      value = el("dd", { data: { testid: `stat-${key}` } });
+      this.values.set(key, value);
+      this.element.append(el("dt", {}, label), value);
+    }
+    if (value.textContent !== shown) value.textContent = shown;
+  }
+
+  /** @param {[key: string, label: string, shown: string][]} rows */
+  show(rows) {
+    for (const row of rows) this.set(...row);
+  }
+
+  clear() {
+    this.values.clear();
+    this.element.replaceChildren();
+  }
+}
+
+/** Numbers that somebody else names: the runtime, or the model's author. */
+class NamedNumbers {
+  /**
+   * @param {string} title
+   * @param {string} prefix of the rows' keys
+   */
+  constructor(title, prefix) {
+    this.prefix = prefix;
+    this.rows = new Rows();
+    this.element = el(
+      "section",
+      { hidden: true },
+      el("h3", { class: "numbers-head" }, title),
+      this.rows.element,
+    );
+  }
+
+  /** @param {Record<string, number>} numbers */
+  show(numbers) {
+    const entries = Object.entries(numbers);
+    this.element.hidden = entries.length === 0;
+    for (const key of this.rows.values.keys())
+      if (!(key.slice(this.prefix.length + 1) in numbers)) {
+        this.rows.clear();
+        break;
+      }
+    for (const [name, value] of entries) {
+      const [, stem, unit] = /^(.*?)(?:_(ms|s|fps|kbps|percent|bytes))?$/.exec(name) ?? ["", name, ""];
+      const label = stem.replace(/_/g, " ");
+      this.rows.set(
+        `${this.prefix}-${name}`,
+        // Elsewhere on this page the network is the one between the server and here.
+        label === "network" ? "neural network" : label,
+        text(value, UNITS[unit] ?? "", Number.isInteger(value) ? 0 : 1),
+      );
+    }
+  }
+}
+
+/**
+ * @param {number | null | undefined} value
+ * @param {string} unit
+ */
+function text(value, unit, digits = 0) {
+  if (value === null || value === undefined) return NONE;
+  return `${value.toFixed(digits)}${unit && ` ${unit}`}`;
+}
+
+/** @param {number | null | undefined} kbps */
+function rateText(kbps) {
+  if (kbps === null || kbps === undefined) return NONE;
+  return kbps >= 1000 ? `${(kbps / 1000).toFixed(2)} Mbit/s` : `${kbps.toFixed(0)} kbit/s`;
+}
+
+/** @param {Partial<Measured>} now */
+function qualityText({ codec = "", qp = null, pictureKb = null }) {
+  const size = pictureKb === null ? "" : `${pictureKb.toFixed(pictureKb < 10 ? 1 : 0)} kB each`;
+  return [quality(codec, qp), qp === null ? "" : `QP ${qp.toFixed(0)}`, size].filter(Boolean).join(" · ") || NONE;
+}
+
+/**
+ * @param {Record<string, any>} values
+ * @returns {Record<string, number>}
+ */
+function numbersOf(values) {
+  return Object.fromEntries(
+    Object.entries(values).filter(([, value]) => typeof value === "number" && Number.isFinite(value)),
+  );
 }

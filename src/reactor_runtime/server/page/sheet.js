@@ -13,10 +13,12 @@ export class Sheet {
   /**
    * @param {HTMLElement} panel
    * @param {HTMLElement} handle
+   * @param {HTMLElement} toggle hides and shows it
    */
-  constructor(panel, handle) {
+  constructor(panel, handle, toggle) {
     this.panel = panel;
     this.handle = handle;
+    this.toggleButton = toggle;
     this.size = "half";
     this.played = false;
     /** Whether somebody chose the size. */
@@ -70,7 +72,8 @@ export class Sheet {
   set(size) {
     this.size = size;
     document.body.dataset.sheet = size;
-    this.handle.setAttribute("aria-expanded", String(size !== "low"));
+    for (const button of [this.handle, this.toggleButton])
+      button.setAttribute("aria-expanded", String(size !== "low"));
     this.handle.setAttribute("aria-label", size === "low" ? "Show the controls" : "Resize the controls");
   }
 

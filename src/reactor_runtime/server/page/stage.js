@@ -79,11 +79,12 @@ export class Stage {
    * @param {number} nowMs
    * @param {Partial<VideoFrameCallbackMetadata>} metadata
    */
-  displayed(nowMs, { rtpTimestamp, expectedDisplayTime, receiveTime, presentedFrames }) {
+  displayed(nowMs, { rtpTimestamp, expectedDisplayTime, receiveTime, processingDuration, presentedFrames }) {
     const frame = {
       rtp: rtpTimestamp ?? null,
       displayMs: expectedDisplayTime ?? nowMs,
       receivedMs: receiveTime ?? null,
+      decodeMs: processingDuration === undefined ? null : processingDuration * 1000,
       presented: presentedFrames ?? null,
     };
     this.frames.add(frame);

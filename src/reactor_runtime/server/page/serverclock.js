@@ -1,0 +1,56 @@
+/**
+ * The server's clock, read on this page's. Pure: times come in as milliseconds.
+ *
+ * A message says what the server's clock showed when it left. What its arrival lies later is the difference of
+ * the two clocks and the way here; the least of the last half minute has waited nowhere, and then the way is
+ * half of the shortest round trip.
+ */
+
+const KEPT = 60;
+
+export class ServerClock {
+  constructor() {
+    /** @type {number[]} Arrival on the page's clock minus the server's, of the last messages. */
+    this.later = [];
+    /** @type {number[]} */
+    this.roundTrips = [];
+  }
+
+  /** Another connection: another server's clock, perhaps. */
+  clear() {
+    this.later.length = this.roundTrips.length = 0;
+  }
+
+  /**
+   * A message came that left when the server's clock showed `serverMs`.
+   * @param {number} serverMs
+   * @param {number} nowMs
+   */
+  heard(serverMs, nowMs) {
+    keep(this.later, nowMs - serverMs);
+  }
+
+  /** @param {number | null} ms there and back, or null where it is not known */
+  tookRoundTrip(ms) {
+    if (ms !== null) keep(this.roundTrips, ms);
+  }
+
+  /**
+   * A moment of the server's on the page's clock; null before anything was heard.
+   * @param {number} serverMs
+   */
+  toPage(serverMs) {
+    if (this.later.length === 0) return null;
+    const wayMs = this.roundTrips.length > 0 ? Math.min(...this.roundTrips) / 2 : 0;
+    return serverMs + Math.min(...this.later) - wayMs;
+  }
+}
+
+/**
+ * @param {number[]} values
+ * @param {number} value
+ */
+function keep(values, value) {
+  values.push(value);
+  if (values.length > KEPT) values.shift();
+}
