@@ -293,6 +293,7 @@ def test_what_a_model_raised_is_shown_to_its_author_only(page: Page, server: Rea
 def test_a_visit_fetches_the_page_in_four_requests_and_at_most_60_kb(
     browser: Browser, server: ReactorRun, record_property: Callable[[str, object], None]
 ) -> None:
+    pytest.importorskip("brotli")
     context = browser.new_context()
     page = context.new_page()
     page.goto(server.url)
