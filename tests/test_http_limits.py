@@ -416,7 +416,7 @@ async def test_requests_over_the_rate_of_an_address_are_refused_in_words_and_pro
         for least in (20, 1):
             answers = (await live.raw(request * 300)).split(b"HTTP/1.1 ")[1:]
             assert {answer[:4] for answer in answers[:-1]} == {b"200 "}
-            assert least < len(answers) <= 40
+            assert least < len(answers) <= 150
             assert answers[-1].startswith(b"429 Too Many Requests")
             assert b"Retry-After: 1" in answers[-1]
             assert b"20 a second are answered" in answers[-1]
@@ -428,16 +428,21 @@ async def test_requests_over_the_rate_of_an_address_are_refused_in_words_and_pro
     assert "reactor_http_sockets_evicted_total 0.0" in counted
 
 
-async def test_offers_of_one_address_beyond_its_rate_are_refused_unread(started: Live) -> None:
-    connection_id = (await started.call("POST", P + "/connections")).json()["connection_id"]
-    path = f"{P}/connections/{connection_id}/sdp_params"
-    for _ in range(limits.OFFERS_PER_ADDRESS_BURST):
-        assert (await started.call("PUT", path, json=OFFER)).status_code == 202
-    codes = [await started.call("PUT", path, content=b"no JSON") for _ in range(20)]
-    refused = [answer for answer in codes if answer.status_code == 503]
-    assert len(refused) >= 10
-    assert detail(refused[0]) == "too many offers of one address"
-    assert refused[0].headers["retry-after"] == "1"
+async def test_offers_of_one_address_beyond_its_rate_are_refused_unread(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "OFFERS_PER_ADDRESS_PER_S", 0.1)
+    async with serving() as live:
+        await live.call("POST", "/start_session", json={})
+        connection_id = (await live.call("POST", P + "/connections")).json()["connection_id"]
+        path = f"{P}/connections/{connection_id}/sdp_params"
+        for _ in range(limits.OFFERS_PER_ADDRESS_BURST):
+            assert (await live.call("PUT", path, json=OFFER)).status_code == 202
+        await live.call("PUT", path, json=OFFER)  # what has come back in the meantime
+        for _ in range(5):
+            refused = await live.call("PUT", path, content=b"no JSON")
+            assert (refused.status_code, detail(refused)) == (503, "too many offers of one address")
+            assert refused.headers["retry-after"] == "1"
 
 
 async def test_no_route_waits_for_a_thread(started: Live) -> None:

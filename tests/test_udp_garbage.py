@@ -63,7 +63,10 @@ async def test_garbage_at_the_media_port_does_not_interrupt_the_stream(
                     if number % 20 == 0:
                         time.sleep(0.004)
 
-        await asyncio.to_thread(send)
+        sending = asyncio.create_task(asyncio.to_thread(send))
+        while not sending.done():
+            visitor.ping()  # whoever says nothing for twenty seconds is gone
+            await asyncio.sleep(0.5)
         took_s = time.monotonic() - from_s
         await visitor.see(10)
         gaps = np.diff([at for at in visitor.frame_times if at >= from_s])

@@ -70,6 +70,14 @@ PROMISES: Final[Mapping[int, Promise]] = {
             "test_http_attacks.py::test_one_address_that_takes_every_socket_delays_a_good_client_two_seconds_at_most",
         ),
     ),
+    5: Promise(
+        "After a minute without network the page says what happened",
+        "since when, and that the session ended",
+        (
+            "test_page.py::test_after_a_blackout_the_page_says_what_happened_since_when_and_what_to_do",
+            "test_blackout.py::test_after_a_minute_without_network_the_page_says_since_when_and_that_the_session_ended",
+        ),
+    ),
     7: Promise(
         "A slow viewer costs the others nothing and is cut off",
         "memory ≤ +20 MB; the other ≥ 98 % of frames; cut ≤ 30 s",
