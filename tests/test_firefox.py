@@ -1,8 +1,9 @@
-"""The page in a real Firefox, against a real `reactor run` with either engine: picture, keys, uploads, webcam.
+"""The page in a real Firefox, against a real `reactor run` with either engine: picture, hands, uploads, webcam.
 
 Firefox offers otherwise than Chromium: sections of a bundle with port 0, and here no H.264, which is a plugin from the
 network.
-The model's picture has three parts, each read off one pixel: W held, the uploaded picture, the webcam.
+The model's picture has three parts, each read off one pixel: what is held (W red, A green, else blue), the uploaded
+picture, the webcam.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-from support.firefox import Firefox, firefox
+from support.firefox import ARROW_LEFT, ARROW_UP, Firefox, firefox
 from support.server import ReactorRun, running, write_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
@@ -31,22 +32,27 @@ MODEL = """
             self.reset()
 
         def reset(self):
-            self.key = "Q"
+            self.held = {"Q"}
             self.shown = np.zeros((240, 120, 3), np.uint8)
 
         def start_session(self):
             while True:
                 picture = np.zeros((240, 360, 3), np.uint8)
-                picture[:, :120] = (220, 20, 20) if self.key == "W" else (20, 20, 220)
+                held = ["W" in self.held, "A" in self.held, self.held == {"Q"}]
+                picture[:, :120] = [220 if part else 20 for part in held]
                 picture[:, 120:240] = self.shown
                 camera = get_ctx().input_frame()
                 if camera is not None:
                     picture[:, 240:] = cv2.resize(camera.pixels, (120, 240)) // 2 + 100
                 yield picture
 
-        @command("drive", description="W=forward, S=back, Q=none")
-        def drive(self, key: Literal["W", "S", "Q"] = "Q"):
-            self.key = key
+        @command("drive", description="W=faster, A=left, S=brake, D=right, Q=none")
+        def drive(
+            self,
+            key: Literal["W", "A", "S", "D", "Q"] = "Q",
+            also_held: tuple[Literal["W", "A", "S", "D"], ...] = (),
+        ):
+            self.held = {key, *also_held}
 
         @command("show", description="Show a picture")
         def show(self, picture: Image):
@@ -85,12 +91,50 @@ def until(page: Firefox, condition: str) -> None:
     page.until(f"{COLOURS} return {condition};")
 
 
-def test_firefox_shows_the_picture_and_holds_a_key(page: Firefox) -> None:
-    until(page, "colours[0][2] > 150 && colours[0][0] < 90")
+NOTHING = "colours[0][2] > 150 && colours[0][0] < 90"
+BOTH = "Math.min(colours[0][0], colours[0][1]) > 130 && colours[0][2] < 90"
+#: A gamepad of the standard mapping whose left stick points up and to the left.
+GAMEPAD = """
+    window.pad = {connected: true, mapping: 'standard', axes: [-1, -1, 0, 0], buttons: []};
+    navigator.getGamepads = () => [window.pad.connected ? window.pad : null];
+    dispatchEvent(new Event('gamepadconnected'));
+"""
+
+
+def test_firefox_shows_the_picture_and_holds_keys_together(page: Firefox) -> None:
+    until(page, NOTHING)
     page.key_down("w")
-    until(page, "colours[0][0] > 150 && colours[0][2] < 90")
+    until(page, "colours[0][0] > 150 && Math.max(colours[0][1], colours[0][2]) < 90")
+    page.key_down("a")
+    until(page, BOTH)
     page.key_up("w")
-    until(page, "colours[0][2] > 150 && colours[0][0] < 90")
+    page.key_up("a")
+    until(page, NOTHING)
+    for key in (ARROW_UP, ARROW_LEFT):
+        page.key_down(key)
+    until(page, BOTH)
+    for key in (ARROW_UP, ARROW_LEFT):
+        page.key_up(key)
+    until(page, NOTHING)
+
+
+def test_firefox_drives_with_two_thumbs(page: Firefox) -> None:
+    page.touch("left", "#video")
+    page.lift("left")
+    page.until("return document.body.dataset.hands === 'thumbs'")
+    page.touch("left", "[data-testid='thumb-drive.key-A']")
+    page.touch("right", "[data-testid='thumb-drive.key-W']")
+    until(page, BOTH)
+    page.lift("left")
+    page.lift("right")
+    until(page, NOTHING)
+
+
+def test_firefox_drives_with_a_gamepad(page: Firefox) -> None:
+    page.run(GAMEPAD)
+    until(page, BOTH)
+    page.run("window.pad.connected = false")
+    until(page, NOTHING)
 
 
 def test_firefox_uploads_a_picture_that_is_too_large_for_a_message(page: Firefox, tmp_path: Path) -> None:

@@ -44,6 +44,8 @@ PREFERENCES: dict[str, bool | int | str] = {
     "services.settings.server": "data:,",
     "toolkit.telemetry.server": "data:,",
 }
+#: Of WebDriver, for `key_down` and `key_up`.
+ARROW_LEFT, ARROW_UP = "\ue012", "\ue013"
 _ELEMENT = "element-6066-11e4-a52e-4f735466cecf"
 
 
@@ -90,6 +92,15 @@ class Firefox:
     def key_up(self, key: str) -> None:
         self._key("keyUp", key)
 
+    def touch(self, finger: str, selector: str) -> None:
+        """Put a finger, known by its name, down on the middle of an element; it stays there."""
+        origin = {_ELEMENT: self._find(selector)}
+        to = {"type": "pointerMove", "x": 0, "y": 0, "duration": 0, "origin": origin}
+        self._finger(finger, to, {"type": "pointerDown", "button": 0})
+
+    def lift(self, finger: str) -> None:
+        self._finger(finger, {"type": "pointerUp", "button": 0})
+
     def command(self, name: str, **parameters: object) -> Any:
         self._ids += 1
         text = json.dumps([0, self._ids, name, parameters]).encode()
@@ -107,6 +118,10 @@ class Firefox:
     def _key(self, kind: str, key: str) -> None:
         actions = [{"type": "key", "id": "keyboard", "actions": [{"type": kind, "value": key}]}]
         self.command("WebDriver:PerformActions", actions=actions)
+
+    def _finger(self, finger: str, *actions: dict[str, object]) -> None:
+        touch = {"type": "pointer", "id": finger, "parameters": {"pointerType": "touch"}}
+        self.command("WebDriver:PerformActions", actions=[{**touch, "actions": list(actions)}])
 
     def _receive(self) -> Any:
         while b":" not in self._unread:

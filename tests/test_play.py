@@ -1,0 +1,527 @@
+"""Playing on the page, in Chromium: several keys, thumbs, a drag, a gamepad, full screen, on every size of screen.
+
+What is held is what the model reports of the commands that reached it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, CDPSession, Page, expect, sync_playwright
+from support.chromium import ARGUMENTS, CHROMIUM, HOOKS
+from support.promises import long_form
+from support.server import ReactorRun, running, write_model
+
+# The browser and the server that the tests share keep processes of their own between them.
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
+
+DRIVE = Path(__file__).parents[1] / "examples" / "drive"
+GAME = """
+    from typing import Annotated, Literal
+    import numpy as np
+    from pydantic import Field
+    from reactor_runtime import Show, VideoModel, command, get_ctx
+
+    Key = Literal["W", "A", "S", "D", "I", "J", "K", "L"]
+    Mouse = Literal["J", "K", "L", "I", "U"]
+    Board = Literal["W", "A", "S", "D", "Q"]
+
+    class Model(VideoModel):
+        fps = 20
+
+        def __init__(self):
+            self.reset()
+
+        def reset(self):
+            self.held, self.turned = set(), 0.0
+
+        def start_session(self):
+            while True:
+                get_ctx().report(**{key: key in self.held for key in "WASDIJKL"}, turned=self.turned)
+                yield np.full((192, 288, 3), 90, np.uint8)
+
+        @command("control", description="Drive")
+        def control(
+            self,
+            mouse_key: Annotated[Mouse, Field(description="J=left, K=down, L=right, I=up, U=none")] = "U",
+            keyboard_key: Annotated[Board, Field(description="W=faster, A=left, S=brake, D=right, Q=none")] = "Q",
+            also_held: Annotated[tuple[Key, ...], Field(max_length=2)] = (),
+        ):
+            self.held = {mouse_key, keyboard_key, *also_held}
+
+        @command("turn", description="Turn the view")
+        def turn(self, look: Annotated[float, Field(ge=-2, le=2), Show(look="x")] = 0.0):
+            self.turned = look
+
+        @command("weather", description="Change the weather")
+        def weather(self, kind: Literal["sun", "rain"] = "sun"):
+            pass
+"""
+TOUCH_SIZES = {"a phone": (390, 844), "a phone across": (844, 390), "a tablet": (820, 1180)}
+DESK = (1280, 720)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReactorRun]:
+    with tempfile.TemporaryDirectory() as folder, running(write_model(Path(folder), GAME)) as run:
+        yield run
+
+
+def opened(browser: Browser, url: str, size: tuple[int, int], *, touch: bool = False, init: str = "") -> Page:
+    context = browser.new_context(
+        viewport={"width": size[0], "height": size[1]}, has_touch=touch, is_mobile=touch, bypass_csp=True
+    )
+    page = context.new_page()
+    page.add_init_script(path=HOOKS)
+    page.add_init_script(init)
+    page.goto(url)
+    page.wait_for_function("window.reactorPage?.state === 'live'", timeout=30_000)
+    return page
+
+
+@pytest.fixture(scope="module")
+def desk_page(browser: Browser, server: ReactorRun) -> Iterator[Page]:
+    page = opened(browser, server.url, DESK, init=GAMEPAD)
+    yield page
+    page.context.close()
+
+
+@pytest.fixture
+def desk(desk_page: Page) -> Iterator[Page]:
+    """At a desk: a keyboard and a mouse."""
+    desk_page.bring_to_front()
+    yield desk_page
+    for key in "wasdjl":
+        desk_page.keyboard.up(key)
+    says(desk_page, "")
+
+
+@pytest.fixture(scope="module")
+def touch_page(browser: Browser, server: ReactorRun) -> Iterator[Page]:
+    page = opened(browser, server.url, TOUCH_SIZES["a phone"], touch=True)
+    yield page
+    page.context.close()
+
+
+@pytest.fixture
+def touched(touch_page: Page) -> Iterator[Page]:
+    """In two hands: a screen to touch."""
+    touch_page.bring_to_front()
+    yield touch_page
+    says(touch_page, "")
+
+
+def says(page: Page, letters: str, *, within_s: float = 10) -> None:
+    """Wait until the model reports that just these keys are held."""
+    held = "[...'WASDIJKL'].filter(key => reactorPage.stats.server[key]).join('')"
+    page.wait_for_function(f"want => {held} === want", arg=letters, timeout=within_s * 1000)
+
+
+class Fingers:
+    """Fingers on the screen, each by a name."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.wire: CDPSession = page.context.new_cdp_session(page)
+        self.down: dict[str, dict[str, float]] = {}
+
+    def put(self, name: str, x: float, y: float) -> None:
+        """Put a finger down, or slide it."""
+        kind = "touchMove" if name in self.down else "touchStart"
+        number = (
+            self.down[name]["id"]
+            if name in self.down
+            else max((p["id"] for p in self.down.values()), default=0) + 1
+        )
+        self.down[name] = {"x": x, "y": y, "id": number}
+        self._send(kind)
+
+    def lift(self, name: str) -> None:
+        del self.down[name]
+        self._send("touchEnd")
+
+    def _send(self, kind: str) -> None:
+        self.wire.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(self.down.values())})
+
+
+def middle(page: Page, selector: str) -> tuple[float, float]:
+    x, y, width, height = box(page, selector)
+    return x + width / 2, y + height / 2
+
+
+def box(page: Page, selector: str) -> tuple[float, float, float, float]:
+    """Left, top, width and height on the screen."""
+    found = page.locator(selector).bounding_box()
+    assert found is not None, selector
+    return found["x"], found["y"], found["width"], found["height"]
+
+
+def thumb(letter: str) -> str:
+    return f"[data-testid='thumb-control.keyboard_key-{letter}']"
+
+
+def key(letter: str, field: str = "keyboard_key") -> str:
+    return f"[data-testid='key-control.{field}-{letter}']"
+
+
+# Keys -----------------------------------------------------------------------------------------------------
+
+
+def test_every_key_that_is_held_counts_and_is_lit(desk: Page) -> None:
+    for letter in "wal":
+        desk.keyboard.down(letter)
+    says(desk, "WAL")
+    for letter, field in [("W", "keyboard_key"), ("A", "keyboard_key"), ("L", "mouse_key")]:
+        expect(desk.locator(key(letter, field))).to_have_attribute("aria-pressed", "true")
+    expect(desk.locator(key("S"))).to_have_attribute("aria-pressed", "false")
+    assert desk.get_by_test_id("field-control.also_held").count() == 0
+    desk.keyboard.up("a")
+    says(desk, "WL")
+
+
+def test_arrow_keys_drive_and_leave_a_slider_alone_that_has_the_focus(desk: Page) -> None:
+    desk.keyboard.down("ArrowUp")
+    desk.keyboard.down("ArrowRight")
+    says(desk, "WD")
+    expect(desk.locator(key("D"))).to_have_attribute("aria-pressed", "true")
+    desk.keyboard.up("ArrowUp")
+    desk.keyboard.up("ArrowRight")
+    says(desk, "")
+    slider = desk.get_by_test_id("slider-turn.look")
+    slider.focus()
+    desk.keyboard.press("ArrowRight")
+    assert float(slider.input_value()) > 0
+    desk.keyboard.press("ArrowLeft")
+    slider.blur()
+
+
+def test_what_a_pointer_pressed_gives_the_focus_back_to_the_keys(desk: Page) -> None:
+    focused = "document.activeElement === document.body"
+    for selector in ["[data-testid='choice-weather.kind-rain']", "#stats", "#stats"]:
+        desk.locator(selector).click(force=True)
+        desk.wait_for_function(focused)
+    desk.get_by_test_id("slider-turn.look").click(position={"x": 20, "y": 14})
+    desk.wait_for_function(focused)
+    desk.keyboard.down("ArrowLeft")
+    says(desk, "A")
+    desk.keyboard.up("ArrowLeft")
+    # Whoever tabs there keeps it.
+    desk.locator("#stats").focus()
+    desk.keyboard.press("Enter")
+    desk.keyboard.press("Enter")
+    assert desk.evaluate("document.activeElement.id") == "stats"
+    desk.locator("#stats").blur()
+
+
+def test_full_screen_has_the_keys_the_notices_and_the_controls(desk: Page) -> None:
+    desk.locator("#full").click()
+    desk.wait_for_function("document.fullscreenElement !== null && document.body.dataset.full === 'true'")
+    desk.keyboard.press(" ")
+    desk.keyboard.down("w")
+    says(desk, "W")
+    assert desk.evaluate("document.fullscreenElement !== null"), "Space left full screen"
+    expect(desk.locator(key("W"))).to_be_visible()
+    expect(desk.get_by_test_id("panel")).to_be_hidden()
+    desk.keyboard.press("h")
+    expect(desk.get_by_test_id("panel")).to_be_visible()
+    desk.keyboard.press("h")
+    desk.mouse.move(640, 300)
+    desk.locator("#copy").click()
+    notice = desk.get_by_test_id("notice-info").first
+    expect(notice).to_be_visible()
+    x, y = middle(desk, "[data-testid='notice-info']")
+    assert desk.evaluate("([x, y]) => document.elementFromPoint(x, y).closest('.notice') !== null", [x, y])
+    # The bar goes away, and the model's keys do not bring it back.
+    desk.mouse.move(640, 310)
+    desk.wait_for_function("getComputedStyle(document.querySelector('.bar')).opacity === '0'", timeout=8_000)
+    desk.keyboard.up("w")
+    desk.keyboard.down("a")
+    says(desk, "A")
+    assert desk.evaluate("document.querySelector('.stage').classList.contains('idle')")
+    desk.mouse.move(640, 320)
+    desk.wait_for_function("getComputedStyle(document.querySelector('.bar')).opacity === '1'")
+    desk.keyboard.press("f")
+    desk.wait_for_function("document.fullscreenElement === null && document.body.dataset.full === 'false'")
+    expect(desk.get_by_test_id("panel")).to_be_visible()
+
+
+# Looking --------------------------------------------------------------------------------------------------
+
+
+def test_a_drag_over_the_picture_looks_around_until_it_is_let_go(desk: Page) -> None:
+    x, y = middle(desk, "#video")
+    desk.mouse.move(x, y)
+    desk.mouse.down()
+    desk.mouse.move(x - 30, y)
+    desk.wait_for_function("reactorPage.stats.server.turned !== 0")
+    says(desk, "")
+    desk.mouse.move(x - 400, y + 10)
+    says(desk, "J")
+    desk.wait_for_function("reactorPage.stats.server.turned === -2")
+    desk.mouse.move(x - 250, y - 250)
+    says(desk, "IJ")
+    desk.mouse.up()
+    says(desk, "")
+    desk.wait_for_function("reactorPage.stats.server.turned === 0")
+
+
+# A gamepad ------------------------------------------------------------------------------------------------
+
+#: A gamepad of the standard mapping that tests hold: `window.pad`.
+GAMEPAD = """
+    window.pad = {connected: false, mapping: 'standard', axes: [0, 0, 0, 0],
+                  buttons: Array.from({length: 17}, () => ({value: 0, pressed: false}))};
+    navigator.getGamepads = () => [null, pad.connected ? pad : null];
+    window.plug = connected => {
+        pad.connected = connected;
+        dispatchEvent(new Event(connected ? 'gamepadconnected' : 'gamepaddisconnected'));
+    };
+"""
+
+
+def test_a_gamepad_drives_and_looks(desk: Page) -> None:
+    desk.evaluate("plug(true)")
+    expect(desk.get_by_test_id("notice-info").filter(has_text="Gamepad")).to_be_visible()
+    desk.evaluate("pad.axes = [-0.8, -0.2, 0.12, 0.1]")
+    says(desk, "A")
+    desk.evaluate("pad.buttons[7].value = 0.9")
+    says(desk, "WA")
+    expect(desk.locator(key("W"))).to_have_attribute("aria-pressed", "true")
+    desk.evaluate("pad.axes = [0.1, -0.1, 0.9, 0]")
+    says(desk, "WL")
+    desk.evaluate("pad.buttons[7].value = 0; pad.buttons[13].value = 1; pad.buttons[14].value = 1")
+    says(desk, "ASL")
+    desk.evaluate("plug(false)")
+    says(desk, "")
+
+
+def test_a_stick_near_a_border_does_not_flutter_and_near_the_middle_holds_nothing(desk: Page) -> None:
+    walked = desk.evaluate(
+        """async path => {
+            const {Stick} = await import('./stick.js');
+            const stick = new Stick('eight', 0.3);
+            return path.map(([degrees, far]) =>
+                stick.at(far * Math.cos(degrees * Math.PI / 180), far * Math.sin(degrees * Math.PI / 180)).join(''));
+        }""",
+        [
+            [0, 0.2],
+            [0, 0.5],
+            [0, 0.25],
+            [0, 0.1],
+            [20, 1],
+            [28, 1],
+            [20, 1],
+            [40, 1],
+            [20, 1],
+            [-90, 1],
+            [179, 1],
+            [-179, 1],
+        ],
+    )
+    right, both = "right", "rightdown"
+    assert walked == ["", right, right, "", right, right, right, both, both, "up", "left", "left"]
+
+
+# Thumbs ---------------------------------------------------------------------------------------------------
+
+
+def test_two_thumbs_on_a_phone_held_across_accelerate_and_steer_together(
+    browser: Browser, record_property: Callable[[str, object], None]
+) -> None:
+    hold_s = long_form(3, 30)
+    with running(DRIVE) as run:
+        page = opened(browser, run.url, TOUCH_SIZES["a phone across"], touch=True)
+        fingers = Fingers(page)
+        fingers.put("left", *middle(page, thumb("A")))
+        fingers.put("right", *middle(page, thumb("W")))
+        both = "reactorPage.stats.server.throttle === 1 && reactorPage.stats.server.steering === -1"
+        page.wait_for_function(both)
+        until_s, held = time.monotonic() + hold_s, []
+        while time.monotonic() < until_s:
+            held.append(page.evaluate(both))
+            # A thumb is never quite still.
+            x, y = middle(page, thumb("A"))
+            fingers.put("left", x + len(held) % 5, y - len(held) % 3)
+            time.sleep(0.1)
+        # The left thumb slides over to the right, the right one stays.
+        fingers.put("left", *middle(page, thumb("D")))
+        page.wait_for_function(both.replace("-1", "1"))
+        fingers.lift("left")
+        fingers.lift("right")
+        page.wait_for_function(
+            "reactorPage.stats.server.throttle === 0 && reactorPage.stats.server.steering === 0"
+        )
+        assert page.evaluate("[scrollX, scrollY, visualViewport.scale]") == [0, 0, 1]
+        page.context.close()
+    record_property("measured", f"{hold_s} s, both held in {sum(held)} of {len(held)} looks")
+    assert all(held)
+
+
+def test_two_fingers_on_the_picture_neither_pinch_nor_scroll(touched: Page) -> None:
+    fingers = Fingers(touched)
+    x, y = middle(touched, "#video")
+    for name, way in [("one", -1), ("two", 1)]:
+        fingers.put(name, x + 20 * way, y)
+    for step in range(6):
+        for name, way in [("one", -1), ("two", 1)]:
+            fingers.put(name, x + (20 + 20 * step) * way, y + 20 * step)
+    for name in ("one", "two"):
+        fingers.lift(name)
+    assert touched.evaluate("[scrollX, scrollY, visualViewport.scale]") == [0, 0, 1]
+
+
+def test_a_phone_without_the_browser_s_full_screen_has_the_page_s_own_with_its_pads(
+    touched: Page,
+) -> None:
+    touched.set_viewport_size({"width": 844, "height": 390})
+    # As an iPhone: only a video may fill the screen.
+    touched.evaluate(
+        "Object.defineProperty(document, 'fullscreenEnabled', {value: false, configurable: true})"
+    )
+    touched.locator("#video").tap()
+    touched.locator("#full").tap()
+    expect(touched.locator("body")).to_have_attribute("data-full", "true")
+    assert touched.evaluate("document.fullscreenElement === null")
+    fingers = Fingers(touched)
+    fingers.put("left", *middle(touched, thumb("D")))
+    fingers.put("right", *middle(touched, thumb("W")))
+    says(touched, "WD")
+    fingers.lift("left")
+    fingers.lift("right")
+    touched.locator("#full").tap()
+    expect(touched.locator("body")).to_have_attribute("data-full", "false")
+
+
+# Screens --------------------------------------------------------------------------------------------------
+
+
+def assert_playable(page: Page, size: tuple[int, int], keys: list[str]) -> None:
+    """Each key is on the screen and on top, and the middle of the picture and what drives there is free."""
+    width, height = size
+    page.set_viewport_size({"width": width, "height": height})
+    page.wait_for_timeout(300)  # the panel slides
+    for selector in keys:
+        x, y, wide, high = box(page, selector)
+        inside = 0 <= x <= x + wide <= width and 0 <= y <= y + high <= height
+        assert inside, f"{selector} is out of view"
+        assert min(wide, high) >= 44, f"{selector} is small"
+        hit = "([s, x, y]) => document.querySelector(s).contains(document.elementFromPoint(x, y))"
+        assert page.evaluate(hit, [selector, x + wide / 2, y + high / 2]), f"{selector} is covered"
+    left, top, wide, high = box(page, "#video")
+    assert wide * high >= 0.25 * width * height, "the picture is small"
+    assert 0 <= top <= top + high <= height, "the picture is cut off"
+    # A car is in the middle of the lower half.
+    car = (left + wide * 0.33, top + high * 0.5, wide * 0.34, high * 0.5)
+    shown = [".bar", ".overlay", ".top", *keys]
+    for selector in shown:
+        if page.locator(selector).is_visible():
+            assert not overlap(box(page, selector), car), f"{selector} lies over the car"
+    assert page.evaluate("[document.scrollingElement.scrollTop, document.documentElement.scrollWidth]") == [
+        0,
+        width,
+    ]
+
+
+def overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return all(a[i] < b[i] + b[i + 2] - 0.5 and b[i] < a[i] + a[i + 2] - 0.5 for i in (0, 1))
+
+
+@pytest.mark.parametrize("name", TOUCH_SIZES)
+def test_on_a_screen_to_touch_the_thumbs_are_in_view_and_nothing_lies_over_the_car(
+    touched: Page, name: str
+) -> None:
+    assert_playable(touched, TOUCH_SIZES[name], [thumb(letter) for letter in "WASD"])
+    touched.evaluate("document.getElementById('stats').click()")
+    assert_playable(touched, TOUCH_SIZES[name], [thumb(letter) for letter in "WASD"])
+    touched.evaluate("document.getElementById('stats').click()")
+
+
+@pytest.mark.parametrize("size", [DESK, (1024, 600), (900, 1100)])
+def test_at_a_desk_the_keys_are_in_view_and_nothing_lies_over_the_car(
+    desk: Page, size: tuple[int, int]
+) -> None:
+    keys = [key(letter) for letter in "WASD"] + [key(letter, "mouse_key") for letter in "IJKL"]
+    assert_playable(desk, size, keys)
+    desk.locator("#stats").click()
+    assert_playable(desk, size, keys)
+    desk.locator("#stats").click()
+    desk.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+
+
+def test_the_hands_keep_their_sides_where_text_runs_from_right_to_left(desk: Page, touched: Page) -> None:
+    for page, make in ((desk, key), (touched, thumb)):
+        page.evaluate("document.documentElement.dir = 'rtl'")
+        left, right = box(page, make("A")), box(page, make("D"))
+        page.evaluate("document.documentElement.dir = 'ltr'")
+        assert left[0] + left[2] <= right[0]
+    assert box(touched, thumb("D"))[0] < box(touched, thumb("W"))[0]
+
+
+def test_a_held_key_is_seen_without_colours_and_without_motion(desk: Page) -> None:
+    desk.emulate_media(forced_colors="active", reduced_motion="reduce")
+    outline = f'getComputedStyle(document.querySelector("{key("W")}")).outlineStyle'
+    assert desk.evaluate(outline) == "none"
+    desk.keyboard.down("w")
+    desk.wait_for_function(f"{outline} === 'solid'")
+    assert desk.evaluate(
+        "parseFloat(getComputedStyle(document.querySelector('.bar')).transitionDuration) < 0.001"
+    )
+    desk.emulate_media(forced_colors="none", reduced_motion="no-preference")
+
+
+# Which pads -----------------------------------------------------------------------------------------------
+
+ALL = "WASDIJKL"
+WALK = {"W": "forward", "A": "left"}
+CAR = {"W": "faster", "S": "brake"}
+
+
+@pytest.mark.parametrize(
+    ("pads", "also", "thumbs"),
+    [
+        ([("WASD", CAR), ("IJKL", {})], ALL, ["left across AD", "right upright WS"]),
+        ([("WASD", WALK), ("IJKL", {})], ALL, ["left eight WASD", "right eight IJKL"]),
+        ([("WASD", WALK), ("IJKL", {})], "", ["left four WASD", "right four IJKL"]),
+        ([("WASD", {})], ALL, ["left across AD", "right upright WS"]),
+        ([("WASD", CAR)], "", ["left four WASD"]),
+        ([("AD", {})], "", ["left across AD"]),
+        ([("WS", {})], "", ["left upright WS"]),
+        ([("XY", {})], "", []),
+    ],
+)
+def test_a_car_has_a_thumb_for_the_wheel_and_one_for_the_pedals_and_a_walker_two_sticks(
+    desk: Page, pads: list[tuple[str, dict[str, str]]], also: str, thumbs: list[str]
+) -> None:
+    fields: list[dict[str, Any]] = [
+        {
+            "name": f"{'look' if letters == 'IJKL' else 'move'}_key",
+            "kind": "choice",
+            "choices": [{"value": letter} for letter in [*letters, "0"]],
+            "description": ", ".join(f"{letter}={word}" for letter, word in {**meaning, "0": "none"}.items()),
+        }
+        for letters, meaning in pads
+    ]
+    found = desk.evaluate(
+        """async ([fields, letters]) => {
+            const {padsOf} = await import('./keys.js');
+            const {thumbsOf} = await import('./thumbs.js');
+            const also = letters ? {field: 'also', letters: [...letters], max: 2} : null;
+            return thumbsOf(padsOf({fields, description: ''}), also).map(({side, shape, compass}) =>
+                [side, shape, ['up', 'left', 'down', 'right'].map(way => compass[way] ?? '').join('')].join(' '));
+        }""",
+        [fields, also],
+    )
+    assert found == thumbs
