@@ -9,6 +9,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -58,30 +59,31 @@ def _leftovers(threads: set[threading.Thread], fds: set[str], children: set[str]
     )
 
 
-#: These begin first where files are shared out, the longest before the others, so that none is begun at the end. Those
-#: that mostly wait stand between those that mostly compute.
+#: These begin first where files are shared out, the longest before the others, so that none is begun at the end; then
+#: come those with the most slow tests. Those that mostly wait stand between those that mostly compute.
 FIRST: Final = (
     "test_create_reactor_app.py",
     "test_check.py",
     "test_leaving.py",
     "test_wan_models.py",
-    "test_drive.py",
     "test_faults.py",
+    "test_drive.py",
     "test_failures.py",
     "test_aiming.py",
-    "test_render.py",
-    "test_client_js.py",
-    "test_testing.py",
     "test_page_live.py",
     "test_orientation.py",
+    "test_http_attacks.py",
+    "test_client_js.py",
     "test_client_python.py",
-    "test_replay.py",
     "test_peer_conformance.py",
+    "test_replay.py",
+    "test_render.py",
+    "test_recording.py",
     "test_cli.py",
     "test_clips.py",
-    "test_recording.py",
-    "test_package.py",
     "test_worker.py",
+    "test_queues.py",
+    "test_package.py",
 )
 
 
@@ -100,7 +102,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if hasattr(config, "workerinput"):
         place = {name: number for number, name in enumerate(FIRST)}
-        items.sort(key=lambda item: place.get(item.path.name, len(FIRST)))
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: (place.get(item.path.name, len(FIRST)), -slow[item.path]))
 
 
 @pytest.fixture(autouse=True)
