@@ -55,6 +55,8 @@ export class Session {
     this.descriptor = null;
     /** Whether the server took the offer of this connection. */
     this.answered = false;
+    /** @type {Connection | null} The connection that people were told of. */
+    this.announced = null;
     this.creator = false;
     /** @type {LogTicket | null} Where the log of the last session that this page began is fetched. */
     this.log = null;
@@ -273,7 +275,8 @@ export class Session {
 
   /** The picture is there, or the channels are: from now on people can do something. */
   connected() {
-    if (!this.connection || (this.view.name !== "connecting" && this.view.name !== "reconnecting")) return;
+    if (!this.connection || this.announced === this.connection) return;
+    this.announced = this.connection;
     this.hinting = false;
     this.show("waiting", "Waiting for the first frame", "", { busy: true, canStop: true });
     this.told.onConnected(this.connection, this.readiness.takeNews());
