@@ -130,8 +130,9 @@ def test_a_keyframe_leaves_within_a_few_pictures_at_the_rate(codec: Codec) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("codec", "keyframes"), [("h264", 0), ("vp8", 1)])
-def test_a_lower_rate_is_reached_within_half_a_second(codec: Codec, keyframes: int) -> None:
+@pytest.mark.parametrize("codec", CODECS)
+def test_a_much_lower_rate_is_reached_at_once_from_a_keyframe(codec: Codec) -> None:
+    """What a slow line is sent too much waits in its buffer, and every later picture behind it."""
     encoder = open_encoder(codec, 640, 480, fps=FPS, bits_per_s=1_500_000)
     pictures = list(scene(90))
     before = encode_all(encoder, iter(pictures[:30]))
@@ -139,7 +140,10 @@ def test_a_lower_rate_is_reached_within_half_a_second(codec: Codec, keyframes: i
     after = encode_all(encoder, iter(pictures[30:]), first=30)
     assert kbits_per_s(before[10:]) > 1_000
     assert 350 < kbits_per_s(after[15:]) < 620
-    assert sum(frame.keyframe for frame in after) == keyframes
+    assert [frame.keyframe for frame in after[:3]] == [True, False, False]
+    assert not any(frame.keyframe for frame in after[3:])
+    # A keyframe may be as large as four pictures.
+    assert sum(len(frame.data) for frame in after[:8]) * 8 < 500_000 * 16 / FPS
 
 
 @pytest.mark.slow
@@ -156,8 +160,11 @@ def test_a_rate_above_the_opening_one_is_reached_too(codec: Codec) -> None:
 def test_a_small_change_of_rate_costs_no_keyframe(codec: Codec) -> None:
     encoder = open_encoder(codec, 320, 240, fps=FPS, bits_per_s=500_000)
     encode_all(encoder, scene(3, 320, 240))
-    encoder.set_bitrate(450_000)
-    assert not any(frame.keyframe for frame in encode_all(encoder, scene(5, 320, 240), first=3))
+    for step, rate in enumerate((450_000, 400_000, 500_000, 550_000)):
+        encoder.set_bitrate(rate)
+        assert not any(
+            frame.keyframe for frame in encode_all(encoder, scene(5, 320, 240), first=3 + 5 * step)
+        )
 
 
 @pytest.mark.parametrize("codec", CODECS)

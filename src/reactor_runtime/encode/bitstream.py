@@ -39,8 +39,8 @@ class BitstreamEncoder:
     """An Encoder over a libavcodec context.
 
     `adapts` is the range of rates, as a share of the rate it was opened with, that the running context
-    follows (or that are not worth a keyframe). A rate outside it re-opens the context, and the next
-    picture is a keyframe.
+    follows (or that are not worth a keyframe); it never goes above the rate it was opened with. A rate outside
+    re-opens the context, and the next picture is a keyframe.
     """
 
     def __init__(self, codec: Codec, opener: Opener, bits_per_s: int, *, adapts: tuple[float, float]) -> None:
@@ -94,7 +94,7 @@ class BitstreamEncoder:
             return
         low, high = self._adapts
         if low <= bits_per_s / self._opened_with <= high:
-            self._context.bit_rate = bits_per_s
+            self._context.bit_rate = min(bits_per_s, self._opened_with)
         else:
             self._context = self._open(bits_per_s)
             self._opened_with = bits_per_s

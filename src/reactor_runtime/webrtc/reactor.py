@@ -41,10 +41,12 @@ log = logging.getLogger(__name__)
 #: What the wheel decodes on Linux, most preferred first.
 DECODES = ("vp8", "vp9")
 
-#: Congestion control starts at START and moves between the others. It starts high, because the estimate
-#: grows slowly while a stream needs less, and every keyframe above it would queue in the pacer.
+#: Congestion control starts at START and moves between the others. It probes three and six times as much at once, so
+#: a good line is known for what it is before the first picture has been seen; what it probes stands in the buffer of a
+#: bad one. Measured at 0.5 Mbit/s, from 4 Mbit/s: pictures are 2.1 s late (p95) for the first quarter of a minute; from
+#: 1 Mbit/s: 0.35 s.
 MIN_BITS_PER_S = 150_000
-START_BITS_PER_S = 4_000_000
+START_BITS_PER_S = 1_000_000
 MAX_BITS_PER_S = 20_000_000
 #: How long an encoder may take to appear once a peer is connected.
 BIND_S = 2.0
