@@ -22,7 +22,7 @@ from pydantic import Field
 from start import LookName
 from world import HEIGHT, WIDTH, Pixels, World
 
-from reactor_runtime import VideoModel, command, get_ctx
+from reactor_runtime import Show, VideoModel, command, get_ctx
 from reactor_runtime.images import decode_base64_image
 
 
@@ -39,6 +39,8 @@ class Wishes:
 
 class Drive(VideoModel):
     """A road that a neural network dreams up as you drive on it."""
+
+    first_frame = "The network dreams up the first stretch of road, a second or two"
 
     def __init__(self, fps: float = 24, scale: int = 8, threads: int = 1) -> None:
         """`scale`: how much larger than 96x64 the video is."""
@@ -69,46 +71,56 @@ class Drive(VideoModel):
             )
             yield self._resized(picture)
 
-    @command("control", description="Drive")
+    @command("control", label="Drive", hint="W A S D to drive", primary=True)
     def control(
         self,
         mouse_key: Annotated[
-            MouseKey, Field(description="Look: J=left, K=down, L=right, I=up, U=ahead")
+            MouseKey,
+            Show(label="Look", look={"left": "J", "right": "L", "up": "I", "down": "K"}),
+            Field(description="Look: J=left, K=down, L=right, I=up, U=ahead"),
         ] = "U",
         keyboard_key: Annotated[
-            KeyboardKey, Field(description="Keyboard: W=faster, A=left, S=brake, D=right, Q=none")
+            KeyboardKey,
+            Show(label="Drive"),
+            Field(description="Keyboard: W=faster, A=left, S=brake, D=right, Q=none"),
         ] = "Q",
         also_held: Annotated[
             tuple[ExtraKey, ...],
+            Show(also_held=True),
             Field(max_length=2, description="More keys held at the same time: faster and left, say"),
         ] = (),
     ) -> None:
         """Held until changed; in the next picture."""
         self._wishes.held = action(mouse_key, keyboard_key, also_held)
 
-    @command("set_look", description="Drive somewhere else")
+    @command("set_look", description="Drive somewhere else", label="Place", group="Another drive")
     def set_look(self, look: LookName = "meadow") -> None:
         """Start a new drive in one of the looks that the network was trained on."""
         self._start(start.look(look))
 
-    @command("set_starting_image", description="Upload starting frame")
+    @command(
+        "set_starting_image",
+        description="A road seen from the driver's seat is best",
+        label="Starting picture",
+        group="Another drive",
+    )
     def set_starting_image(
         self,
-        base64_image: str = Field(..., description="Base64 encoded image"),
-        image_id: str = Field(..., max_length=200, description="Image identifier"),
+        base64_image: Annotated[str, Show(label="Picture")],
+        image_id: Annotated[str, Show(label="Name")] = Field(..., max_length=200),
     ) -> dict[str, Any]:
         """Start a new drive from a picture: a road seen from the driver's seat is best."""
         picture = decode_base64_image(base64_image)
         self._start(start.fitted(picture))
         return {"image_id": image_id, "width": picture.width, "height": picture.height}
 
-    @command("set_seed", description="Drive on another road")
-    def set_seed(self, seed: int = Field(0, ge=0, lt=2**32)) -> None:
+    @command("set_seed", description="Another road in the same place", label="Road", group="Another drive")
+    def set_seed(self, seed: Annotated[int, Show(label="Number")] = Field(0, ge=0, lt=2**32)) -> None:
         """Start over on the road of this seed: the same seed, picture and keys are the same drive."""
         self._wishes.seed = seed
         self._start(self._wishes.picture)
 
-    @command("reset", description="Reset to default state")
+    @command("reset", description="Back to the meadow, with nothing held", label="Start over")
     def reset(self) -> None:
         """Forget the last user's wishes; during a session, start over."""
         self._wishes = Wishes(drive=self._wishes.drive + 1)

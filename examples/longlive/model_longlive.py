@@ -11,11 +11,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from reactor_runtime import CommandError, VideoModel, command, get_ctx
+from reactor_runtime import CommandError, Show, VideoModel, command, get_ctx
 from reactor_runtime.errors import ManifestError
 
 # causal_wan lies beside this folder, because examples/matrix uses it too.
@@ -31,11 +31,18 @@ logger = logging.getLogger(__name__)
 
 SIZES: dict[str, tuple[int, int]] = {"full": (480, 832), "tiny": (64, 96)}
 DEVICES = {"full": "cuda", "tiny": "cpu"}
+PROMPTS = (
+    "A red fox trots through deep snow, golden evening light",
+    "A paper boat drifts down a rainy street, close to the water",
+    "An astronaut waters plants in a glass house on the moon",
+)
 WEIGHTS = ("LongLive", "Wan2_1_VAE", "umt5-xxl")
 
 
 class LongLiveVideoModel(VideoModel):
     """A film without end that follows its prompt while you change it."""
+
+    first_frame = "The first nine pictures of the film are made together, some seconds"
 
     def __init__(
         self,
@@ -80,9 +87,19 @@ class LongLiveVideoModel(VideoModel):
             get_ctx().report(**block.numbers)
             yield block.pixels
 
-    @command("set_prompt", description="Change generation prompt in real-time")
+    @command(
+        "set_prompt",
+        description="The film goes on, and from the next block on it tells of this",
+        label="Prompt",
+        hint="Say what happens next",
+        primary=True,
+    )
     def set_prompt(
-        self, prompt: str = Field(..., min_length=1, max_length=2000, description="New prompt to use")
+        self,
+        prompt: Annotated[
+            str,
+            Show(placeholder="A red fox trots through deep snow, golden evening light", examples=PROMPTS),
+        ] = Field(..., min_length=1, max_length=2000),
     ) -> dict[str, Any] | None:
         """The film goes on, and from the next block on it tells of this. The reply says if a part is not read."""
         reading = self._pipeline.read(prompt)
@@ -97,7 +114,7 @@ class LongLiveVideoModel(VideoModel):
         self._wishes.seed = seed
         self._wishes.commanded_s = time.monotonic()
 
-    @command("reset", description="Start over with the default prompt and seed")
+    @command("reset", description="A new film with the first prompt and seed", label="Start over")
     def reset(self) -> None:
         """Forget the last user's wishes; during a session, start a new film."""
         self._wishes.prompt, self._wishes.seed = self._defaults

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
-from reactor_runtime import VideoModel, command, get_ctx
+from reactor_runtime import Show, VideoModel, command, get_ctx
 from reactor_runtime.images import decode_base64_image
 
 # causal_wan lies beside this folder, because examples/longlive uses it too.
@@ -33,6 +33,8 @@ WEIGHTS = "Matrix-Game-2_0-base"
 
 class Matrix2VideoModel(VideoModel):
     """A world that grows out of one picture, walked with mouse and keyboard."""
+
+    first_frame = "The first pictures of the world are made together, some seconds"
 
     def __init__(
         self,
@@ -76,15 +78,22 @@ class Matrix2VideoModel(VideoModel):
             get_ctx().report(**block.numbers)
             yield block.pixels
 
-    @command("control", description="Control the game")
+    @command("control", label="Walk", hint="W A S D to walk, drag to look around", primary=True)
     def control(
         self,
-        mouse_key: Annotated[MouseKey, Field(description="Mouse: J=left, K=down, L=right, I=up, U=none")],
+        mouse_key: Annotated[
+            MouseKey,
+            Show(label="Look", look={"left": "J", "right": "L", "up": "I", "down": "K"}),
+            Field(description="Mouse: J=left, K=down, L=right, I=up, U=none"),
+        ],
         keyboard_key: Annotated[
-            KeyboardKey, Field(description="Keyboard: W=forward, A=left, S=back, D=right, Q=none")
+            KeyboardKey,
+            Show(label="Walk"),
+            Field(description="Keyboard: W=forward, A=left, S=back, D=right, Q=none"),
         ],
         also_held: Annotated[
             tuple[ExtraKey, ...],
+            Show(also_held=True),
             Field(max_length=2, description="More keys held at the same time, for diagonals"),
         ] = (),
     ) -> None:
@@ -92,11 +101,11 @@ class Matrix2VideoModel(VideoModel):
         self._wishes.held = action(self._mode, mouse_key, keyboard_key, also_held)
         self._wishes.commanded_s = time.monotonic()
 
-    @command("set_starting_image", description="Upload starting frame")
+    @command("set_starting_image", description="A new world grows out of it", label="Starting picture")
     def set_starting_image(
         self,
-        base64_image: str = Field(..., description="Base64 encoded image"),
-        image_id: str = Field(..., max_length=200, description="Image identifier"),
+        base64_image: Annotated[str, Show(label="Picture")],
+        image_id: Annotated[str, Show(label="Name")] = Field(..., max_length=200),
     ) -> dict[str, Any]:
         """Start a new world from a picture."""
         picture = decode_base64_image(base64_image)
@@ -105,7 +114,7 @@ class Matrix2VideoModel(VideoModel):
         self._start_over()
         return {"image_id": image_id, "width": picture.width, "height": picture.height}
 
-    @command("reset", description="Reset to default state")
+    @command("reset", description="Back to the first picture", label="Start over")
     def reset(self) -> None:
         """Forget the last user's wishes; during a session, start over from the default picture."""
         self._wishes.held, self._wishes.seed = idle(self._mode), self._seed

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
 import cv2
 import numpy as np
@@ -19,7 +19,7 @@ from network import Pixels, StyleNetwork, Weights
 from pydantic import Field
 from styles import STYLES, Style
 
-from reactor_runtime import VideoModel, command, get_ctx
+from reactor_runtime import Show, VideoModel, command, get_ctx
 
 #: Working sizes relative to the configured one: the network's time goes with the square.
 QUALITIES = {"fast": 0.8, "balanced": 1.0, "fine": 1.2}
@@ -46,6 +46,8 @@ class Wishes:
 
 class Stylize(VideoModel):
     """Your webcam, or a film, repainted live in 26 painting styles."""
+
+    first_frame = "A film is shown until you turn on your camera"
 
     def __init__(
         self, width: int = 320, height: int = 240, upscale: int = 2, fps: float = 20, threads: int = 2
@@ -88,7 +90,7 @@ class Stylize(VideoModel):
             picture = np.asarray(mixed, np.uint8)
         return picture
 
-    @command("reset", description="Back to how it began")
+    @command("reset", description="Back to how it began", label="Start over")
     def reset(self) -> None:
         """Forget the last user's wishes."""
         self._wishes = Wishes()
@@ -108,15 +110,15 @@ class Stylize(VideoModel):
         left, top = (width - cut_w) // 2, (height - cut_h) // 2
         return _resize(frame.pixels[top : top + cut_h, left : left + cut_w], self._shown_size)
 
-    @command("set_style", description="Paint everything in one style")
+    @command("set_style", description="Paint everything in one style", label="Style")
     def set_style(self, style: Style = "starry") -> None:
         self._wishes.weights = one_style(style)
 
-    @command("blend", description="Mix two styles")
+    @command("blend", description="From one style to the other", label="Mix two styles")
     def blend(
         self,
-        style_a: Style = "starry",
-        style_b: Style = "ember",
+        style_a: Annotated[Style, Show(label="First style")] = "starry",
+        style_b: Annotated[Style, Show(label="Second style")] = "ember",
         amount: float = Field(0.5, ge=0, le=1, description="0: only the first, 1: only the second"),
     ) -> None:
         self._wishes.weights = one_style(style_a, 1 - amount) + one_style(style_b, amount)
@@ -129,11 +131,11 @@ class Stylize(VideoModel):
     def set_quality(self, quality: Literal["fast", "balanced", "fine"] = "balanced") -> None:
         self._wishes.quality = quality
 
-    @command("set_clip", description="What is shown while no camera sends")
+    @command("set_clip", description="What is painted while your camera is off", label="Film")
     def set_clip(self, clip: ClipName = "bunny") -> None:
         self._wishes.clip = clip
 
-    @command("freeze", description="Hold the source still; styles still change")
+    @command("freeze", description="Hold the picture still; styles still change", label="Freeze")
     def freeze(self, on: bool = True) -> None:
         self._wishes.frozen = on
 

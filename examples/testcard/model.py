@@ -17,7 +17,7 @@ import stamp as stamps
 from picture import Look, Palette, Pixels, Scene, draw
 from pydantic import BaseModel, Field
 
-from reactor_runtime import CommandError, Image, VideoModel, command, get_ctx
+from reactor_runtime import CommandError, Image, Show, VideoModel, command, get_ctx
 
 INSET = (160, 120)
 NUDGES = {"W": (0, -8), "A": (-8, 0), "S": (0, 8), "D": (8, 0)}
@@ -102,7 +102,12 @@ class TestCard(VideoModel):
         return np.asarray(cv2.resize(camera.pixels, INSET, interpolation=cv2.INTER_AREA), np.uint8)
 
     @command("set_text", description="Write a line of text")
-    def set_text(self, text: str = Field(..., max_length=40, description="Latin letters")) -> None:
+    def set_text(
+        self,
+        text: Annotated[str, Show(placeholder="A line of text", examples=["Hello", "Good evening"])] = Field(
+            ..., max_length=40, description="Latin letters"
+        ),
+    ) -> None:
         self._scene.text = text
 
     @command("set_subtitle", description="Write a second line, or remove it")
@@ -133,7 +138,12 @@ class TestCard(VideoModel):
     def set_bars(self, levels: Annotated[list[float], Field(max_length=24)]) -> None:
         self._scene.bars = tuple(min(max(level, 0.0), 1.0) for level in levels)
 
-    @command("nudge", description="Push the shapes: W up, A left, S down, D right")
+    @command(
+        "nudge",
+        description="Push the shapes: W up, A left, S down, D right",
+        hint="W A S D to push the shapes",
+        primary=True,
+    )
     def nudge(self, key: Literal["W", "A", "S", "D"]) -> None:
         (x, y), (dx, dy) = self._scene.offset, NUDGES[key]
         self._scene.offset = (x + dx, y + dy)

@@ -55,6 +55,7 @@ async def health_of(request: Request, service: Service) -> JsonObject:
         "state": now.state,
         "detail": now.detail,
         "instance": request.app.state.instance,
+        **({"loading": now.loading} if now.loading else {}),
     }
 
 

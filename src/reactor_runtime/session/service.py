@@ -49,6 +49,8 @@ class Health:
     healthy: bool
     state: HealthWord
     detail: str | None = None
+    loading: JsonObject | None = None
+    """How far a load is: {model, part, parts, fraction, elapsed_s}, each where it is known."""
 
 
 @dataclass(frozen=True, slots=True)

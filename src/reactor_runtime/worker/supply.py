@@ -39,13 +39,16 @@ class Supply:
     async def fetch(self, report: Callable[[Progress], None]) -> None:
         """Fetch what the manifest lists for these args. Raises ManifestError and what the registry raises."""
         manifest = Manifest.read(self._manifest_path)
+        report(Progress("loading", "loading the model", fields={"model": manifest.name}))
         listed = manifest.weights_for(self._args)
         if not listed:
             return
         loop = asyncio.get_running_loop()
+        parts = {text.partition("@")[0]: part for part, text in enumerate(listed, 1)}
 
         def tell(transfer: Transfer) -> None:
-            progress = Progress("weights", transfer.line(), transfer.fraction)
+            fields = {"part": parts.get(transfer.ref, 0), "parts": len(parts)}
+            progress = Progress("weights", transfer.line(), transfer.fraction, fields)
             loop.call_soon_threadsafe(report, progress)
 
         self.folders = await self._on_thread(

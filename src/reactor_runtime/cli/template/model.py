@@ -5,13 +5,13 @@ of one user. A `@command` becomes a control on the page; its arguments are check
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from reactor_runtime import VideoModel, command
+from reactor_runtime import Show, VideoModel, command
 
 Frame = npt.NDArray[np.uint8]  # (height, width, 3), RGB
 
@@ -57,8 +57,14 @@ class Ribbons(VideoModel):
             wave = np.cos(3 * u + time) * np.cos(4 * v) * np.sin(2 * u * v)
         return (1 - abs(wave)) ** 2  # bright where the wave crosses zero
 
-    @command("set_prompt", description="Colours: name an ocean, a fire, a forest, a night; or anything else")
-    def set_prompt(self, prompt: str = Field(..., min_length=1, max_length=200)) -> None:
+    # `hint`, `primary` and `Show` are words for the page: what a newcomer does first, and what to try.
+    @command("set_prompt", description="Colours, in words", hint="Say what it should look like", primary=True)
+    def set_prompt(
+        self,
+        prompt: Annotated[
+            str, Show(placeholder="A fire at night", examples=["A fire at night", "Deep ocean", "Forest"])
+        ] = Field(..., min_length=1, max_length=200),
+    ) -> None:
         self.colours = palette(prompt)
 
     @command("set_speed", description="How fast it moves; 0 holds the picture")

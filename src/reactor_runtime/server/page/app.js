@@ -8,6 +8,7 @@
  *   commands ── controls, keypad, picture  what people can change
  *   play ── keypad, thumbs, look, gamepad  the same with the hands, on the picture
  *   sharing ── webcam                      what people give
+ *   invitation                             what a newcomer does first
  */
 
 import { announce } from "./announcer.js";
@@ -18,6 +19,7 @@ import { Company } from "./company.js";
 import { Cover } from "./cover.js";
 import { byId } from "./dom.js";
 import { giveFocusBack } from "./focus.js";
+import { Invitation } from "./invitation.js";
 import { DelayTracker } from "./latency.js";
 import { Line } from "./line.js";
 import { Log, Notices } from "./notices.js";
@@ -66,7 +68,10 @@ export const session = new Session(server, {
 });
 export const sender = new Sender(server, session, tracker);
 export const commands = new Commands(byId("commands"), {
-  send: (name, args, uploads, onId) => sender.send(name, args, uploads, onId),
+  send: (name, args, uploads, onId) => {
+    invitation.accept();
+    return sender.send(name, args, uploads, onId);
+  },
   announce,
 });
 const play = new Play({
@@ -75,9 +80,16 @@ const play = new Play({
   onGamepad: () => notices.show("Gamepad found: the left stick moves, the right one looks."),
 });
 giveFocusBack(() => play.keypad !== null);
+const invitation = new Invitation({
+  onPress: ({ command, args }) => commands.press(command, args),
+  onCamera: () => sharing.toggleCamera(),
+});
 const sharing = new Sharing({
   onProblem: (text) => notices.show(text, "problem"),
-  onChange: () => session.describeWaiting(),
+  onChange: () => {
+    if (sharing.from) invitation.accept();
+    session.describeWaiting();
+  },
 });
 const recording = new Recording(server, {
   send: (text) => session.connection?.send(text) ?? false,
@@ -215,6 +227,7 @@ function onSchema(openapi) {
   byId("help-about").hidden = !schema.description;
   commands.render(schema.commands);
   commands.setConnected(session.connection?.opened ?? false);
+  invitation.setModel(schema);
   bar.shortcuts.setModelKeys(commands.keypads);
   play.show(commands);
   sheet.place(play.keypad !== null);
@@ -223,8 +236,10 @@ function onSchema(openapi) {
   // A panel with nothing in it is not shown.
   document.body.dataset.controls = schema.commands.length > 0 || input ? "some" : "none";
   byId("sound").hidden = !schema.tracks.some((track) => track.kind === "audio" && track.direction === "out");
+  session.expects = schema.firstFrame && `${schema.firstFrame.replace(/\.$/, "")}.`;
   session.firstFrameNeeds = () => {
     if (sharing.from) return "Your video goes to the model.";
+    if (session.expects) return session.expects;
     if (!input) return "This model may need a command to begin, such as a prompt.";
     return schema.commands.length > 0
       ? "This model waits for your camera, or for a command."

@@ -16,6 +16,7 @@ import { Keypad } from "./keypad.js";
 import { padsOf } from "./keys.js";
 import { Patience } from "./patience.js";
 import { Upload } from "./picture.js";
+import { ID_NAME } from "./schema.js";
 import { FieldProblem } from "./problem.js";
 
 const LIVE_KINDS = new Set(["slider", "choice", "toggle"]);
@@ -51,7 +52,9 @@ export class Commands {
   /** @param {Command[]} commands */
   render(commands) {
     this.cards.clear();
-    const cards = commands.map((command) => new Card(command, this));
+    // What a newcomer does first comes first.
+    const ordered = [...commands].sort((a, b) => Number(b.primary) - Number(a.primary));
+    const cards = ordered.map((command) => new Card(command, this));
     for (const card of cards) this.cards.set(card.command.name, card);
     this.keypads = cards.flatMap((card) => card.keypad ?? []);
     const names = [...new Set(commands.map((command) => command.group || ""))];
@@ -96,6 +99,21 @@ export class Commands {
     if (reset) for (const keypad of this.keypads) keypad.again();
   }
 
+  /**
+   * Fill in a command and send it, as if by hand.
+   * @param {string} name
+   * @param {Record<string, unknown>} args
+   */
+  press(name, args) {
+    const card = this.cards.get(name);
+    if (!card) return;
+    for (const control of card.controls.filter(({ field }) => field.name in args)) {
+      control.write(args[control.field.name]);
+      card.following.touched(control.field.name);
+    }
+    card.submit();
+  }
+
   /** @param {Receipt} receipt */
   receipt(receipt) {
     this.requests.get(receipt.request_id)?.receipt(receipt);
@@ -130,6 +148,8 @@ class Card {
     this.command = command;
     this.panel = panel;
     this.latest = "";
+    /** What this page called the picture that was chosen. */
+    this.filledName = "";
     /** @type {Control[]} */
     this.controls = [];
     /** @type {HTMLButtonElement | null} */
@@ -190,6 +210,7 @@ class Card {
     const options = {
       command: command.name,
       pictures,
+      onExample: single ? () => this.submit() : () => {},
       onEnter: /** @type {"plain" | "modified"} */ (single ? "plain" : "modified"),
       plain: single,
     };
@@ -262,8 +283,18 @@ class Card {
   }
 
   changed() {
+    this.namePicture();
     if (this.live) this.throttle?.push();
     else if (this.status.dataset.state === "refused") this.say("", "");
+  }
+
+  /** What a picture must be called beside it is its file's name, unless somebody wrote another. */
+  namePicture() {
+    const { fileName = "" } = this.controls.find((control) => control.fileName) ?? {};
+    const named = this.controls.find(({ field }) => field.kind === "text" && field.required && ID_NAME.test(field.name));
+    if (!named || !fileName || (named.read() && named.read() !== this.filledName)) return;
+    this.filledName = fileName;
+    named.write(fileName);
   }
 
   /** @param {boolean} connected */

@@ -1,7 +1,7 @@
 /** The inner controls of lists and nested objects, made of the controls of their parts. */
 
 import { el, icon } from "./dom.js";
-import { words } from "./schema.js";
+import { words } from "./labels.js";
 
 /**
  * @typedef {import("./controls.js").Field} Field

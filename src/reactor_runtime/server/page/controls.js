@@ -8,6 +8,7 @@
 
 import { groupControl, listControl } from "./compound.js";
 import { el, uniqueId } from "./dom.js";
+import { examplesRow } from "./examples.js";
 import {
   jsonControl,
   menuControl,
@@ -25,6 +26,7 @@ import { pictureControl } from "./picture.js";
  * @typedef {object} Wishes what a card wants of its controls
  * @property {string} command
  * @property {() => void} onInput
+ * @property {() => void} [onExample] an example was filled in
  * @property {"plain" | "modified"} [onEnter] which Enter sends a long text
  * @property {number} [pictures] how many pictures share one message
  * @property {boolean} [plain] hides the label
@@ -41,6 +43,7 @@ import { pictureControl } from "./picture.js";
  * @property {(message: string, path: string) => boolean} [refuse]
  * @property {(blob: File) => void} [accepts]
  * @property {(named: import("./following.js").Named | null) => void} [named] what is with the model and is only named
+ * @property {() => string} [fileName] of the file that it holds
  *
  * @typedef {object} Control
  * @property {Field} field
@@ -55,6 +58,7 @@ import { pictureControl } from "./picture.js";
  * @property {(message: string, path?: string) => void} refuse
  * @property {() => void} clear
  * @property {((blob: File) => void) | undefined} accepts
+ * @property {string} fileName of the file that it holds
  * @property {HTMLElement} [row] the row of a list that it stands in
  */
 
@@ -95,7 +99,7 @@ const MAKERS = {
  * @param {Wishes & {id: string}} options
  * @returns {Control}
  */
-function frame(field, inner, { id, command, onInput, plain }) {
+function frame(field, inner, { id, command, onInput, onExample, plain }) {
   const grouped = inner.grouped === true;
   const testid = `field-${command}.${field.path}`;
   const hintId = `${id}-hint`;
@@ -134,6 +138,11 @@ function frame(field, inner, { id, command, onInput, plain }) {
     heading ? null : label,
     head,
     body,
+    examplesRow(field, (example) => {
+      control.write(example);
+      onInput();
+      onExample?.();
+    }),
     foot,
     problem,
   );
@@ -167,7 +176,8 @@ function frame(field, inner, { id, command, onInput, plain }) {
     if (set) enable();
     clear();
   };
-  return {
+  /** @type {Control} */
+  const control = {
     field,
     element,
     /**
@@ -200,7 +210,11 @@ function frame(field, inner, { id, command, onInput, plain }) {
     },
     clear,
     accepts: inner.accepts,
+    get fileName() {
+      return inner.fileName?.() ?? "";
+    },
   };
+  return control;
 }
 
 /**

@@ -5,10 +5,14 @@
 
 import { announce } from "./announcer.js";
 import { byId } from "./dom.js";
+import { duration } from "./words.js";
 
 /** A live picture that does not change for this long is worth a word. */
 const STALLED_MS = 3_000;
 const LOOK_MS = 1_000;
+
+/** Waiting that is longer than this says for how long. */
+const LONG_MS = 3_000;
 
 /** States whose words count down: seen, and not read out every second. */
 const COUNTING = new Set(["reconnecting", "gone", "full"]);
@@ -21,6 +25,8 @@ export class Cover {
    */
   constructor({ onStart, onToken, onCamera, lastShownMs }) {
     this.lastShownMs = lastShownMs;
+    /** When what is shown began. */
+    this.sinceMs = performance.now();
     /** @type {import("./session.js").View | null} */
     this.view = null;
     this.modelName = "";
@@ -42,6 +48,8 @@ export class Cover {
    * @param {{modelName: string, offerCamera: boolean}} about
    */
   show(view, { modelName, offerCamera }) {
+    const elapsedMs = (view.loading?.elapsedS ?? 0) * 1000;
+    if (view.name !== this.view?.name || view.loading) this.sinceMs = performance.now() - elapsedMs;
     this.view = view;
     this.modelName = modelName;
     document.body.dataset.state = view.name;
@@ -51,6 +59,9 @@ export class Cover {
     byId("cover-detail").textContent = view.detail;
     byId("cover").hidden = view.name === "live";
     byId("progress").hidden = !view.busy;
+    byId("progress").dataset.known = String(typeof view.loading?.fraction === "number");
+    byId("progress").style.setProperty("--share", String(view.loading?.fraction ?? 0));
+    this.tellTime();
     byId("token-form").hidden = view.name !== "locked";
     this.start.hidden = !view.canStart;
     byId("cover-start-text").textContent = view.startText;
@@ -67,8 +78,22 @@ export class Cover {
     this.look();
   }
 
+  /** Which part of a load it is, and for how long one has waited. */
+  tellTime() {
+    const { name, loading } = this.view ?? {};
+    const waits = name === "loading" || name === "waiting" || name === "connecting";
+    const waitedMs = performance.now() - this.sinceMs;
+    const words = [
+      loading && loading.parts > 1 ? `Part ${loading.part} of ${loading.parts}` : "",
+      waits && waitedMs > LONG_MS ? `${duration(waitedMs)} so far` : "",
+    ].filter(Boolean);
+    byId("cover-time").hidden = words.length === 0;
+    byId("cover-time").textContent = words.join(" · ");
+  }
+
   /** Nothing is called live that stands still, whatever the reason. */
   look() {
+    this.tellTime();
     if (this.view?.name !== "live" || document.hidden) return;
     const shownMs = this.lastShownMs();
     const stillMs = shownMs === null ? 0 : performance.now() - shownMs;

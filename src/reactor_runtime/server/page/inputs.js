@@ -22,7 +22,11 @@ import { tidy } from "./schema.js";
  */
 export function textControl(field, { id, onInput, onEnter }) {
   const long = field.kind === "multiline";
-  const limits = { maxLength: field.maxLength ?? undefined, dir: "auto" };
+  const limits = {
+    maxLength: field.maxLength ?? undefined,
+    placeholder: field.placeholder || undefined,
+    dir: "auto",
+  };
   /** @type {HTMLInputElement | HTMLTextAreaElement} */
   const input = long
     ? el("textarea", { id, rows: 3, spellcheck: true, ...limits })

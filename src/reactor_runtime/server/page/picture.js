@@ -140,6 +140,7 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
     element,
     targets: [file],
     accepts: picture ? take : undefined,
+    fileName: () => held?.name ?? "",
     read: () => {
       if (held !== null) return held.text || new Upload(held.blob, held.name);
       if (problem) throw new FieldProblem(field.path, problem);

@@ -110,7 +110,7 @@ export class Readiness {
    * @param {import("./server.js").Health} health
    * @param {{loading: boolean, sessionId: string}} about
    */
-  async describe(round, { detail }, { loading, sessionId }) {
+  async describe(round, { detail, loading: progress }, { loading, sessionId }) {
     if (!loading) {
       const raised = await this.server.raised(sessionId);
       this.rounds.check(round);
@@ -119,7 +119,8 @@ export class Readiness {
       return;
     }
     const text = capital(detail) || "This can take a few minutes the first time.";
-    this.show("loading", this.news ? "The server was restarted" : "Loading the model", text, { busy: true });
+    const title = `Loading ${progress?.model || "the model"}`;
+    this.show("loading", this.news ? "The server was restarted" : title, text, { busy: true, loading: progress });
   }
 
   /**

@@ -57,6 +57,7 @@
  * @typedef {import("./references.js").Context} Context
  */
 
+import { commandLabel, fieldLabel, PICTURE } from "./labels.js";
 import { resolve, withoutNull } from "./references.js";
 
 const DEPTH_MAX = 6;
@@ -67,44 +68,10 @@ const SHORT_TEXT = 80;
 /** A slider over more whole numbers than this cannot be aimed. */
 const SLIDER_STEPS_MAX = 2000;
 const IMAGE_NAME = /(^|_)(image|img|picture|photo|base64)(_|$)/i;
+/** An identifier is one line however long it may be. */
+export const ID_NAME = /(^|_)(id|name|key|title)$/i;
 const TEXT_NAME = /(^|_)(prompt|text|caption|story|script|lyrics|instructions?)(_|$)/i;
-/** What a picture is called when its own name says no more. */
-const PICTURE = "Picture";
 const UPLOAD = "reactor-upload-reference";
-
-/**
- * "set_prompt" → "Set prompt".
- * @param {string} name
- */
-export function words(name) {
-  const text = name
-    .replace(/([a-z0-9])([A-Z])/g, "$1 $2")
-    .replace(/[_\-.]+/g, " ")
-    .trim()
-    .toLowerCase();
-  return text ? text[0].toUpperCase() + text.slice(1) : name;
-}
-
-/**
- * "set_starting_image" → "Starting picture": what is set says enough, and this page calls images pictures.
- * @param {string} name
- */
-export const commandLabel = (name) => plainWords(words(name.replace(/^set[_-](?=.)/i, "")));
-
-/**
- * The words of a field: its title, else its name without how a picture is written down.
- * @param {string} name
- * @param {Json} schema
- */
-function fieldLabel(name, schema) {
-  if (typeof schema.title === "string" && schema.title.length <= 40 && !isGenerated(schema))
-    return words(schema.title);
-  const label = plainWords(words(name.replace(/(^|_)(base64|b64)(?=_|$)/i, "")));
-  return label === "Base64" ? PICTURE : label;
-}
-
-/** @param {string} label */
-const plainWords = (label) => label.replace(/\b(image|img)\b/g, "picture").replace(/^(Image|Img)\b/, "Picture");
 
 /**
  * Title, version, tracks and commands of the document; empty ones for `{}`, which is what comes before the
@@ -154,12 +121,18 @@ function readCommand(pathName, operation, document) {
     group: line(operation["x-group"]),
     primary: operation["x-primary"] === true,
     fields: readFields(schema, context, "", 0).map((field) =>
-      field.kind === "image" && field.label === PICTURE && /(^|_)(image|img|picture|photo)(_|$)/i.test(name)
+      field.kind === "image" && field.label === PICTURE && IMAGE_NAME.test(name) && !isLabelled(field, schema)
         ? { ...field, label }
         : field,
     ),
   };
 }
+
+/**
+ * @param {Field} field
+ * @param {Json} schema the command's
+ */
+const isLabelled = ({ name }, schema) => Boolean(schema.properties?.[name]?.["x-label"]);
 
 /**
  * A value that should be a line of text.
@@ -211,14 +184,6 @@ function readField(part, context, { name, path, required, depth }) {
   };
   if (depth > DEPTH_MAX) return { ...field, kind: "json" };
   return { ...field, ...shape(schema, context, { name, path, depth }) };
-}
-
-/**
- * Object schemas carry their class name as title, which says less than the parameter's name.
- * @param {Json} schema
- */
-function isGenerated(schema) {
-  return schema.type === "object" || Boolean(schema.enum);
 }
 
 /**
@@ -345,9 +310,10 @@ function textShape(schema, name) {
   };
   if (schema.format === "color") return { kind: "color", ...limits };
   const long =
-    (TEXT_NAME.test(name) && !(schema.maxLength <= SHORT_TEXT)) ||
+    !ID_NAME.test(name) &&
+    ((TEXT_NAME.test(name) && !(schema.maxLength <= SHORT_TEXT)) ||
     (schema.maxLength ?? 0) > LONG_TEXT ||
-    schema.format === "multiline";
+    schema.format === "multiline");
   return { kind: long ? "multiline" : "text", ...limits };
 }
 

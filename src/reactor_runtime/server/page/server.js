@@ -14,8 +14,10 @@ const CLIP_POLL_MS = 300;
 const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
 
 /**
- * @typedef {{ok: boolean, state: string, detail: string, instance: string}} Health `instance` is another one
- *   after each start of the server
+ * @typedef {{model: string, part: number, parts: number, fraction: number | null, elapsedS: number}} Loading how
+ *   far a load is: which of how many parts, how much of it, for how long
+ * @typedef {{ok: boolean, state: string, detail: string, instance: string, loading: Loading | null}} Health
+ *   `instance` is another one after each start of the server
  * @typedef {{name: string, kind: "video" | "audio", direction: "recvonly" | "sendonly"}} Capability
  * @typedef {{health: Health, running: Descriptor, document: object, iceServers: RTCIceServer[]}} Overview
  * @typedef {{session_id: string, state: string, capabilities?: {tracks?: Capability[]},
@@ -256,11 +258,12 @@ export class Server {
  * @param {any} body
  * @returns {Health}
  */
-const healthOf = ({ status, state, detail, instance }) => ({
+const healthOf = ({ status, state, detail, instance, loading }) => ({
   ok: status === "healthy",
   state: String(state ?? ""),
   detail: String(detail ?? ""),
   instance: String(instance ?? ""),
+  loading: loadingOf(loading),
 });
 
 /**
@@ -287,6 +290,21 @@ async function json(response) {
   } catch {
     return {};
   }
+}
+
+/**
+ * @param {any} told
+ * @returns {Loading | null}
+ */
+function loadingOf(told) {
+  if (typeof told !== "object" || told === null) return null;
+  return {
+    model: String(told.model ?? ""),
+    part: Number(told.part ?? 0),
+    parts: Number(told.parts ?? 0),
+    fraction: typeof told.fraction === "number" ? told.fraction : null,
+    elapsedS: Number(told.elapsed_s ?? 0),
+  };
 }
 
 /**

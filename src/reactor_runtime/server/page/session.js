@@ -17,7 +17,9 @@ import { capital, ending } from "./words.js";
 /**
  * @typedef {"loading" | "failed" | "gone" | "locked" | "occupied" | "connecting" | "full" | "waiting" | "live" |
  *   "reconnecting" | "offline" | "ended"} ViewName
- * @typedef {{canStart?: boolean, canStop?: boolean, busy?: boolean, startText?: string}} Offers
+ * @typedef {import("./server.js").Loading} Loading
+ * @typedef {{canStart?: boolean, canStop?: boolean, busy?: boolean, startText?: string,
+ *   loading?: Loading | null}} Offers
  * @typedef {{name: ViewName, title: string, detail: string} & Required<Offers>} View
  * @typedef {import("./server.js").Descriptor} Descriptor
  * @typedef {import("./server.js").Overview} Overview
@@ -62,6 +64,8 @@ export class Session {
     this.log = null;
     /** What to say while no frame came: what the model waits for. */
     this.firstFrameNeeds = () => "";
+    /** What its author said to expect until then. */
+    this.expects = "";
     this.remembered = new Remembered();
     this.endReason = "";
     this.failed = { said: "", detail: "" };
@@ -278,14 +282,14 @@ export class Session {
     if (!this.connection || this.announced === this.connection) return;
     this.announced = this.connection;
     this.hinting = false;
-    this.show("waiting", "Waiting for the first frame", "", { busy: true, canStop: true });
+    this.describeWaiting(true);
     this.told.onConnected(this.connection, this.readiness.takeNews());
   }
 
-  /** Say what the model may be waiting for, once it let some time pass without a frame. */
-  describeWaiting() {
-    if (this.view.name !== "waiting") return;
-    const detail = this.hinting ? this.firstFrameNeeds() : "";
+  /** Say what to expect, and once some time passed without a frame what the model may be waiting for. */
+  describeWaiting(begins = false) {
+    if (!begins && this.view.name !== "waiting") return;
+    const detail = this.hinting ? this.firstFrameNeeds() : this.expects;
     this.show("waiting", "Waiting for the first frame", detail, { busy: true, canStop: true });
   }
 
@@ -367,8 +371,8 @@ class Occupied extends Error {}
  * @param {Offers} can
  * @returns {Required<Offers>}
  */
-function offers({ canStart = false, canStop = false, busy = false, startText = "Start" }) {
-  return { canStart, canStop, busy, startText };
+function offers({ canStart = false, canStop = false, busy = false, startText = "Start", loading = null }) {
+  return { canStart, canStop, busy, startText, loading };
 }
 
 /** @param {Descriptor} running */

@@ -77,7 +77,7 @@ const clock = (ms) => new Date(ms).toLocaleTimeString([], { hour12: false });
  * "45 s" or "3 minutes", with a space at which no line breaks.
  * @param {number} ms
  */
-function duration(ms) {
+export function duration(ms) {
   const seconds = Math.round(ms / 1000);
   return seconds < 120 ? `${seconds}\u00a0s` : `${Math.round(seconds / 60)}\u00a0minutes`;
 }
