@@ -63,6 +63,7 @@ PURE = [
     "session.company",
     "session.grants",
     "session.lifecycle",
+    "session.loading",
     "session.rate",
     "session.times",
     "session_log.digests",

@@ -11,7 +11,9 @@ from support.house import House
 from support.virtual_time import now_s, settle
 
 from reactor_runtime.errors import ManifestError, ModelFailed, ModelHung, SessionRefused
+from reactor_runtime.progress import Progress
 from reactor_runtime.session.lifecycle import State
+from reactor_runtime.session.loading import Loading
 
 
 def takes_to_stop(seconds: float) -> Any:
@@ -604,3 +606,23 @@ async def test_closing_right_after_a_turn_over_waits_for_the_connections_of_both
     await house.sessions.close()
     assert joining.closed
     assert link.closed
+
+
+# While it loads --------------------------------------------------------------------------------------
+
+
+def test_a_load_is_told_with_its_model_its_part_and_its_time() -> None:
+    clock = iter([10.0, 12.5, 20.04, 30.0, 40.0]).__next__
+    loading = Loading(clock)
+    assert loading.now() is None
+    loading.begin()
+    loading.told(Progress("loading", "loading the model", fields={"model": "drive"}))
+    fields = {"part": 2, "parts": 3}
+    loading.told(Progress("weights", "downloading", 0.4, fields))
+    assert loading.now() == {"model": "drive", **fields, "fraction": 0.4, "elapsed_s": 2.5}
+    loading.fetched()
+    assert loading.now() == {"model": "drive", "elapsed_s": 10.0}
+    loading.end()
+    assert loading.now() is None
+    loading.begin("drive")
+    assert loading.now() == {"model": "drive", "elapsed_s": 10.0}

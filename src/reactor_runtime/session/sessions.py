@@ -191,7 +191,7 @@ class Sessions:
         word = self._slot.health_word
         if self._draining:
             return Health(False, word, "shutting down")
-        return Health(word in ("available", "serving"), word, self._slot.detail, self._slot.loading)
+        return Health(word in ("available", "serving"), word, self._slot.detail, self._slot.loading.now())
 
     async def openapi(self) -> JsonObject:
         return self._slot.openapi()

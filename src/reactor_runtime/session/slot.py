@@ -28,6 +28,7 @@ from ..wire import messages as say
 from .admission import SlotView
 from .from_host import FromHost
 from .lifecycle import Event, HealthWord, Lifecycle, State, Transition
+from .loading import Loading
 from .metrics import Totals
 from .restart import RestartBudget
 from .session import Session, SessionOwner
@@ -88,9 +89,7 @@ class ModelSlot:
         self._session: Session | None = None
         self._told: SessionTold | None = None
         self._detail: str | None = "loading the model"
-        self._loading: JsonObject = {}
-        """What is known of the load that is under way, for whoever waits for it."""
-        self._load_began_s: float | None = None
+        self.loading = Loading(clock)
         self._lost: ModelFailed | None = None
         """Why the host is unusable, until it is replaced."""
         self._last_failed = ("", "")
@@ -119,13 +118,6 @@ class ModelSlot:
     def detail(self) -> str | None:
         """Why it can serve nobody, in words; None where there is nothing to say."""
         return self._detail
-
-    @property
-    def loading(self) -> JsonObject | None:
-        """How far the load is that is under way."""
-        if self._load_began_s is None:
-            return None
-        return {**self._loading, "elapsed_s": round(self._clock() - self._load_began_s, 1)}
 
     @property
     def view(self) -> SlotView:
@@ -167,14 +159,14 @@ class ModelSlot:
         Raises what the author or the operator can fix, or ModelFailed.
         """
         self._owner.reported(Progress("loading", "loading the model"))
-        self._load_began_s = self._clock()
+        self.loading.begin()
         try:
             await prepare(self._preparing)
             self._detail = "loading the model"
-            self._loading = {key: self._loading[key] for key in ("model",) if key in self._loading}
+            self.loading.fetched()
             await self._load()
         except ReactorError as error:
-            self._load_began_s = None
+            self.loading.end()
             self._detail = "the model could not be loaded"
             self._last_failed = NO_SESSION, str(error)
             self._fire(Event.INITIALIZATION_FAIL)
@@ -182,13 +174,13 @@ class ModelSlot:
 
     def _preparing(self, progress: Progress) -> None:
         self._detail = progress.text
-        self._loading = {**self._loading, **progress.fields, "fraction": progress.fraction}
+        self.loading.told(progress)
         self._owner.reported(progress)
 
     async def _load(self) -> None:
         host = self._host = self._make_host(FromHost(self))
         info = await host.load()
-        self._load_began_s = None
+        self.loading.end()
         self._info = info
         self._openapi = documents.openapi(info)
         self._detail = None
@@ -203,16 +195,13 @@ class ModelSlot:
                 await self._host.close()
             pause_s = self._budget.pause_s(self._clock())
             if pause_s is None:
-                self._load_began_s = None
+                self.loading.end()
                 self._detail = "the model failed too often; see the log, fix it and start the runtime again"
                 self._fire(Event.INITIALIZATION_FAIL)
                 self._owner.reported(Progress("failed", f"{self._detail} ({cause})"))
                 return
             self._detail = f"the model is restarted after {cause.code.replace('_', ' ')}"
-            self._load_began_s, self._loading = (
-                self._clock(),
-                {"model": self._info.name} if self._info else {},
-            )
+            self.loading.begin(self._info.name if self._info else "")
             text = f"{cause}; restarting the model in {pause_s:g} s"
             self._owner.reported(Progress("restarting", text))
             await asyncio.sleep(pause_s)

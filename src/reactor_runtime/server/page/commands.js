@@ -10,13 +10,13 @@ import { LatestWins } from "./coalesce.js";
 import { passOn } from "./compound.js";
 import { makeControl } from "./controls.js";
 import { el, icon } from "./dom.js";
+import { FileName } from "./filename.js";
 import { finder, group } from "./finder.js";
 import { Following } from "./following.js";
 import { Keypad } from "./keypad.js";
 import { padsOf } from "./keys.js";
 import { Patience } from "./patience.js";
-import { Upload } from "./picture.js";
-import { ID_NAME } from "./schema.js";
+import { uploadsIn } from "./picture.js";
 import { FieldProblem } from "./problem.js";
 
 const LIVE_KINDS = new Set(["slider", "choice", "toggle"]);
@@ -148,8 +148,7 @@ class Card {
     this.command = command;
     this.panel = panel;
     this.latest = "";
-    /** What this page called the picture that was chosen. */
-    this.filledName = "";
+    this.fileName = new FileName();
     /** @type {Control[]} */
     this.controls = [];
     /** @type {HTMLButtonElement | null} */
@@ -283,18 +282,9 @@ class Card {
   }
 
   changed() {
-    this.namePicture();
+    this.fileName.follow(this.controls);
     if (this.live) this.throttle?.push();
     else if (this.status.dataset.state === "refused") this.say("", "");
-  }
-
-  /** What a picture must be called beside it is its file's name, unless somebody wrote another. */
-  namePicture() {
-    const { fileName = "" } = this.controls.find((control) => control.fileName) ?? {};
-    const named = this.controls.find(({ field }) => field.kind === "text" && field.required && ID_NAME.test(field.name));
-    if (!named || !fileName || (named.read() && named.read() !== this.filledName)) return;
-    this.filledName = fileName;
-    named.write(fileName);
   }
 
   /** @param {boolean} connected */
@@ -366,21 +356,7 @@ class Card {
       const value = control.read();
       if (value !== undefined) args[control.field.name] = value;
     }
-    /** @type {import("./sender.js").Placed[]} */
-    const uploads = [];
-    /**
-     * @param {Record<string, any>} holder
-     * @param {string} key
-     * @param {string} path
-     */
-    const seek = (holder, key, path) => {
-      const value = holder[key];
-      if (value instanceof Upload) uploads.push({ upload: value, holder, key, path });
-      else if (typeof value === "object" && value !== null)
-        for (const inner of Object.keys(value)) seek(value, inner, `${path}.${inner}`);
-    };
-    for (const key of Object.keys(args)) seek(args, key, key);
-    return { args, uploads };
+    return { args, uploads: uploadsIn(args) };
   }
 
   /** @param {Receipt} receipt */
@@ -401,10 +377,7 @@ class Card {
    */
   shown(requestId, delayMs, exact) {
     if (requestId === this.latest)
-      this.say(
-        "shown",
-        exact ? `Visible after ${Math.round(delayMs)} ms` : `Sent to you after ${Math.round(delayMs)} ms`,
-      );
+      this.say("shown", `${exact ? "Visible" : "Sent to you"} after ${Math.round(delayMs)} ms`);
   }
 
   /**

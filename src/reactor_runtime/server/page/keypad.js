@@ -177,7 +177,7 @@ export class Keypad {
   grid(pad) {
     const top = Math.min(...pad.keys.map((key) => key.row));
     const left = Math.min(...pad.keys.map((key) => key.column));
-    const grid = el("div", { class: "keys", role: "group", "aria-label": pad.field.replace(/_/g, " ") });
+    const grid = el("div", { class: "keys", role: "group", "aria-label": pad.label });
     for (const key of pad.keys) {
       const meaning = pad.meaning[key.letter] ?? "";
       const button = el(
@@ -196,7 +196,7 @@ export class Keypad {
       this.holdByPointer(button, { field: pad.field, letter: key.letter });
       grid.append(button);
     }
-    return el("div", { class: "pad" }, el("p", { class: "label" }, pad.field.replace(/_/g, " ")), grid);
+    return el("div", { class: "pad" }, el("p", { class: "label" }, pad.label), grid);
   }
 
   /**

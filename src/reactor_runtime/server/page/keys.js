@@ -13,7 +13,7 @@
  * @typedef {{letter: string, row: number, column: number}} Key
  * @typedef {"up" | "left" | "down" | "right"} Direction
  * @typedef {Partial<Record<Direction, string>>} Compass the letter of each direction
- * @typedef {{field: string, letters: string[], meaning: Record<string, string>, neutral: string | null,
+ * @typedef {{field: string, label: string, letters: string[], meaning: Record<string, string>, neutral: string | null,
  *   positional: boolean, compass: Compass, looks: boolean, arrows: boolean, keys: Key[]}} Pad `looks`: it
  *   turns the view; `arrows`: the arrow keys are its directions
  * @typedef {{field: string, letters: string[], max: number}} Also the list that takes what is held besides
@@ -75,6 +75,7 @@ export function padOf(field, about = "") {
   const compass = isCompass(field.look) ? field.look : compassOf(ways);
   return {
     field: field.name,
+    label: field.label,
     letters,
     meaning,
     neutral,

@@ -23,6 +23,28 @@ export class Upload {
 }
 
 /**
+ * The uploads among a command's arguments, each with the place it is in.
+ * @param {Record<string, any>} args
+ */
+export function uploadsIn(args) {
+  /** @type {import("./sender.js").Placed[]} */
+  const uploads = [];
+  /**
+   * @param {Record<string, any>} holder
+   * @param {string} key
+   * @param {string} path
+   */
+  const seek = (holder, key, path) => {
+    const value = holder[key];
+    if (value instanceof Upload) uploads.push({ upload: value, holder, key, path });
+    else if (typeof value === "object" && value !== null)
+      for (const inner of Object.keys(value)) seek(value, inner, `${path}.${inner}`);
+  };
+  for (const key of Object.keys(args)) seek(args, key, key);
+  return uploads;
+}
+
+/**
  * `pictures` is how many pictures share one message.
  * @param {import("./schema.js").Field} field
  * @param {import("./controls.js").Options} options

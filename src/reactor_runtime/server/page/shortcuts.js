@@ -84,7 +84,7 @@ export class Shortcuts {
   describe() {
     const model = this.keypads.flatMap((keypad) =>
       keypad.pads.flatMap((pad) =>
-        pad.letters.map((letter) => [letter, pad.meaning[letter] ?? pad.field.replace(/_/g, " ")]),
+        pad.letters.map((letter) => [letter, pad.meaning[letter] ?? pad.label]),
       ),
     );
     const page = Object.entries(this.keys)
