@@ -109,18 +109,18 @@ def visit(browser: Browser, server: ReactorRun) -> Iterator[Visit]:
         page = context.new_page()
 
         def answer(route: Route) -> None:
-            document = httpx.get(server.url + "/schema").json()
-            if not camera:
-                document["x-reactor"]["tracks"] = [
-                    track for track in document["x-reactor"]["tracks"] if track["direction"] == "out"
-                ]
-            for path, item in document["paths"].items():
+            body = httpx.get(server.url + "/overview").json()
+            tracks = body["schema"]["x-reactor"]["tracks"]
+            body["schema"]["x-reactor"]["tracks"] = [
+                track for track in tracks if camera or track["direction"] == "out"
+            ]
+            for path, item in body["schema"]["paths"].items():
                 item["post"].pop("x-primary", None)
                 if path == f"/events/{primary}":
                     item["post"]["x-primary"] = True
-            route.fulfill(status=200, content_type="application/json", body=json.dumps(document))
+            route.fulfill(status=200, content_type="application/json", body=json.dumps(body))
 
-        page.route("**/schema", answer)
+        page.route("**/overview", answer)
         page.goto(server.url)
         return page
 
@@ -196,7 +196,7 @@ def test_nothing_is_drawn_over_the_picture_of_a_model_that_one_only_watches(visi
     page = visit(primary="")
     live(page)
     # Keys and a prompt are guessed; take those away as well.
-    run = "m => import('./invitation.js').then(({offerOf}) => offerOf(m))"
+    run = "m => import('./invitation.js?source').then(({offerOf}) => offerOf(m))"
     plain = {"tracks": [], "commands": [{"name": "go", "label": "Go", "description": "", "fields": []}]}
     assert page.evaluate(run, plain) is None
 
@@ -222,16 +222,16 @@ def test_the_wait_for_the_first_frame_says_what_to_expect_and_for_how_long_it_is
 def test_a_load_is_told_with_name_part_and_time(visit: Visit, browser: Browser, server: ReactorRun) -> None:
     context = browser.new_context()
     page = context.new_page()
-    told = {
+    told = httpx.get(server.url + "/overview").json()
+    told["health"] |= {
         "status": "unhealthy",
         "state": "loading",
         "detail": "downloading wan 1.2 of 3.0 GB, 100 MB/s, 18 s left",
-        "instance": "a",
         "loading": {"model": "drive", "part": 2, "parts": 3, "fraction": 0.4, "elapsed_s": 65.4},
     }
     page.route(
-        "**/health",
-        lambda route: route.fulfill(status=503, content_type="application/json", body=json.dumps(told)),
+        "**/overview",
+        lambda route: route.fulfill(status=200, content_type="application/json", body=json.dumps(told)),
     )
     page.goto(server.url)
     expect(page.get_by_test_id("cover-title")).to_have_text("Loading drive")

@@ -81,7 +81,7 @@ const play = new Play({
 });
 giveFocusBack(() => play.keypad !== null);
 const invitation = new Invitation({
-  onPress: ({ command, args }) => commands.press(command, args),
+  onPress: (press) => commands.press(press),
   onCamera: () => sharing.toggleCamera(),
 });
 const sharing = new Sharing({

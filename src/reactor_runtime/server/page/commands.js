@@ -99,19 +99,11 @@ export class Commands {
     if (reset) for (const keypad of this.keypads) keypad.again();
   }
 
-  /**
-   * Fill in a command and send it, as if by hand.
-   * @param {string} name
-   * @param {Record<string, unknown>} args
-   */
-  press(name, args) {
-    const card = this.cards.get(name);
-    if (!card) return;
-    for (const control of card.controls.filter(({ field }) => field.name in args)) {
-      control.write(args[control.field.name]);
-      card.following.touched(control.field.name);
-    }
-    card.submit();
+  /** @param {import("./invitation.js").Press} press what is filled in and sent, as if by hand */
+  press({ command, args }) {
+    const card = this.cards.get(command);
+    card?.fill(args);
+    card?.submit();
   }
 
   /** @param {Receipt} receipt */
@@ -337,14 +329,18 @@ class Card {
    * @param {Record<string, unknown>} values
    */
   turn(values) {
-    const changed = this.controls.filter(({ field, read }) => field.name in values && read() !== values[field.name]);
-    if (changed.length === 0) return;
-    for (const control of changed) {
-      control.write(values[control.field.name]);
-      this.following.touched(control.field.name);
-    }
+    if (!this.controls.some(({ field, read }) => field.name in values && read() !== values[field.name])) return;
+    this.fill(values);
     this.throttle ??= new LatestWins(() => this.submit(), { intervalMs: LIVE_INTERVAL_MS });
     this.throttle.push();
+  }
+
+  /** @param {Record<string, unknown>} values arguments, filled in as if by hand */
+  fill(values) {
+    for (const { field, write } of this.controls.filter((control) => control.field.name in values)) {
+      write(values[field.name]);
+      this.following.touched(field.name);
+    }
   }
 
   /** Arguments by name; uploads are taken out, each with the place it was in. */
