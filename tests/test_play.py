@@ -126,7 +126,7 @@ def touched(touch_page: Page) -> Iterator[Page]:
 
 def says(page: Page, letters: str, *, within_s: float = 10) -> None:
     """Wait until the model reports that just these keys are held."""
-    held = "[...'WASDIJKL'].filter(key => reactorPage.stats.server[key]).join('')"
+    held = "[...'WASDIJKL'].filter(key => reactorPage.stats.model[key]).join('')"
     page.wait_for_function(f"want => {held} === want", arg=letters, timeout=within_s * 1000)
 
 
@@ -266,16 +266,16 @@ def test_a_drag_over_the_picture_looks_around_until_it_is_let_go(desk: Page) -> 
     desk.mouse.move(x, y)
     desk.mouse.down()
     desk.mouse.move(x - 30, y)
-    desk.wait_for_function("reactorPage.stats.server.turned !== 0")
+    desk.wait_for_function("reactorPage.stats.model.turned !== 0")
     says(desk, "")
     desk.mouse.move(x - 400, y + 10)
     says(desk, "J")
-    desk.wait_for_function("reactorPage.stats.server.turned === -2")
+    desk.wait_for_function("reactorPage.stats.model.turned === -2")
     desk.mouse.move(x - 250, y - 250)
     says(desk, "IJ")
     desk.mouse.up()
     says(desk, "")
-    desk.wait_for_function("reactorPage.stats.server.turned === 0")
+    desk.wait_for_function("reactorPage.stats.model.turned === 0")
 
 
 # A gamepad ------------------------------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def test_two_thumbs_on_a_phone_held_across_accelerate_and_steer_together(
         fingers = Fingers(page)
         fingers.put("left", *middle(page, thumb("A")))
         fingers.put("right", *middle(page, thumb("W")))
-        both = "reactorPage.stats.server.throttle === 1 && reactorPage.stats.server.steering === -1"
+        both = "reactorPage.stats.model.throttle === 1 && reactorPage.stats.model.steering === -1"
         page.wait_for_function(both)
         until_s, held = time.monotonic() + hold_s, []
         while time.monotonic() < until_s:
@@ -362,7 +362,7 @@ def test_two_thumbs_on_a_phone_held_across_accelerate_and_steer_together(
         fingers.lift("left")
         fingers.lift("right")
         page.wait_for_function(
-            "reactorPage.stats.server.throttle === 0 && reactorPage.stats.server.steering === 0"
+            "reactorPage.stats.model.throttle === 0 && reactorPage.stats.model.steering === 0"
         )
         assert page.evaluate("[scrollX, scrollY, visualViewport.scale]") == [0, 0, 1]
         page.context.close()

@@ -114,6 +114,7 @@ export class Overlay {
       /** Of the picture in the middle of the last seconds; null while none comes. */
       ageMs: this.connection ? (this.breakdown.pictures.typical(nowMs)?.totalMs ?? null) : null,
       server: this.server,
+      model: this.reported,
     };
   }
 
