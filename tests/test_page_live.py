@@ -17,6 +17,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.chromium import ARGUMENTS, CHROMIUM
 from support.server import ReactorRun, running, write_model
 
+from reactor_runtime.server.author import own_key
+
 # The browser that the tests share keeps processes of its own between them.
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
 
@@ -206,7 +208,7 @@ def test_a_load_that_failed_keeps_its_cause_until_a_mended_model_runs(
     with running(write_model(tmp_path, broken), "--port", port, ready=False) as run:
         run.url = f"http://127.0.0.1:{port}"
         run.wait_for(lambda: answers(run.url), "an answer")
-        page.goto(run.url)
+        page.goto(f"{run.url}/#author={own_key()}")
         detail = page.get_by_test_id("cover-detail")
         expect(detail).to_contain_text("ValueError: there is no brush", timeout=30_000)
         assert run.process.wait(10) != 0
