@@ -88,7 +88,7 @@ def test_the_server_s_clock_is_read_through_a_network_that_holds_messages_up(way
         const random = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
         for (let nowMs = 0; nowMs < 60000; nowMs += 500) {
           const held = random() < 0.3 ? 0 : 80 * random();
-          clock.tookRoundTrip(2 * x + (random() < 0.3 ? 0 : 40 * random()));
+          clock.tookRoundTrip(2 * x + (random() < 0.3 ? 0 : 40 * random()), nowMs);
           clock.heard(nowMs + 123456, nowMs + x + held);
           if (nowMs > 10000) worst = Math.max(worst, Math.abs(clock.toPage(nowMs + 123456) - nowMs));
         }

@@ -43,7 +43,7 @@ function commander({ commands, sender }) {
 
 /** @param {App} app */
 function hooks(app) {
-  const { session, overlay, stage, tracker } = app;
+  const { session, overlay, stage, tracker, breakdown } = app;
   let firstFrameMs = 0;
   stage.video.requestVideoFrameCallback((_now, { expectedDisplayTime }) => (firstFrameMs = expectedDisplayTime));
   return {
@@ -66,6 +66,10 @@ function hooks(app) {
     },
     get delays() {
       return [...tracker.delays];
+    },
+    /** Where the time of each command went that was seen: {totalMs, parts}, newest last. */
+    get breakdowns() {
+      return breakdown.commands.all;
     },
     get peer() {
       return session.connection?.peer ?? null;

@@ -93,7 +93,7 @@ export class Overlay {
       const report = await connection.peer.getStats();
       if (connection !== this.connection) return;
       this.values = this.link.read(report);
-      this.breakdown.clock.tookRoundTrip(this.values.roundTripMs ?? null);
+      this.breakdown.clock.tookRoundTrip(this.values.roundTripMs ?? null, performance.now());
     }
     const { ageMs } = this.stats();
     this.age.hidden = ageMs === null;

@@ -6,13 +6,15 @@
  * half of the shortest round trip.
  */
 
-const KEPT = 60;
+const KEPT_MS = 30_000;
+
+/** @typedef {{atMs: number, ms: number}} Read */
 
 export class ServerClock {
   constructor() {
-    /** @type {number[]} Arrival on the page's clock minus the server's, of the last messages. */
+    /** @type {Read[]} Arrival on the page's clock minus the server's, of the last messages. */
     this.later = [];
-    /** @type {number[]} */
+    /** @type {Read[]} */
     this.roundTrips = [];
   }
 
@@ -27,12 +29,15 @@ export class ServerClock {
    * @param {number} nowMs
    */
   heard(serverMs, nowMs) {
-    keep(this.later, nowMs - serverMs);
+    keep(this.later, nowMs - serverMs, nowMs);
   }
 
-  /** @param {number | null} ms there and back, or null where it is not known */
-  tookRoundTrip(ms) {
-    if (ms !== null) keep(this.roundTrips, ms);
+  /**
+   * @param {number | null} ms there and back, or null where it is not known
+   * @param {number} nowMs
+   */
+  tookRoundTrip(ms, nowMs) {
+    if (ms !== null) keep(this.roundTrips, ms, nowMs);
   }
 
   /**
@@ -41,16 +46,20 @@ export class ServerClock {
    */
   toPage(serverMs) {
     if (this.later.length === 0) return null;
-    const wayMs = this.roundTrips.length > 0 ? Math.min(...this.roundTrips) / 2 : 0;
-    return serverMs + Math.min(...this.later) - wayMs;
+    const wayMs = this.roundTrips.length > 0 ? least(this.roundTrips) / 2 : 0;
+    return serverMs + least(this.later) - wayMs;
   }
 }
 
 /**
- * @param {number[]} values
- * @param {number} value
+ * @param {Read[]} reads
+ * @param {number} ms
+ * @param {number} atMs
  */
-function keep(values, value) {
-  values.push(value);
-  if (values.length > KEPT) values.shift();
+function keep(reads, ms, atMs) {
+  reads.push({ atMs, ms });
+  while (reads[0].atMs < atMs - KEPT_MS) reads.shift();
 }
+
+/** @param {Read[]} reads */
+const least = (reads) => Math.min(...reads.map(({ ms }) => ms));
