@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -51,12 +52,67 @@ def http(path: str = "/session", method: str = "GET", **headers: str) -> dict[st
     return {"type": "http", "method": method, "path": path, "query_string": b"", "headers": pairs}
 
 
+def websocket(*, subprotocols: list[str] | None = None, **headers: str) -> dict[str, Any]:
+    scope = http(**{name.replace("_", "-"): value for name, value in headers.items()})
+    del scope["method"]
+    return {**scope, "type": "websocket", "subprotocols": subprotocols or []}
+
+
 @pytest.mark.parametrize("name", GUARDS)
-async def test_no_guard_lets_a_websocket_through(name: str) -> None:
+async def test_a_websocket_whom_nothing_speaks_against_passes_each_guard(name: str) -> None:
     app = App()
-    sent = await through(GUARDS[name](app), {"type": "websocket", "path": "/session", "headers": []})
-    assert [message["type"] for message in sent] == ["websocket.close"]
+    assert await through(GUARDS[name](app), websocket()) == []
+    assert [scope["type"] for scope in app.scopes] == ["websocket"]
+
+
+@pytest.mark.parametrize(
+    ("guard", "scope", "status"),
+    [
+        ("origin", websocket(origin="https://evil.example", host="127.0.0.1:8080"), 403),
+        ("origin", websocket(sec_fetch_site="cross-site", sec_fetch_mode="navigate"), 403),
+        ("host", websocket(host="evil.example"), 421),
+        ("host", websocket(host="a b"), 400),
+        ("token", websocket(), 401),
+        ("token", websocket(authorization="Bearer wrong"), 401),
+        ("token", websocket(subprotocols=["reactor.token.d3Jvbmc"]), 401),
+        ("token", websocket(subprotocols=["reactor.token.***", "reactor.token.é"]), 401),
+    ],
+)
+async def test_a_websocket_is_judged_by_its_handshake_as_a_request_is(
+    guard: str, scope: dict[str, Any], status: int
+) -> None:
+    app = App()
+    guards: dict[str, ASGIApp] = {
+        "origin": OriginGuard(app, origins=Origins(set())),
+        "host": HostGuard(app, names=frozenset({"localhost"})),
+        "token": TokenGuard(app, token=SECRET, open_paths=frozenset({"/session"})),
+    }
+    sent = await through(guards[guard], scope)
+    assert sent[0]["type"] == "websocket.http.response.start"
+    assert sent[0]["status"] == status
     assert app.scopes == []
+
+
+@pytest.mark.parametrize(
+    "presented",
+    [
+        {"authorization": f"Bearer {SECRET}"},
+        {"x-reactor-token": SECRET},
+        {
+            "subprotocols": [
+                "reactor.media.v1",
+                "reactor.token." + urlsafe_b64encode(SECRET.encode()).decode(),
+            ]
+        },
+        {"subprotocols": ["reactor.token." + urlsafe_b64encode(SECRET.encode()).decode().rstrip("=")]},
+    ],
+)
+async def test_a_page_may_present_the_token_of_a_websocket_in_a_subprotocol(
+    presented: dict[str, Any],
+) -> None:
+    app = App()
+    await through(TokenGuard(app, token=SECRET, open_paths=frozenset()), websocket(**presented))
+    assert [scope[GRANT] for scope in app.scopes] == [EVERYTHING]
 
 
 @pytest.mark.parametrize("name", GUARDS)

@@ -20,14 +20,25 @@ FLOORS: dict[str, set[str]] = {
     "wire": set(),
     "encode": set(),
     "webrtc": set(),
+    "websocket": {"encode"},
     "weights": set(),
     "author": {"weights"},
     "running": {"author", "weights"},
     "worker": {"author", "running", "weights"},
     "session_log": {"weights"},
     "recording": {"encode"},
-    "session": {"author", "encode", "recording", "session_log", "webrtc", "wire"},
-    "server": {"author", "recording", "running", "session", "session_log", "webrtc", "weights", "worker"},
+    "session": {"author", "encode", "recording", "session_log", "webrtc", "websocket", "wire"},
+    "server": {
+        "author",
+        "recording",
+        "running",
+        "session",
+        "session_log",
+        "webrtc",
+        "websocket",
+        "weights",
+        "worker",
+    },
     "headless": {"author", "encode", "running", "session_log"},
     "cli": {"author", "headless", "server", "session_log", "webrtc", "weights", "worker"},
 }
@@ -71,7 +82,7 @@ PURE = [
     "session_log.script",
     "types",
 ]
-PURE += ["webrtc.addresses", "webrtc.candidate"]
+PURE += ["webrtc.addresses", "webrtc.candidate", "websocket.header", "websocket.relay"]
 PURE += sorted(f"wire.{path.stem}" for path in (PACKAGE / "wire").glob("*.py") if path.stem != "__init__")
 SERVER = [
     "server.app",

@@ -63,6 +63,8 @@ class Recorder:
     def channel_message(self, label: str, data: str | bytes) -> None:
         self.messages.append((label, data))
 
+    def too_slow(self) -> None: ...
+
     def messages_dropped(self, count: int) -> None:
         self.dropped += count
 

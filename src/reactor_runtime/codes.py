@@ -53,6 +53,10 @@ MESSAGE_REJECTED: Final = _code("message_rejected", "a message that no wire form
 LIMIT_EXCEEDED: Final = _code("limit_exceeded", "too many or too large", "command", "http")
 PEER_FAILED: Final = _code("peer_failed", "the WebRTC engine failed for this viewer", "http")
 
+SLOW_CONSUMER: Final = _code(
+    "slow_consumer", "the viewer's line takes not even keyframes; its connection was closed", "notice"
+)
+
 # The model
 MODEL_ERROR: Final = _code("model_error", "the model's code raised", "notice", "ending")
 MODEL_CRASHED: Final = _code(

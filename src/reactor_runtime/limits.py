@@ -188,6 +188,27 @@ INTERRUPTED_S: Final = 1.0
 #: A viewer from whom nothing arrived for this long is gone (clients ping every 5 or 10 s).
 PING_TIMEOUT_S: Final = 20.0
 
+# WebSocket ---------------------------------------------------------------------------------------
+
+#: One message of a client, a picture of its camera included. Larger: closed with 1009.
+SOCKET_MESSAGE_MAX_BYTES: Final = 512 * KIB
+#: Frames of a socket per second that are parsed at all, and how many may come at once; one of SOCKET_COST_BYTES
+#: counts as two. More: they wait unread, and so does their sender; one who stays behind this long is closed with 1008.
+SOCKET_FRAMES_PER_S: Final = 400.0
+SOCKET_FRAMES_BURST: Final = 400
+SOCKET_COST_BYTES: Final = 64 * KIB
+SOCKET_BEHIND_S: Final = 3.0
+#: Fragments of one message. More: closed with 1009.
+SOCKET_FRAGMENTS: Final = 64
+#: Pings keep proxies from closing a quiet connection, and an unanswered one ends it.
+SOCKET_PING_S: Final = 10.0
+#: How long a client may take no byte of what it is sent. Longer: it is cut.
+SOCKET_WRITE_S: Final = 15.0
+#: Encoded pictures of a client that wait for their decoder. More: dropped up to the next keyframe.
+INPUTS_WAITING: Final = 8
+#: Pixels of such a picture. More: not decoded.
+INPUT_MAX_PIXELS: Final = 4096 * 4096
+
 # Sessions and the model process ------------------------------------------------------------------
 
 #: A session nobody is connected to ends after this long, also before the first viewer came.

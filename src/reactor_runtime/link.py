@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from .types import Codec, EncodedFrame, Pixels
+
+#: The label of a link's only channel, which carries the messages of `data` and of `control`.
+ONE_CHANNEL: Final = "one"
 
 
 class LinkState(Enum):
@@ -33,6 +36,9 @@ class LinkEvents(Protocol):
 
     def messages_dropped(self, count: int) -> None:
         """So many messages came faster than they were taken, and are lost."""
+
+    def too_slow(self) -> None:
+        """Its line takes not even keyframes: the link ends when what is said now has left."""
 
     def keyframe_wanted(self, track: str) -> None:
         """The receiver cannot decode until it gets a keyframe."""

@@ -22,11 +22,12 @@ from reactor_runtime.server.http_server import HttpServer
 from reactor_runtime.session.grants import Grant, Right
 from reactor_runtime.session.journal import Entry, Journal
 from reactor_runtime.session.lifecycle import Event, Lifecycle
-from reactor_runtime.session.service import CONNECTION_IDS, Health, Offer, Registration
+from reactor_runtime.session.service import CONNECTION_IDS, Health, Offer, Registration, SocketOffer
 from reactor_runtime.session.uploads import Reservation, Uploads
 from reactor_runtime.session_log.logbook import Logbook
 from reactor_runtime.types import JsonObject
 from reactor_runtime.webrtc.peer import Candidate, IceServer
+from reactor_runtime.websocket.socket_link import Closing
 
 SESSION = "5f0c2f57-6ad6-4b4c-8a58-2f9b3a1f3d10"
 P = f"/sessions/{SESSION}/transport/webrtc"
@@ -146,6 +147,13 @@ class MemoryService:
         self, session_id: str, connection_id: int, candidates: Sequence[Candidate]
     ) -> None:
         self._session(session_id).add_candidates(connection_id, candidates)
+
+    async def media(
+        self, session_id: str, inbound: AsyncIterable[str | bytes], offer: SocketOffer, *, grant: Grant
+    ) -> AsyncGenerator[str | bytes | Closing, None]:
+        self._session(session_id)
+        async for message in inbound:
+            yield message
 
     async def reserve_upload(
         self, session_id: str, *, name: str, size_bytes: int, mime_type: str, upload_id: str | None

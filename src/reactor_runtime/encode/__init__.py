@@ -1,6 +1,6 @@
 """Video encoders: one per codec in use, shared by every viewer of a session.
 
-Imports no other folder; is imported by `recording`, `session` and `headless`.
+Imports no other folder; is imported by `websocket`, `recording`, `session` and `headless`.
 
     RGB ─to_i420()─▶ I420 ─Encoder.encode()─▶ EncodedFrame ─▶ any number of peers
 
@@ -8,6 +8,7 @@ Imports no other folder; is imported by `recording`, `session` and `headless`.
     bitstream.py one libavcodec encoder: one picture in, one out, without delay
     h264.py      how x264 and NVENC are set up        vp8.py   how libvpx is
     recorded.py  H.264 for recordings, apart from the others
+    decode.py    the other way, for what a client sends without an engine that decodes
 
 An encoder is used by one thread at a time, the stream's encoder thread. It is set up for one size, one
 codec and about one frame rate; when the size changes, close it and open another.

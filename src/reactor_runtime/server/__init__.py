@@ -1,17 +1,19 @@
 """The HTTP surface.
 
-Imports `author` (documents and the manifest), `recording`, `running`, `session`, `session_log`, `webrtc`, `weights` and
-`worker`; is imported by `cli`.
+Imports `author` (documents and the manifest), `recording`, `running`, `session`, `session_log`, `webrtc`, `websocket`,
+`weights` and `worker`; is imported by `cli`.
 
 runtime.py           all parts of one server, made and closed together
 app.py               the application: routes, errors, middleware in order
 routes_sessions.py   start, stop, session; signalling
 routes_files.py      uploads and clips
+routes_media.py      the WebSocket of a viewer
 routes_operator.py   health, metrics, events, schema
 routes_page.py       the control page and its files
 page_bundle.py       its modules as one script; pure
 bodies.py            JSON request bodies
 replies.py           how errors look
 guards.py            token, host and body limits, as plain ASGI middleware
+connection.py        one socket; socket.py, once it is a WebSocket
 http_server.py       uvicorn on a socket of ours, without its signal handlers
 """

@@ -15,7 +15,15 @@ from .. import __version__
 from ..config import ListenSettings
 from ..origins import Origins, host_of
 from ..session.service import Service
-from . import replies, routes_connect, routes_files, routes_operator, routes_page, routes_sessions
+from . import (
+    replies,
+    routes_connect,
+    routes_files,
+    routes_media,
+    routes_operator,
+    routes_page,
+    routes_sessions,
+)
 from .author import is_author
 from .connection import HEALTH_PATHS
 from .guards import (
@@ -45,6 +53,7 @@ def create_app(service: Service, settings: ListenSettings, *, author_key: str = 
     app.include_router(routes_sessions.router, responses=replies.REFUSALS)
     app.include_router(routes_connect.router, responses=replies.REFUSALS)
     app.include_router(routes_files.router, responses=replies.REFUSALS)
+    app.include_router(routes_media.router)
     app.include_router(routes_operator.router, responses=replies.REFUSALS)
     routes_page.install(app, files, frame_ancestors=settings.frame_ancestors)
     replies.install(app)

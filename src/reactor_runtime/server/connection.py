@@ -31,6 +31,7 @@ from ..webrtc.ice_tcp import IceTcp, TcpStream, Wire
 from .places import Account, Place, Places, Standing, share_of
 from .replies import refusal
 from .request_parser import RequestParser
+from .socket import Socket
 
 #: What a reserved place may ask for.
 HEALTH_PATHS = frozenset({"/health", "/health/live"})
@@ -232,6 +233,28 @@ class Line(H11Protocol):
         text = f"too many requests of one address; {limits.HTTP_REQUESTS_PER_S:.0f} a second are answered"
         self.transport.write(_plain(429, "Too Many Requests", text, "Retry-After: 1"))
         self.transport.close()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Become a WebSocket, which keeps this place and this transport; `_Wire` goes on watching over it."""
+        head = [event.method, b" ", event.target, b" HTTP/1.1\r\n"]
+        for name, value in self.headers:
+            head += [name, b": ", value, b"\r\n"]
+        head.append(b"\r\n")
+        early = self._parser.trailing_data[0] + bytes(self._unparsed)
+        self._unparsed.clear()
+        self._disarm()
+        self.connections.discard(self)
+        socket = Socket(self.config, self.server_state, self.app_state, left=self._upgraded_left)
+        socket.connection_made(self.transport)
+        self.transport.set_protocol(socket)
+        socket.data_received(b"".join(head))
+        if early:
+            socket.data_received(early)
+
+    def _upgraded_left(self) -> None:
+        self._places.leave(self)
+        if self._wire is not None:
+            self._wire.lost()
 
     def on_response_complete(self) -> None:
         self._spent = 0

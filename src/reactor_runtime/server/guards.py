@@ -3,12 +3,14 @@
     BelowPrefix ──▶ OriginGuard ──▶ CORS ──▶ HostGuard ──▶ TokenGuard ──▶ BodyLimit ──▶ routes
 
 The token guard refuses by default: whatever is not on the short list of open paths needs the token, so an
-odd spelling of a path cannot slip by; nor can a kind of connection that they do not know. Nothing here reads a body.
+odd spelling of a path cannot slip by; nor can a kind of connection that they do not know. The handshake of a WebSocket
+is judged as a request. Nothing here reads a body.
 """
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hmac
 import logging
@@ -34,6 +36,9 @@ log = logging.getLogger(__name__)
 HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::[0-9]{0,5})?")
 #: Where a request's scope has what its sender may do, a `Grant`.
 GRANT: Final = "reactor.grant"
+#: What a media socket speaks, and what a token looks like beside it.
+SUBPROTOCOL: Final = "reactor.media.v1"
+TOKEN_SUBPROTOCOL: Final = "reactor.token."  # noqa: S105
 #: An upload's own URL carries its permission; the route compares the key. SDKs send no token with the bytes.
 _UPLOAD_PATH: Final = re.compile(r"/sessions/[^/]+/uploads/[^/]+/[^/]+")
 
@@ -57,18 +62,11 @@ def is_address(host: str) -> bool:
         return False
 
 
-async def _refused(scope: Scope, send: Send) -> bool:
-    """Refuse a connection of a kind that no guard has looked at; True when that was done.
-
-    `lifespan` is the server's own, and no client's.
-    """
-    if scope["type"] in ("http", "lifespan"):
-        return False
-    if scope["type"] != "websocket":
+def _is_asked(scope: Scope) -> bool:
+    """Whether a client asks something, by HTTP or with the handshake of a WebSocket; `lifespan` is the server's own."""
+    if scope["type"] not in ("http", "websocket", "lifespan"):
         raise RuntimeError(f"no guard knows connections of type {scope['type']!r}")
-    # Before it is accepted, which makes it a plain 403.
-    await send({"type": "websocket.close", "code": 1008, "reason": "no WebSocket is served here"})
-    return True
+    return bool(scope["type"] != "lifespan")
 
 
 class BelowPrefix:
@@ -83,9 +81,7 @@ class BelowPrefix:
         self._prefix = prefix.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if await _refused(scope, send):
-            return
-        if scope["type"] == "http":
+        if _is_asked(scope):
             told = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
             prefix = told if _PREFIX.fullmatch(told) else self._prefix
             path = scope["path"]
@@ -111,16 +107,15 @@ class OriginGuard:
         self._told: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if await _refused(scope, send):
-            return
-        if scope["type"] == "http":
+        if _is_asked(scope):
             headers = Headers(scope=scope)
             origin = headers.get("origin", "")
             if not self._origins.may_ask(
                 origin=origin,
                 site=headers.get("sec-fetch-site", ""),
                 mode=headers.get("sec-fetch-mode", ""),
-                method=scope["method"],
+                # A WebSocket is followed by no link.
+                method=scope.get("method", "WEBSOCKET"),
                 referer=headers.get("referer", ""),
                 host=headers.get("host", ""),
             ):
@@ -166,9 +161,7 @@ class HostGuard:
         self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if await _refused(scope, send):
-            return
-        if scope["type"] == "http":
+        if _is_asked(scope):
             host = Headers(scope=scope).get("host")
             # Absent only in HTTP/1.0, which no browser speaks.
             if host is not None:
@@ -195,8 +188,8 @@ class HostGuard:
 class TokenGuard:
     """Demand the token, except for GETs of `open_paths`, and make the grant.
 
-    In `Authorization: Bearer`, in `X-Reactor-Token`, for behind a proxy that needs the first for itself, or in
-    `?token=`.
+    In `Authorization: Bearer`, in `X-Reactor-Token`, for behind a proxy that needs the first for itself, in
+    `?token=`, or in a subprotocol: pages can set no header of a WebSocket, and a query ends up in logs of proxies.
 
     Without a token configured everything passes: SDKs then send the word `local`, or nothing.
     """
@@ -207,9 +200,7 @@ class TokenGuard:
         self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if await _refused(scope, send):
-            return
-        if scope["type"] == "http":
+        if _is_asked(scope):
             grant = EVERYTHING if not self._token or self._presents(scope) else NOTHING
             if grant is NOTHING and not self._is_open(scope):
                 answer = refusal(401, "missing or wrong token", headers={"WWW-Authenticate": "Bearer"})
@@ -219,9 +210,10 @@ class TokenGuard:
         await self._app(scope, receive, send)
 
     def _is_open(self, scope: Scope) -> bool:
-        if scope["method"] in ("GET", "HEAD"):
+        method = scope.get("method", "WEBSOCKET")
+        if method in ("GET", "HEAD"):
             return scope["path"] in self._open_paths
-        return scope["method"] == "PUT" and _UPLOAD_PATH.fullmatch(scope["path"]) is not None
+        return method == "PUT" and _UPLOAD_PATH.fullmatch(scope["path"]) is not None
 
     def _presents(self, scope: Scope) -> bool:
         headers = Headers(scope=scope)
@@ -232,7 +224,19 @@ class TokenGuard:
         # A query is bounded by the header limit, and parsed leniently: a refusal must not fail.
         asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])[:1]
         given += [text.encode("utf-8", "replace") for text in asked]
+        given += [
+            _decoded(name) for name in scope.get("subprotocols", ()) if name.startswith(TOKEN_SUBPROTOCOL)
+        ][:1]
         return any(hmac.compare_digest(text, self._token) for text in given)
+
+
+def _decoded(subprotocol: str) -> bytes:
+    """Return the token in a subprotocol, which is base64url without padding; b"" for what is none."""
+    text = subprotocol.removeprefix(TOKEN_SUBPROTOCOL)
+    try:
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return b""
 
 
 class BodyLimit:
@@ -242,9 +246,9 @@ class BodyLimit:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if await _refused(scope, send):
-            return
-        if scope["type"] != "http":
+        if (
+            not _is_asked(scope) or scope["type"] == "websocket"
+        ):  # whose messages are bounded where they arrive
             await self._app(scope, receive, send)
             return
         limit = (

@@ -20,6 +20,7 @@ from ..config import ListenSettings
 from ..webrtc.ice_tcp import IceTcp
 from .connection import Line
 from .places import Places
+from .socket import Socket
 
 #: Answers under way may end within this time once the server stops.
 _GRACE_S: Final = 2
@@ -82,7 +83,11 @@ class HttpServer:
         config = uvicorn.Config(
             self._app,
             http=cast(Any, functools.partial(Line, places=self.places, ice=self._ice)),
-            ws="none",
+            ws=Socket,
+            ws_max_size=limits.SOCKET_MESSAGE_MAX_BYTES,
+            ws_ping_interval=limits.SOCKET_PING_S,
+            ws_ping_timeout=limits.SOCKET_PING_S,
+            ws_per_message_deflate=False,
             lifespan="off",
             access_log=False,
             log_config=None,

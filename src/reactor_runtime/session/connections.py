@@ -103,6 +103,12 @@ class Connections:
         named = allowed_servers(offer.ice_servers or (), self._client_ice_hosts)
         signalling.offer(offer.sdp, offer.mapping, ice_servers=named or self._ice_servers)
 
+    def attach(self, *, grant: Grant) -> Viewer:
+        """Return a viewer of its own for a link that is there already. Raises SessionRefused."""
+        viewer = self._viewers[self.register()]
+        viewer.grant = grant
+        return viewer
+
     async def answer(self, connection_id: int, hold_s: float) -> str | None:
         """Return the answer, waiting at most `hold_s` for it; None when there is none yet."""
         self._known(connection_id)

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from ..recording.playlist import Segment
 from ..types import JsonObject
 from ..webrtc.peer import Candidate, IceServer, TrackMapping
+from ..websocket.socket_link import Closing
 from .grants import Grant
 from .journal import Entry
 from .lifecycle import HealthWord
@@ -40,6 +41,13 @@ class Offer:
     """Whether output tracks are sent at once, without being resumed: a round trip less to the first picture."""
     author: bool = False
     """Whether it comes from the machine that the model runs on: its author may read what the model raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class SocketOffer:
+    """What a client says with its WebSocket. `codecs` are those that it decodes; unknown ones are ignored."""
+
+    codecs: tuple[str, ...] = ("h264", "vp8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +138,15 @@ class Service(Protocol):
         """Take candidates, also before the offer (the Python client sends them first): they are kept for it.
 
         Raises SessionRefused 404 for an id that was never registered.
+        """
+
+    def media(
+        self, session_id: str, inbound: AsyncIterable[str | bytes], offer: SocketOffer, *, grant: Grant
+    ) -> AsyncGenerator[str | bytes | Closing, None]:
+        """Be a viewer over a WebSocket: yield what it is to send, last a `Closing`, until either side has enough.
+
+        `inbound` is what comes over it, and ends with it. What it brings may do what `grant` allows. Raises before
+        the first message: SessionRefused, also 503 when full and 400 without a codec in common, NotGranted.
         """
 
     # Files --------------------------------------------------------------------------------------------

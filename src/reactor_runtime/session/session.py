@@ -38,7 +38,9 @@ from ..types import (
 from ..webrtc.ice import parse_ice_server
 from ..webrtc.peer import PeerEngine
 from ..webrtc.signalling import Signalling
+from ..websocket.socket_link import SocketLink
 from ..wire import messages as say
+from . import sockets
 from .claims import Claims
 from .clips import Clips
 from .commands import CommandBook
@@ -47,7 +49,7 @@ from .fanout import EncoderThread, FanOutFactory
 from .grants import Grant
 from .metrics import MessageCounts
 from .numbers import SessionNumbers
-from .service import LEGACY_CONNECTION_ID, Offer
+from .service import LEGACY_CONNECTION_ID, Offer, SocketOffer
 from .stream import VideoStream
 from .streams import Streams
 from .times import ms_since
@@ -120,7 +122,7 @@ class Session:
         self._published = PublishedCommands(info.commands)
         self._host = host
         self._engine = engine
-        self._codec = picture.codec
+        self._codecs: tuple[Codec, ...] = ("h264", "vp8") if picture.codec == "auto" else (picture.codec,)
         self._owner = owner
         self._counts = counts
         self._book = CommandBook(clock)
@@ -213,20 +215,22 @@ class Session:
         self.connections.offer(connection_id, offer, replace=replace, legacy=legacy, grant=grant)
         self._owner.note("offer", {"connection_id": connection_id, "client": offer.client})
 
+    def attach(self, offer: SocketOffer, *, grant: Grant) -> SocketLink:
+        tracks, codecs = self._info.tracks, self._codecs
+        return sockets.join(self.connections, offer, tracks, codecs, grant=grant, clock=self._clock)
+
     def _make_viewer(self, connection_id: int) -> tuple[Viewer, Signalling]:
-        tracks, codec = self._info.tracks, self._codec
         viewer = Viewer(
             connection_id,
             self,
             self.streams.by_track,
-            tracks,
+            self._info.tracks,
             counts=self._counts,
             clock=self._clock,
             legacy=connection_id == LEGACY_CONNECTION_ID,
         )
-        codecs: tuple[Codec, ...] = ("h264", "vp8") if codec == "auto" else (codec,)
         name = f"connection {connection_id}"
-        return viewer, Signalling(name, viewer, self._engine, tracks, codecs=codecs)
+        return viewer, Signalling(name, viewer, self._engine, self._info.tracks, codecs=self._codecs)
 
     # What viewers tell (ViewerEvents) -----------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from ..tasks import Tasks
 from ..types import JsonObject, ModelInfo
 from ..webrtc.ice import parse_ice_server
 from ..webrtc.peer import Candidate, IceServer, PeerEngine
+from ..websocket.socket_link import Closing, carry
 from ..wire import messages as say
 from .admission import Admission, Admitted, Place
 from .fanout import EncoderThread, FanOutFactory
@@ -36,7 +37,7 @@ from .grants import Grant, Right
 from .journal import Entry, Journal
 from .lifecycle import State, Transition
 from .metrics import Snapshot, Totals, text_of
-from .service import Health, Offer, Registration
+from .service import Health, Offer, Registration, SocketOffer
 from .session import Session, SessionOwner
 from .slot import NO_SESSION, ModelSlot
 from .uploads import Reservation
@@ -237,6 +238,15 @@ class Sessions:
         self, session_id: str, connection_id: int, candidates: Sequence[Candidate]
     ) -> None:
         self._running(session_id).connections.add_candidates(connection_id, candidates)
+
+    async def media(
+        self, session_id: str, inbound: AsyncIterable[str | bytes], offer: SocketOffer, *, grant: Grant
+    ) -> AsyncGenerator[str | bytes | Closing, None]:
+        grant.require(Right.WATCH)
+        link = self._running(session_id).attach(offer, grant=grant)
+        async with contextlib.aclosing(carry(link, inbound)) as outbound:
+            async for message in outbound:
+                yield message
 
     async def reserve_upload(
         self, session_id: str, *, name: str, size_bytes: int, mime_type: str, upload_id: str | None

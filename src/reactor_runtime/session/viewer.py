@@ -16,7 +16,7 @@ from typing import Protocol
 
 from .. import codes, limits
 from ..errors import MessageRejected, NotGranted
-from ..link import Link, LinkState
+from ..link import ONE_CHANNEL, Link, LinkState
 from ..tasks import Tasks
 from ..types import EncodedFrame, Pixels, Track
 from ..wire import messages as say
@@ -274,7 +274,7 @@ class Viewer:
         if not self._messages.take(now_s, 1 + len(data) / limits.MESSAGE_COST_BYTES):
             self.messages_dropped(1)
             return
-        channel: say.Channel = "control" if label == "control" else "data"
+        channel: say.Inlet = "control" if label == "control" else "one" if label == ONE_CHANNEL else "data"
         try:
             if len(data) > limits.MESSAGE_MAX_BYTES:
                 raise MessageRejected(
@@ -316,6 +316,10 @@ class Viewer:
             self._flood_told_s = now_s
             text = "too many messages; what was sent beyond the limit was dropped"
             self.send(say.RuntimeNotice(codes.RATE_LIMITED, text))
+
+    def too_slow(self) -> None:
+        text = "this connection is too slow for the picture; it was closed"
+        self.send(say.RuntimeNotice(codes.SLOW_CONSUMER, text))
 
     def _flush(self) -> None:
         while self._outbox:

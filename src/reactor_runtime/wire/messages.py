@@ -303,6 +303,8 @@ ServerMessage: TypeAlias = (
 )
 
 Channel: TypeAlias = Literal["data", "control"]
+#: What a message came on: one of the two, or the only one of a link that has no more.
+Inlet: TypeAlias = Literal["data", "control", "one"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ class Wire(Protocol):
     @property
     def name(self) -> str: ...
 
-    def decode(self, channel: m.Channel, payload: str | bytes) -> m.ClientMessage:
+    def decode(self, channel: m.Inlet, payload: str | bytes) -> m.ClientMessage:
         """Read one frame. Raises only MessageRejected."""
 
     def encode(self, message: m.ServerMessage) -> list[m.Outgoing]:

@@ -26,10 +26,12 @@ class V0:
 
     name = "v0"
 
-    def decode(self, channel: m.Channel, payload: str | bytes) -> m.ClientMessage:
+    def decode(self, channel: m.Inlet, payload: str | bytes) -> m.ClientMessage:
         """Read one frame, text or the same in bytes. Raises only MessageRejected."""
         envelope = parse_object(payload)
-        return _control(envelope) if channel == "control" else _data(envelope)
+        # Only what is on the data channel has a scope.
+        control = channel == "control" or (channel == "one" and "scope" not in envelope)
+        return _control(envelope) if control else _data(envelope)
 
     def encode(self, message: m.ServerMessage) -> list[m.Outgoing]:
         """Write the frames that say `message`; none where this format cannot.

@@ -31,7 +31,7 @@ class V1:
 
     name = "v1"
 
-    def decode(self, channel: m.Channel, payload: str | bytes) -> m.ClientMessage:
+    def decode(self, channel: m.Inlet, payload: str | bytes) -> m.ClientMessage:
         """Read one binary frame. Raises only MessageRejected."""
         if isinstance(payload, str):
             raise MessageRejected("a text frame on a connection that speaks protobuf")
