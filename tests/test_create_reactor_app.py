@@ -625,6 +625,57 @@ def test_matrix_is_played_with_keys_mouse_and_fingers(projects: Path, browser: B
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+TWO_KEYS = """
+    from typing import Annotated, Literal
+    import numpy as np
+    from reactor_runtime import Show, VideoModel, command, get_ctx
+
+    Keys = Literal["W", "A", "S", "D"]
+
+    class Model(VideoModel):
+        fps = 20
+        grey = 40
+
+        def start_session(self):
+            while True:
+                get_ctx().emit_frame(np.full((90, 160, 3), self.grey, np.uint8))
+
+        @command("control", hint="W A S D to fly")
+        def control(
+            self,
+            mouse_key: Literal["J", "K", "L", "I", "U"] = "U",
+            keyboard_key: Literal["W", "A", "S", "D", "Q"] = "Q",
+            more: Annotated[tuple[Keys, ...], Show(also_held=True)] = (),
+        ):
+            self.grey = 200 if {keyboard_key, *more} == {"W", "A"} else 40
+
+        @command("set_prompt")
+        def set_prompt(self, prompt: Annotated[str, Show(placeholder="A hill", examples=["Fog", "Rain"])]):
+            self.grey = 200 if prompt == "Rain" else 40
+"""
+
+
+def test_the_templates_use_what_an_author_said_of_keys_and_prompts(
+    projects: Path, browser: Browser, tmp_path: Path
+) -> None:
+    with running(write_model(tmp_path, TWO_KEYS)) as run:
+        with built(projects / "matrix", run.url) as address, opened(browser, address) as page:
+            shown(page)
+            expect(page.get_by_text("W A S D to fly")).to_be_visible()
+            page.keyboard.down("w")
+            expect(page.get_by_text("W A S D to fly")).to_have_count(0)
+            changes(page, lambda: page.keyboard.down("a"))
+            changes(page, lambda: page.keyboard.up("a"))
+            page.keyboard.up("w")
+        with built(projects / "longlive", run.url) as address, opened(browser, address) as page:
+            shown(page)
+            expect(page.get_by_label("Prompt", exact=True)).to_have_attribute("placeholder", "A hill")
+            expect(page.get_by_role("group", name="Examples").get_by_role("button")).to_have_text(
+                ["Fog", "Rain"]
+            )
+            changes(page, page.get_by_role("button", name="Rain").click)
+
+
 def test_what_stands_in_the_way_is_said_in_words_and_passes_by_itself(
     projects: Path, browser: Browser
 ) -> None:

@@ -33,6 +33,7 @@ MODEL = """
         fps = 20
         first_frame = "The road is laid out, about 2 seconds"
         hold = False
+        initial_values = {"set_prompt": {"prompt": "A road in the morning"}}
 
         def start_session(self):
             while True:
@@ -167,6 +168,14 @@ def test_an_example_of_a_prompt_is_pressed_instead_of_typed(visit: Visit) -> Non
     expect(page.get_by_test_id("hint")).to_have_count(0)
     page.get_by_test_id("send-say").click()
     expect(page.get_by_test_id("log")).to_contain_text("Rain at night")
+
+
+def test_the_model_s_own_prompt_stands_in_the_field(visit: Visit) -> None:
+    page = visit(primary="set_prompt")
+    live(page)
+    expect(page.get_by_test_id("command-set_prompt").locator("textarea")).to_have_value(
+        "A road in the morning"
+    )
 
 
 def test_where_the_panel_is_hidden_the_examples_are_on_the_picture(visit: Visit) -> None:

@@ -207,4 +207,19 @@ def test_the_document_s_example_is_a_model_and_its_table_names_every_key() -> No
         show.PLACEHOLDER,
         show.ALSO_HELD,
         show.LOOK,
+        show.INITIAL,
     }
+
+
+def test_what_a_session_begins_with_is_said_by_the_constructor() -> None:
+    from reactor_runtime.author import show
+
+    sky = show.with_initial(describe(Car, name="car", version="1").commands, {"set_sky": {"text": "Fog"}})
+    properties = {spec.name: spec.parameters["properties"] for spec in sky}
+    assert properties["set_sky"]["text"]["x-initial"] == "Fog"
+    assert "x-initial" not in properties["set_sky"]["palette"]
+    assert "x-initial" not in commands_of(Car)["set_sky"].parameters["properties"]["text"]
+    for wrong in ([], {"fly": {}}, {"set_sky": {"height": 3}}, {"set_sky": {"text": {1}}}, {"set_sky": 3}):
+        with pytest.raises(show.Unshowable, match="initial_values") as caught:
+            show.with_initial(sky, wrong)
+        assert "set_prompt" in caught.value.fix

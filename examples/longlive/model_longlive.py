@@ -81,6 +81,7 @@ class LongLiveVideoModel(VideoModel):
         )
         self._defaults = (self._readable(prompt), seed)
         self._wishes = self._new_wishes()
+        self.initial_values = {"set_prompt": {"prompt": prompt}, "set_seed": {"seed": seed}}
 
     def start_session(self) -> Iterator[Any]:
         for block in self._pipeline.play(self._wishes):

@@ -176,3 +176,17 @@ def test_what_a_client_calls_its_file_is_cut() -> None:
     model.does("look", uploads={"picture": UploadReference("u1", "n" * 9999, "m" * 9999, 5)})
     named = model.now("look")["named"]["picture"]
     assert (len(named["name"]), len(named["mime_type"])) == (limits.MESSAGE_ID_MAX, limits.MESSAGE_ID_MAX)
+
+
+def test_a_session_begins_with_what_the_author_says_and_a_reset_brings_it_back() -> None:
+    prompt: JsonObject = {"type": "string", "x-initial": "a hill"}
+    seed: JsonObject = {"type": "integer", "default": 0, "x-initial": 7}
+    values = SetValues((spec("say", prompt=prompt, seed=seed), spec("reset")))
+    assert values.everything() == {"say": {"values": {"prompt": "a hill", "seed": 7}}}
+    values.asked(1, "say", {"prompt": "a sea"}, {})
+    values.outcome(CommandOutcome(1))
+    # What is left out of a call has its default, whatever a session begins with.
+    assert values.everything() == {"say": {"values": {"prompt": "a sea", "seed": 0}}}
+    values.asked(2, "reset", {}, {})
+    values.outcome(CommandOutcome(2))
+    assert values.everything() == {"say": {"values": {"prompt": "a hill", "seed": 7}}}

@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar, overload
 
@@ -44,6 +44,12 @@ class VideoModel:
 
     first_frame: str = ""
     """What people may expect until the first frame, in one line, as in "Builds its world, about 10 seconds"."""
+
+    initial_values: Mapping[str, Mapping[str, Any]] = {}
+    """What commands are set to when a session begins, where that is not an argument's default: for a page to show.
+
+    By command and argument, as in `self.initial_values = {"set_prompt": {"prompt": prompt}}` in `__init__`.
+    """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -9,8 +9,9 @@ a page may believe what it reads; programs that do not know the keys ignore them
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 from pydantic import GetJsonSchemaHandler
@@ -18,7 +19,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from .. import limits
-from ..types import JsonObject
+from ..types import CommandSpec, JsonObject
 
 Direction = Literal["left", "right", "up", "down"]
 _DIRECTIONS: Final = ("left", "right", "up", "down")
@@ -29,6 +30,7 @@ PRIMARY: Final = "x-primary"
 PLACEHOLDER: Final = "x-placeholder"
 ALSO_HELD: Final = "x-also-held"
 LOOK: Final = "x-look"
+INITIAL: Final = "x-initial"
 
 
 class Unshowable(ValueError):
@@ -151,6 +153,39 @@ def check_held(parameters: JsonObject) -> None:
             f"{name} is also_held with {', '.join(strange)}, which no other argument has as a choice",
             "list only keys that an argument beside it offers",
         )
+
+
+def with_initial(commands: Sequence[CommandSpec], values: object) -> tuple[CommandSpec, ...]:
+    """Return the commands with what each is set to when a session begins. Raises Unshowable."""
+    fix = 'write {"set_prompt": {"prompt": "a hill"}}: commands and arguments by name, JSON values'
+    _need(isinstance(values, Mapping), f"got {values!r:.60} as initial_values", fix)
+    given: dict[str, Any] = dict(values)  # type: ignore[call-overload]
+    known = {spec.name: spec.parameters["properties"] for spec in commands}
+    for name, arguments in given.items():
+        _need(
+            name in known and isinstance(arguments, Mapping),
+            f"initial_values has no command {name!r:.60}",
+            fix,
+        )
+        for argument, value in arguments.items():
+            _need(argument in known[name], f"initial_values: {name} has no argument {argument!r:.60}", fix)
+            try:
+                json.dumps(value, allow_nan=False)
+            except (TypeError, ValueError, RecursionError):
+                _need(False, f"initial_values: {name}.{argument} is {value!r:.60}", fix)
+    return tuple(
+        replace(
+            spec,
+            parameters={**spec.parameters, "properties": _set(known[spec.name], given.get(spec.name, {}))},
+        )
+        for spec in commands
+    )
+
+
+def _set(properties: JsonObject, values: Mapping[str, Any]) -> JsonObject:
+    return {
+        name: {**part, INITIAL: values[name]} if name in values else part for name, part in properties.items()
+    }
 
 
 def _need(holds: bool, problem: str, fix: str) -> None:

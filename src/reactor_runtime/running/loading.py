@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..author import show
 from ..author.manifest import Manifest
 from ..author.model import VideoModel
 from ..causes import CauseLog
@@ -31,6 +32,9 @@ def load_model(
         info = manifest.info(model_class, overrides)
         # Each session makes its own; a wrong value_range is told now and not to the first user.
         FrameNormalizer(model.value_range)
+        commands = show.with_initial(info.commands, model.initial_values)
+    except show.Unshowable as error:
+        raise ModelDefinitionError(f"{model_class.__name__}: {error}.\n  Fix: {error.fix}.") from None
     except FrameRejected as error:
         raise ModelDefinitionError(f"{model_class.__name__}: {error}") from None
     except ReactorError:
@@ -38,6 +42,6 @@ def load_model(
     except BaseException as error:  # sys.exit() at import included
         CauseLog(log).exception(error, "loading the model")
         raise failure_of(error, "loading the model") from None
-    # A constructor that sets self.fps has the last word.
+    # A constructor that sets self.fps or self.initial_values has the last word.
     fps = vars(model).get("fps", info.fps)
-    return model, dataclasses.replace(info, fps=None if fps is None else float(fps))
+    return model, dataclasses.replace(info, fps=None if fps is None else float(fps), commands=commands)

@@ -3,9 +3,10 @@
     asked() ─▶ on its way ─outcome()─▶ accepted: set        refused, or never passed on: forgotten
                                           └─ a `reset`: every command is at its defaults again
 
-Kept for one session, whose model begins at the defaults. A parameter that was left out has its default; one without a
-default is unknown until it is set. Files and pictures are named, and so are values that are large: nothing of a client
-is kept beyond `limits.VALUE_MAX_BYTES` each and `limits.VALUES_MAX_BYTES` together. Used on the event loop only.
+Kept for one session, whose model begins at the defaults, or at what its author says it begins with. A parameter that
+was left out has its default; one without a default is unknown until it is set. Files and pictures are named, and so
+are values that are large: nothing of a client is kept beyond `limits.VALUE_MAX_BYTES` each and
+`limits.VALUES_MAX_BYTES` together. Used on the event loop only.
 """
 
 from __future__ import annotations
@@ -40,7 +41,12 @@ class SetValues:
             for name, parts in properties.items()
             if parts
         }
-        self._now = dict(self._defaults)
+        self._initial = {
+            name: ({**self._defaults[name][0], **_kept(_initial(parts), {})[0]}, {})
+            for name, parts in properties.items()
+            if parts
+        }
+        self._now = dict(self._initial)
         self._sizes = {name: _size(kept) for name, kept in self._now.items()}
         self._asked: dict[int, tuple[str, _Kept]] = {}
         self._changed: set[str] = set()
@@ -60,7 +66,7 @@ class SetValues:
         if not outcome.accepted or not name:
             return
         if name == RESET:
-            self._now = dict(self._defaults)
+            self._now = dict(self._initial)
             self._sizes = {each: _size(kept) for each, kept in self._now.items()}
             self._changed.update(self._now)
             self._was_reset = True
@@ -91,6 +97,11 @@ class SetValues:
         was_reset, self._was_reset = self._was_reset, False
         self._changed.clear()
         return news, was_reset
+
+
+def _initial(parts: JsonObject) -> JsonObject:
+    """What the model's author says that a session begins with, where that is no default."""
+    return {key: part["x-initial"] for key, part in parts.items() if "x-initial" in part}
 
 
 def _kept(

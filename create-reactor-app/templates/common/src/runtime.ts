@@ -80,17 +80,28 @@ export type JsonSchema = {
   minLength?: number;
   maxLength?: number;
   contentEncoding?: string;
+  items?: JsonSchema;
+  maxItems?: number;
+  examples?: unknown[];
+  /** What the model's author says of the argument: words for an empty field, and which list takes keys held as well. */
+  "x-placeholder"?: string;
+  "x-also-held"?: boolean;
 };
 
 export type ModelSchema = {
   info: { title: string; version: string; description?: string };
-  "x-reactor": { tracks: { name: string; kind: "video" | "audio"; direction: "in" | "out" }[] };
+  "x-reactor": {
+    tracks: { name: string; kind: "video" | "audio"; direction: "in" | "out" }[];
+    /** What to expect until the first picture. */
+    first_frame?: string;
+  };
   paths: Record<
     string,
     {
       post: {
         operationId: string;
         summary?: string;
+        "x-hint"?: string;
         requestBody: { content: { "application/json": { schema: JsonSchema } } };
       };
     }

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "react";
 
-import { loadSchema, type ModelSchema } from "./runtime";
+import { type JsonSchema, loadSchema, type ModelSchema } from "./runtime";
 
 /** The schema of the model that is served, read anew for every session: it may be another model by then. */
 export function useModel(live: boolean): ModelSchema | undefined {
@@ -19,6 +19,15 @@ export function useModel(live: boolean): ModelSchema | undefined {
   return schema;
 }
 
+export function commandOf(schema: ModelSchema | undefined, name: string) {
+  return Object.values(schema?.paths ?? {}).find(({ post }) => post.operationId === name)?.post;
+}
+
 export function hasCommand(schema: ModelSchema | undefined, name: string): boolean {
-  return Object.values(schema?.paths ?? {}).some(({ post }) => post.operationId === name);
+  return commandOf(schema, name) !== undefined;
+}
+
+/** What the model says of the arguments of a command. */
+export function argumentsOf(schema: ModelSchema | undefined, name: string): Record<string, JsonSchema> {
+  return commandOf(schema, name)?.requestBody.content["application/json"].schema.properties ?? {};
 }

@@ -7,7 +7,7 @@ import { StartOver } from "./StartOver";
 import { Stage } from "./Stage";
 import { TopBar } from "./TopBar";
 import { useConnection } from "./useConnection";
-import { hasCommand, useModel } from "./useModel";
+import { argumentsOf, hasCommand, useModel } from "./useModel";
 
 export function App() {
   const connection = useConnection();
@@ -37,10 +37,15 @@ export function App() {
           <StartOver live={connection.live} withSeed={hasCommand(model, "set_seed")} onStartOver={startOver} />
         )}
       </TopBar>
-      <Stage connection={connection} waitingFor="It may be waiting for your first prompt.">
+      <Stage connection={connection} waitingFor={model?.["x-reactor"].first_frame ?? "It may be waiting for your first prompt."}>
         {current && current.sessionId === sessionId && <p className="caption">{current.text}</p>}
       </Stage>
-      <PromptBox live={connection.live} suggest={history.length === 0} onPrompt={play} />
+      <PromptBox
+        live={connection.live}
+        suggest={history.length === 0}
+        about={argumentsOf(model, "set_prompt").prompt}
+        onPrompt={play}
+      />
       <History prompts={history} live={connection.live} onPrompt={play} />
     </div>
   );

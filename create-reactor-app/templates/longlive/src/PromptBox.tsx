@@ -2,16 +2,21 @@
 
 import { type FormEvent, type KeyboardEvent, useState } from "react";
 
+import type { JsonSchema } from "./runtime";
+
 type Props = {
   live: boolean;
   /** Show examples to begin with. */
   suggest: boolean;
+  /** What the model says of its prompt. */
+  about: JsonSchema | undefined;
   onPrompt: (text: string) => void;
 };
 
+/** For a model that names no examples of its own. */
 const SUGGESTIONS = ["A stormy ocean at dusk", "A forest in spring", "Snow falling at night", "Neon streets in the rain"];
 
-export function PromptBox({ live, suggest, onPrompt }: Props) {
+export function PromptBox({ live, suggest, about, onPrompt }: Props) {
   const [text, setText] = useState("");
 
   const submit = (event: FormEvent) => {
@@ -33,7 +38,7 @@ export function PromptBox({ live, suggest, onPrompt }: Props) {
     <div className="composer">
       {suggest && (
         <div className="suggestions" aria-label="Examples" role="group">
-          {SUGGESTIONS.map((suggestion) => (
+          {(about?.examples?.map(String) ?? SUGGESTIONS).map((suggestion) => (
             <button key={suggestion} className="button" disabled={!live} onClick={() => onPrompt(suggestion)}>
               {suggestion}
             </button>
@@ -43,7 +48,7 @@ export function PromptBox({ live, suggest, onPrompt }: Props) {
       <form className="prompt" onSubmit={submit}>
         <textarea
           aria-label="Prompt"
-          placeholder="What should happen next?"
+          placeholder={about?.["x-placeholder"] ?? "What should happen next?"}
           rows={1}
           maxLength={2000}
           value={text}

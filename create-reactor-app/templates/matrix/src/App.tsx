@@ -7,14 +7,14 @@ import { StartImage } from "./StartImage";
 import { TopBar } from "./TopBar";
 import { useConnection } from "./useConnection";
 import { useControls } from "./useControls";
-import { useModel } from "./useModel";
+import { argumentsOf, commandOf, useModel } from "./useModel";
 import { useMouseLook } from "./useMouseLook";
 
 export function App() {
   const connection = useConnection();
   const model = useModel(connection.live);
   const sendCommand = useReactor((state) => state.sendCommand);
-  const controls = useControls(connection.live);
+  const controls = useControls(connection.live, argumentsOf(model, "control"));
   const screen = useRef<HTMLElement>(null);
   const { captured, capture } = useMouseLook(screen, controls);
 
@@ -26,7 +26,10 @@ export function App() {
         </button>
       </TopBar>
       <main className="screen" ref={screen} onClick={capture}>
-        <Stage connection={connection}>
+        <Stage connection={connection} waitingFor={model?.["x-reactor"].first_frame}>
+          {!controls.played && (
+            <p className="first">{commandOf(model, "control")?.["x-hint"] ?? "W A S D to move"}</p>
+          )}
           <p className="hint">{captured ? "Esc gives the mouse back" : "Click to look with the mouse"}</p>
         </Stage>
       </main>

@@ -35,6 +35,9 @@ class Ribbons(VideoModel):
         y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
         x *= width / height
         self.x, self.y = x, y
+        self.initial_values = {
+            "set_prompt": {"prompt": "ocean"}
+        }  # what the page shows until somebody sets it
         self.reset()
 
     def start_session(self) -> Iterator[Frame]:
