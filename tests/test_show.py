@@ -219,7 +219,14 @@ def test_what_a_session_begins_with_is_said_by_the_constructor() -> None:
     assert properties["set_sky"]["text"]["x-initial"] == "Fog"
     assert "x-initial" not in properties["set_sky"]["palette"]
     assert "x-initial" not in commands_of(Car)["set_sky"].parameters["properties"]["text"]
-    for wrong in ([], {"fly": {}}, {"set_sky": {"height": 3}}, {"set_sky": {"text": {1}}}, {"set_sky": 3}):
+    wrongs: list[object] = [
+        [],
+        {"fly": {}},
+        {"set_sky": {"height": 3}},
+        {"set_sky": {"text": {1}}},
+        {"set_sky": 3},
+    ]
+    for wrong in wrongs:
         with pytest.raises(show.Unshowable, match="initial_values") as caught:
             show.with_initial(sky, wrong)
         assert "set_prompt" in caught.value.fix

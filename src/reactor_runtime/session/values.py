@@ -41,7 +41,7 @@ class SetValues:
             for name, parts in properties.items()
             if parts
         }
-        self._initial = {
+        self._initial: dict[str, _Kept] = {
             name: ({**self._defaults[name][0], **_kept(_initial(parts), {})[0]}, {})
             for name, parts in properties.items()
             if parts
