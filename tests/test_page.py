@@ -1068,3 +1068,111 @@ def test_every_module_of_the_page_is_named_for_preloading() -> None:
     assert {f'"{path.name}"' for path in PAGE.glob("*.js")} <= {f'"{part}"' for part in html.split('"')}
     assert "http://" not in html
     assert "https://" not in html
+
+
+# The model's values, the line, company ----------------------------------------------------------------
+
+
+def followed(page: Page, steps: list[list[Any]]) -> list[Any]:
+    """Return what a `Following` wrote at each of these steps, with the fields that it was to leave alone."""
+    body = """
+        const written = [];
+        const following = new m.Following((told, edited) => written.push([told.values.x, [...edited]]));
+        for (const [step, ...args] of x) following[step](...args);
+        return written;
+    """
+    found = run(page, "following", body, steps)
+    assert isinstance(found, list)
+    return found
+
+
+def values(x: int) -> dict[str, Any]:
+    return {"values": {"x": x}}
+
+
+FOLLOWED: list[tuple[str, list[list[Any]], list[Any]]] = [
+    ("what is told is shown", [["tell", values(4)]], [[4, []]]),
+    ("an edit is left alone", [["touched", "x"], ["tell", values(4)]], [[4, ["x"]]]),
+    (
+        "while something is on its way nothing is shown, then the newest",
+        [["sent", "1"], ["tell", values(4)], ["tell", values(5)], ["answered", "1", True]],
+        [[5, []]],
+    ),
+    (
+        "what was sent is not an edit any more",
+        [["touched", "x"], ["sent", "1"], ["answered", "1", True], ["tell", values(4)]],
+        [[4, []]],
+    ),
+    (
+        "what was refused still is",
+        [["touched", "x"], ["sent", "1"], ["answered", "1", False], ["tell", values(4)]],
+        [[4, ["x"]]],
+    ),
+    (
+        "the last of several answers counts",
+        [["sent", "1"], ["sent", "2"], ["tell", values(4)], ["answered", "1", True]],
+        [],
+    ),
+    ("a new connection answers nothing", [["sent", "1"], ["clear"], ["tell", values(4)]], [[4, []]]),
+]
+
+
+@pytest.mark.parametrize(("steps", "written"), [pytest.param(s, w, id=i) for i, s, w in FOLLOWED])
+def test_the_model_s_values_are_shown_where_nobody_is_entering_others(
+    page: Page, steps: list[list[Any]], written: list[Any]
+) -> None:
+    assert followed(page, steps) == written
+
+
+@pytest.mark.parametrize(
+    ("silent_ms", "online", "lost", "state"),
+    [
+        (0, True, 0, "good"),
+        (1_999, True, 0, "good"),
+        (2_000, True, 0, "weak"),
+        (0, True, 0.09, "good"),
+        (0, True, 0.1, "weak"),
+        (0, False, 0, "good"),
+        (1_000, False, 0, "offline"),
+        (60_000, False, 0.5, "offline"),
+    ],
+)
+def test_a_line_is_judged_by_its_silence_its_losses_and_the_browser(
+    page: Page, silent_ms: int, online: bool, lost: float, state: str
+) -> None:
+    now = {"silentMs": silent_ms, "online": online, "lost": lost}
+    assert run(page, "line", "return m.judge(x).state", now) == state
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "share"),
+    [
+        (None, (0, 100), 0),
+        ((0, 100), (10, 190), 0.1),
+        ((0, 100), (5, 105), 0),
+        ((10, 100), (0, 200), 0),
+    ],
+    ids=["nothing before", "a tenth", "too few to tell", "what was lost has come"],
+)
+def test_the_share_that_is_lost_is_that_of_the_last_second(
+    page: Page, before: tuple[int, int] | None, now: tuple[int, int], share: float
+) -> None:
+    packets = [each and {"packetsLost": each[0], "packetsReceived": each[1]} for each in (before, now)]
+    assert run(page, "line", "return m.lostShare(...x)", packets) == share
+
+
+@pytest.mark.parametrize(
+    ("viewers", "drivers", "driving", "text"),
+    [
+        (1, 1, True, ""),
+        (2, 0, False, "2 here, nobody drives"),
+        (2, 1, True, "2 here, you drive"),
+        (3, 1, False, "3 here, somebody else drives"),
+        (3, 2, True, "3 here, you and 1 other drive"),
+        (4, 3, True, "4 here, you and 2 others drive"),
+        (4, 2, False, "4 here, 2 others drive"),
+    ],
+)
+def test_company_is_said_in_words(page: Page, viewers: int, drivers: int, driving: bool, text: str) -> None:
+    here = {"viewers": viewers, "drivers": drivers, "driving": driving}
+    assert run(page, "company", "return m.companyText(x)", here) == text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import PIL.Image
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from support.chromium import ARGUMENTS, CHROMIUM
+from support.promises import long_form
 from support.server import ReactorRun, running, write_model
 
 from reactor_runtime import limits
@@ -204,6 +207,44 @@ def test_a_new_session_begins_at_the_defaults_on_the_page_too(
     live(page)
     expect(zoom(page)).to_have_value("1")
     expect(prompt(page)).to_have_value("a road")
+
+
+def test_half_an_hour_of_play_leaves_the_page_as_small_as_its_first_seconds(
+    visit: Callable[[], Page], record_property: Callable[[str, object], None]
+) -> None:
+    page, other = visit(), visit()
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable")
+
+    def play(seconds: float) -> None:
+        until_s = time.monotonic() + seconds
+        for n in itertools.count():
+            if time.monotonic() > until_s:
+                return
+            page.keyboard.press("ws"[n % 2], delay=30)
+            zoom(page).fill(str(1 + n % 8))
+            zoom(other).fill(str(1 + (n + 3) % 8))
+            if n % 10 == 0:
+                page.get_by_test_id("send-reset").click()
+                page.keyboard.press("o")
+
+    def size() -> dict[str, float]:
+        devtools.send("HeapProfiler.collectGarbage")
+        metrics = {each["name"]: each["value"] for each in devtools.send("Performance.getMetrics")["metrics"]}
+        return {name: metrics[name] for name in ("JSHeapUsedSize", "Nodes", "JSEventListeners")}
+
+    # Histories of bounded length fill first: displayed frames, delays.
+    play(long_form(12, nightly=60))
+    before = size()
+    play(long_form(30, nightly=1800))
+    after = size()
+    grown = {name: after[name] - before[name] for name in before}
+    record_property(
+        "measured", f"heap {grown['JSHeapUsedSize'] / 1024:+.0f} KiB, nodes {grown['Nodes']:+.0f}"
+    )
+    assert grown["JSHeapUsedSize"] <= 512 * 1024, grown
+    assert grown["Nodes"] <= 50, grown
+    assert grown["JSEventListeners"] <= 10, grown
 
 
 # Company --------------------------------------------------------------------------------------------------

@@ -367,6 +367,21 @@ PROMISES: Final[Mapping[int, Promise]] = {
             "test_clients_together.py::test_a_broadcast_reaches_every_client_in_its_own_format",
         ),
     ),
+    54: Promise(
+        "A line that is weak or away is said to be, and the page is back when it is",
+        "weak ≤ 3 s; offline ≤ 3 s; back ≤ 1 s after the browser is online",
+        (
+            "test_page_line.py::test_a_silent_line_is_called_weak_within_three_seconds_and_good_again_at_once",
+            "test_page_line.py::test_a_browser_that_is_offline_says_so_and_is_back_within_a_second",
+            "test_page_line.py::test_after_a_long_absence_the_page_finds_its_session_again",
+            "test_page_live.py::test_a_killed_server_is_told_as_such_at_once_and_so_is_its_return",
+        ),
+    ),
+    55: Promise(
+        "Half an hour of play leaves the page as it was",
+        "heap ≤ +512 KiB; nodes ≤ +50; listeners ≤ +10",
+        ("test_page_together.py::test_half_an_hour_of_play_leaves_the_page_as_small_as_its_first_seconds",),
+    ),
 }
 
 

@@ -112,8 +112,9 @@ const cover = new Cover({
 
 const line = new Line({
   onChange: (judged) => cover.showLine(judged),
-  onOffline: () => session.connection?.lose("your browser is offline"),
   onSilent: () => session.back.probe(),
+  onGap: () => session.connection?.renewPicture(),
+  onDead: () => session.connection?.lose("your browser was offline"),
 });
 
 function begin() {

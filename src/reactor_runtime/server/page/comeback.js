@@ -11,6 +11,9 @@ import { comingBack, endedMeanwhile, offlineSince } from "./words.js";
 const TRY_MS = 3_000;
 /** What a browser says of being online is asked again after this, without having been told. */
 const OFFLINE_MS = 10_000;
+/** The first connections that are tried: a browser that just changed networks may look for the server on the old one. */
+const QUICK_MS = 5_000;
+const QUICK_TRIES = 2;
 /** A server that is started again is there within seconds, and its author waits for it. */
 const GONE_S = 1;
 const RUNNING = new Set(["waiting", "streaming", "orphaned"]);
@@ -72,7 +75,8 @@ export class ComingBack {
           session.finish(endedMeanwhile(loss, Date.now()));
           return;
         }
-        await session.connect(round, seen, running.session_id);
+        const withinMs = attempt < QUICK_TRIES ? QUICK_MS : undefined;
+        await session.connect(round, seen, running.session_id, { withinMs });
         return;
       } catch (error) {
         rounds.check(round);
@@ -106,7 +110,7 @@ export class ComingBack {
         canStop: true,
       });
     if (!navigator.onLine) {
-      session.show("offline", "You are offline", offlineSince(loss), { canStart: true, canStop: true });
+      session.show("offline", "You are offline", offlineSince(loss.atMs), { canStart: true, canStop: true });
       await session.rounds.pause(round, OFFLINE_MS);
       return;
     }

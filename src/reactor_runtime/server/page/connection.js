@@ -67,9 +67,10 @@ export class Connection {
   /**
    * Offer, and take the answer: join a session, or start one. Rejects with words.
    * @param {string | null} sessionId
+   * @param {{withinMs?: number}} [how]
    * @returns {Promise<{descriptor: Descriptor, ready: Promise<void>}>} `ready`: the channels are open
    */
-  async open(sessionId) {
+  async open(sessionId, { withinMs = CONNECT_MS } = {}) {
     const peer = new RTCPeerConnection({ iceServers: this.iceServers, bundlePolicy: "max-bundle" });
     this.peer = peer;
     const mapped = this.addTracks(peer);
@@ -86,7 +87,7 @@ export class Connection {
     trickle.forget();
     const made = await this.server.connect({ sessionId, sdp, mapping }, this.abort.signal);
     const { descriptor, connectionId, answer } = made;
-    const opened = this.ready(peer, data, control);
+    const opened = this.ready(peer, data, control, withinMs);
     opened.catch(() => {}); // awaited below, but it may fail before
     trickle.start(descriptor.session_id, connectionId);
     await peer.setRemoteDescription({ type: "answer", sdp: answer });
@@ -150,6 +151,13 @@ export class Connection {
     this.say(this.control, encodeNotification(event, { name }));
   }
 
+  /** Ask for pictures that need none of those before, which a browser by itself may do only after seconds. */
+  renewPicture() {
+    for (const event of ["pause_track", "resume_track"])
+      for (const { name, direction } of this.tracks)
+        if (direction === "recvonly") this.notify(event, name);
+  }
+
   /** Close for good. May be called twice. */
   close() {
     if (this.closed) return;
@@ -191,9 +199,10 @@ export class Connection {
    * @param {RTCPeerConnection} peer
    * @param {RTCDataChannel} data
    * @param {RTCDataChannel} control
+   * @param {number} withinMs
    * @returns {Promise<void>}
    */
-  ready(peer, data, control) {
+  ready(peer, data, control, withinMs) {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(
         () =>
@@ -202,7 +211,7 @@ export class Connection {
               "The video connection could not be made. A firewall may block it, or the server has no address that this browser can reach.",
             ),
           ),
-        CONNECT_MS,
+        withinMs,
       );
       this.timers.add(timer);
       const check = () => {

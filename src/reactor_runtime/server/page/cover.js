@@ -5,7 +5,7 @@
 
 import { announce } from "./announcer.js";
 import { byId } from "./dom.js";
-import { duration } from "./words.js";
+import { duration, offlineSince } from "./words.js";
 
 /** A live picture that does not change for this long is worth a word. */
 const STALLED_MS = 3_000;
@@ -52,12 +52,7 @@ export class Cover {
     if (view.name !== this.view?.name || view.loading) this.sinceMs = performance.now() - elapsedMs;
     this.view = view;
     this.modelName = modelName;
-    document.body.dataset.state = view.name;
-    document.title = [modelName, view.title.toLowerCase()].filter(Boolean).join(" · ");
-    byId("state").textContent = view.title;
-    byId("cover-title").textContent = view.title;
-    byId("cover-detail").textContent = view.detail;
-    byId("cover").hidden = view.name === "live";
+    this.tell(view);
     byId("progress").hidden = !view.busy;
     byId("progress").dataset.known = String(typeof view.loading?.fraction === "number");
     byId("progress").style.setProperty("--share", String(view.loading?.fraction ?? 0));
@@ -70,11 +65,30 @@ export class Cover {
     if (view.name === "locked") this.token.focus();
   }
 
+  /** @param {{name: string, title: string, detail: string}} told */
+  tell({ name, title, detail }) {
+    document.body.dataset.state = name;
+    this.entitle(title);
+    byId("state").textContent = title;
+    byId("cover-title").textContent = title;
+    byId("cover-detail").textContent = detail;
+    byId("cover").hidden = name === "live";
+  }
+
+  /** @param {string} text */
+  entitle(text) {
+    const title = [this.modelName, text.toLowerCase()].filter(Boolean).join(" · ");
+    if (document.title !== title) document.title = title;
+  }
+
   /** @param {import("./line.js").Judged} line */
   showLine(line) {
     if (line.state !== this.line.state) announce(line.text || "The connection is good again.");
     this.line = line;
     document.body.dataset.line = line.state;
+    if (this.view?.name !== "live") return;
+    const isAway = line.state === "offline";
+    this.tell(isAway ? { name: "offline", title: line.text, detail: offlineSince(Date.now()) } : this.view);
     this.look();
   }
 
@@ -94,7 +108,7 @@ export class Cover {
   /** Nothing is called live that stands still, whatever the reason. */
   look() {
     this.tellTime();
-    if (this.view?.name !== "live" || document.hidden) return;
+    if (this.view?.name !== "live" || this.line.state === "offline" || document.hidden) return;
     const shownMs = this.lastShownMs();
     const stillMs = shownMs === null ? 0 : performance.now() - shownMs;
     document.body.dataset.stalled = String(stillMs > STALLED_MS);
@@ -102,6 +116,6 @@ export class Cover {
     const text = this.line.text || still;
     byId("state").textContent = text;
     // The window's title is read in a row of tabs: it counts nothing.
-    document.title = [this.modelName, text.replace(/ for \d+ s$/, "").toLowerCase()].filter(Boolean).join(" · ");
+    this.entitle(text.replace(/ for \d+ s$/, ""));
   }
 }

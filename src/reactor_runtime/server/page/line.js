@@ -11,6 +11,10 @@ export const OFFLINE_MS = 1_000;
 export const LOST_SHARE = 0.1;
 const PACKETS_MIN = 20;
 const LOOK_MS = 250;
+/** After such a silence frames are missing, and the picture needs a new beginning. */
+const GAP_MS = 1_500;
+/** How long a connection may take to be heard again once the browser is online again. */
+const RESUME_MS = 500;
 const MEASURE_MS = 1_000;
 
 /** @typedef {{state: "good" | "weak" | "offline", text: string}} Judged */
@@ -44,13 +48,15 @@ export function lostShare(before, now) {
 
 export class Line {
   /**
-   * @param {{onChange: (judged: Judged) => void, onOffline: () => void, onSilent: () => void}} told `onSilent` is
-   *   called again and again while nothing arrives
+   * @param {{onChange: (judged: Judged) => void, onSilent: () => void, onGap: () => void,
+   *   onDead: () => void}} told `onSilent` is called again and again while nothing arrives, `onGap` after a silence, `onDead` when nothing arrives although the
+   *   browser is online again
    */
-  constructor({ onChange, onOffline, onSilent }) {
+  constructor({ onChange, onSilent, onGap, onDead }) {
     this.onChange = onChange;
-    this.onOffline = onOffline;
+    this.onGap = onGap;
     this.onSilent = onSilent;
+    this.onDead = onDead;
     /** @type {import("./connection.js").Connection | null} */
     this.connection = null;
     this.heardMs = 0;
@@ -60,9 +66,9 @@ export class Line {
     this.packets = null;
     this.said = "";
     setInterval(() => this.look(), LOOK_MS);
-    addEventListener("offline", () => this.look());
+    addEventListener("online", () => this.resume());
     // Timers sleep in the background: what was not looked at was not silent.
-    document.addEventListener("visibilitychange", () => this.heard());
+    document.addEventListener("visibilitychange", () => (this.heardMs = performance.now()));
   }
 
   /**
@@ -73,13 +79,23 @@ export class Line {
     this.connection = connection;
     this.packets = null;
     this.lost = 0;
-    this.heard();
+    this.heardMs = performance.now();
     this.tell({ state: "good", text: "" });
   }
 
   /** Something arrived. */
   heard() {
-    this.heardMs = performance.now();
+    const nowMs = performance.now();
+    const silentMs = nowMs - this.heardMs;
+    this.heardMs = nowMs;
+    if (this.connection !== null && silentMs >= GAP_MS && !document.hidden) {
+      // What is lost of a gap is lost by the gap, and told.
+      this.packets = null;
+      this.lost = 0;
+      this.onGap();
+    }
+    // Whoever was away is back now, and not at the next look.
+    if (this.said !== "" && this.lost === 0) this.tell({ state: "good", text: "" });
   }
 
   look() {
@@ -91,8 +107,16 @@ export class Line {
     }
     const judged = judge({ silentMs: nowMs - this.heardMs, online: navigator.onLine, lost: this.lost });
     this.tell(judged);
-    if (judged.state === "offline") this.onOffline();
-    else if (nowMs - this.heardMs >= SILENT_MS) this.onSilent();
+    if (judged.state === "weak" && nowMs - this.heardMs >= SILENT_MS) this.onSilent();
+  }
+
+  /** The network is back. A short gap is survived by the connection; after a longer one the server has given it up. */
+  resume() {
+    const { connection } = this;
+    const fromMs = performance.now();
+    setTimeout(() => {
+      if (connection !== null && connection === this.connection && this.heardMs < fromMs) this.onDead();
+    }, RESUME_MS);
   }
 
   /** @param {import("./connection.js").Connection} connection */

@@ -75,7 +75,8 @@ export class Readiness {
         this.rounds.check(round);
         if (!(error instanceof ServerError) || error.isLocked) throw error;
         const retryS = RETRY_S[Math.min(missed + 1, RETRY_S.length - 1)];
-        await this.untilNextTry(round, this.leaving ? RESTART_S : retryS);
+        const isAwaited = this.leaving || this.vanished || this.cause !== "";
+        await this.untilNextTry(round, isAwaited ? RESTART_S : retryS);
       }
     }
   }

@@ -246,8 +246,9 @@ export class Session {
    * @param {number} round
    * @param {Overview} seen
    * @param {string | null} sessionId null starts a session
+   * @param {{withinMs?: number}} [how]
    */
-  async connect(round, { running, iceServers }, sessionId) {
+  async connect(round, { running, iceServers }, sessionId, how) {
     const known = { capabilities: running.capabilities, iceServers };
     const connection = new Connection(this.server, known, {
       stream: (stream) => round === this.rounds.now && this.told.onStream(stream),
@@ -259,7 +260,7 @@ export class Session {
     this.endReason = "";
     this.failed = { said: "", detail: "" };
     try {
-      const { descriptor, ready } = await connection.open(sessionId);
+      const { descriptor, ready } = await connection.open(sessionId, how);
       this.rounds.check(round);
       this.entered(descriptor, { began: sessionId === null });
       this.answered = true;

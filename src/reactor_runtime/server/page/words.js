@@ -51,10 +51,10 @@ export function comingBack(loss, nowMs, { why, nextS }) {
 
 /**
  * While the browser says that it is offline.
- * @param {Loss} loss
+ * @param {number} atMs
  */
-export function offlineSince(loss) {
-  return `Since ${clock(loss.atMs)}. This page comes back by itself as soon as your network does.`;
+export function offlineSince(atMs) {
+  return `Since ${clock(atMs)}. This page comes back by itself as soon as your network does.`;
 }
 
 /**
