@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -12,11 +15,11 @@ import pytest
 from net import ssh
 from net.line import Conditions
 from net.live import over_there, page, rung, until_state
-from net.relay import ADDRESSES_6, Network, bad_network, missing
+from net.relay import ADDRESSES, ADDRESSES_6, Network, bad_network, missing
 from playwright.async_api import Browser, Page
 from support.chromium import CHROMIUM, chromium
 from support.served import MODEL
-from support.server import running, write_model
+from support.server import REACTOR, ReactorRun, running, write_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -124,6 +127,34 @@ async def test_one_port_forwarded_by_ssh_carries_everything(
                 record_property("measured", f"{time.monotonic() - began_s:.1f} s to live")
                 assert await rung(watcher) == "tcp"
                 await use(watcher)
+
+
+async def test_the_doctor_says_which_rungs_a_browser_reaches_and_why_not_the_others(
+    net: Network, browser: Browser
+) -> None:
+    command = net.command(
+        "server", str(REACTOR), "doctor", "--from-browser", "--host", "0.0.0.0", "--port", "0"
+    )
+    environ = {**os.environ, "REACTOR_ALLOW_PUBLIC": "1", "NO_COLOR": "1"}
+    process = subprocess.Popen(command, stdout=-1, stderr=subprocess.STDOUT, text=True, env=environ)  # noqa: ASYNC220
+    run = ReactorRun(process)
+    try:
+        await asyncio.to_thread(run.wait_for, lambda: "/doctor.html" in run.text, "the address")
+        found = re.search(r"http://127.0.0.1:(\d+)/doctor.html", run.text)
+        assert found is not None
+        opened = await browser.new_page()
+        for udp, reached in ((True, "udp tcp"), (False, "tcp")):
+            net.become(Conditions(udp=udp))
+            await opened.goto(f"http://{ADDRESSES['server']}:{found[1]}/doctor.html")
+            async with asyncio.timeout(40):
+                while not (done := await opened.evaluate("document.body.dataset.done")):
+                    await asyncio.sleep(0.1)
+            assert done == reached, await opened.inner_text("body")
+        text = await opened.inner_text("body")
+        assert "No UDP packet came through" in text
+        assert "The video comes by tcp." in text
+    finally:
+        await asyncio.to_thread(run.stop)
 
 
 def test_an_ssh_session_is_told_what_to_type_at_home(model: Path) -> None:

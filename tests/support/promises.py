@@ -71,11 +71,22 @@ PROMISES: Final[Mapping[int, Promise]] = {
         ),
     ),
     5: Promise(
-        "After a minute without network the page says what happened",
-        "since when, and that the session ended",
+        "After a blackout a viewer is back in its session, or reads what became of it",
+        "5, 12, 25 s dark: the same session; a minute: since when, and that the session ended",
         (
+            "test_bad_lines.py::test_after_a_blackout_the_picture_is_back_and_the_page_said_what_happened",
             "test_page.py::test_after_a_blackout_the_page_says_what_happened_since_when_and_what_to_do",
             "test_blackout.py::test_after_a_minute_without_network_the_page_says_since_when_and_that_the_session_ended",
+        ),
+    ),
+    6: Promise(
+        "On a bad line the picture is late, and goes on",
+        "3 % lost at 100 ms: ≥ 90 % shown, freeze ≤ 300 ms, age p50 ≤ 110 ms; 0.5 Mbit/s: age p95, freeze ≤ 500 ms; "
+        "first frame at 100 · 300 ms ≤ 1.2 · 3 s",
+        (
+            "test_bad_lines.py::test_of_frames_on_a_line_that_loses_three_percent_nearly_all_are_shown",
+            "test_bad_lines.py::test_half_a_megabit_a_second_is_late_and_goes_on",
+            "test_bad_lines.py::test_the_first_frame_takes_few_round_trips",
         ),
     ),
     7: Promise(

@@ -10,9 +10,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -43,8 +45,18 @@ def doctor(
     port: Annotated[
         int, typer.Option("--port", "-p", help="The port that reactor run shall listen on.")
     ] = 8080,
+    *,
+    from_browser: Annotated[
+        bool,
+        typer.Option(
+            "--from-browser", help="Serve a page that tells which ways its browser has to this machine."
+        ),
+    ] = False,
+    host: Annotated[str, typer.Option("--host", help="The address that page is served at.")] = "127.0.0.1",
 ) -> None:
     """Check this machine: Python, WebRTC, encoders, shared memory, port, GPU."""
+    if from_browser:
+        raise typer.Exit(serve_doctor(host, port))
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -73,6 +85,24 @@ def doctor(
     if console.is_terminal:
         console.print(table)
     raise typer.Exit(1 if failed else 0)
+
+
+def serve_doctor(host: str, port: int) -> int:
+    """Serve a small model with the page that tries every rung, until Ctrl-C; return the exit status.
+
+    Everything else is as REACTOR_* variables say, so that it is reached as the real server would be.
+    """
+    from ..config import Settings
+    from .init import create
+    from .run import require_token
+    from .screen import mistakes
+    from .serve import serve
+
+    with mistakes(), tempfile.TemporaryDirectory() as folder:
+        settings = Settings.load({"host": host, "port": port})
+        require_token(settings)
+        create(Path(folder) / "doctor")
+        return serve(Path(folder) / "doctor", {}, settings, opens="/doctor.html")
 
 
 def check_python() -> Finding:

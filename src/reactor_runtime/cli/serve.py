@@ -57,8 +57,18 @@ class Server(Protocol):
     async def close(self) -> None: ...
 
 
-def serve(path: Path, args: dict[str, JsonValue], settings: Settings, notes: Sequence[str] = ()) -> int:
-    """Serve the model of `path` until told to stop; return the exit status. `notes` are said first."""
+def serve(
+    path: Path,
+    args: dict[str, JsonValue],
+    settings: Settings,
+    notes: Sequence[str] = (),
+    *,
+    opens: str = "",
+) -> int:
+    """Serve the model of `path` until told to stop; return the exit status.
+
+    `notes` are said first; `opens` is the page that people are sent to, where it is not the control page.
+    """
     # The server takes half a second to import: mistakes in flags are told before.
     from ..server.runtime import Runtime
 
@@ -75,12 +85,14 @@ def serve(path: Path, args: dict[str, JsonValue], settings: Settings, notes: Seq
                 failed.set()
 
         async def main() -> int:
-            return await live(Runtime(path, args, settings, report), screen, settings, failed)
+            return await live(Runtime(path, args, settings, report), screen, settings, failed, opens=opens)
 
         return asyncio.run(main())
 
 
-async def live(server: Server, screen: Screen, settings: Settings, failed: asyncio.Event) -> int:
+async def live(
+    server: Server, screen: Screen, settings: Settings, failed: asyncio.Event, *, opens: str = ""
+) -> int:
     """Run `server` until it is told to stop or has failed for good; return the exit status."""
     loop = asyncio.get_running_loop()
     stop, force = asyncio.Event(), asyncio.Event()
@@ -111,7 +123,8 @@ async def live(server: Server, screen: Screen, settings: Settings, failed: async
             await _first(server.told(), stop.wait())
             raise
         if not stop.is_set():
-            screen.ready(server.url, server.author_url, took_s=time.monotonic() - started_s)
+            url, author_url = server.url + opens, server.url + opens if opens else server.author_url
+            screen.ready(url, author_url, took_s=time.monotonic() - started_s)
             if text := recipe(os.environ, server.url, getpass.getuser()):
                 screen.say(text)
             await _first(stop.wait(), failed.wait())

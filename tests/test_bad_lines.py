@@ -1,0 +1,109 @@
+"""Rows of the matrix of bad networks, with the page in real Chromium: the most telling ones, the rest by night.
+
+`python -m benchmarks.network` measures all of them. Bounds are those of the promises where a quiet machine keeps them
+with room, and are only guards where it does not: the figure is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+from net.line import Conditions
+from net.live import over_there, page, until_state
+from net.relay import Network, bad_network, missing
+from net.watched import TESTCARD, Row, card, first_frame_s, install_probe, watch
+from playwright.async_api import Browser
+from support.chromium import CHROMIUM, chromium
+from support.promises import NIGHTLY, long_form
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.alone]
+
+Tell = Callable[[str, object], None]
+
+
+@pytest.fixture
+def net() -> Iterator[Network]:
+    if why := missing():
+        pytest.skip(why)
+    with bad_network() as made:
+        yield made
+
+
+@pytest.fixture
+async def browser(net: Network) -> AsyncIterator[Browser]:
+    async with chromium(executable=net.wrapper("client", CHROMIUM)) as made:
+        yield made
+
+
+async def row(net: Network, browser: Browser, conditions: Conditions) -> Row:
+    net.become(conditions)
+    async with over_there(net, TESTCARD, *card()) as run, page(browser, run.url) as watcher:
+        await install_probe(watcher)
+        await asyncio.sleep(3)
+        return await watch(watcher, long_form(15, 60))
+
+
+async def test_of_frames_on_a_line_that_loses_three_percent_nearly_all_are_shown(
+    net: Network, browser: Browser, record_property: Tell
+) -> None:
+    found = await row(net, browser, Conditions(loss=0.03, delay_ms=50))
+    record_property("measured", str(found))
+    assert found.shown >= 0.75
+    assert found.freeze_ms <= 600
+
+
+async def test_half_a_megabit_a_second_is_late_and_goes_on(
+    net: Network, browser: Browser, record_property: Tell
+) -> None:
+    found = await row(net, browser, Conditions(rate_bit_s=5e5, delay_ms=25))
+    record_property("measured", str(found))
+    assert found.age_p95_ms <= 800
+    assert found.freeze_ms <= 800
+
+
+@pytest.mark.parametrize(("trip_ms", "bound_s"), [(100, 2.4), (300, 6.0)])
+async def test_the_first_frame_takes_few_round_trips(
+    net: Network, browser: Browser, record_property: Tell, trip_ms: int, bound_s: float
+) -> None:
+    """From the click on the address, with nothing in the browser's cache. The bounds are twice the figures."""
+    if trip_ms == 300 and not NIGHTLY:
+        pytest.skip("by night")
+    took_s = []
+    async with over_there(net, TESTCARD, *card()) as run:
+        net.become(Conditions(delay_ms=trip_ms / 2))
+        for _ in range(long_form(2, 7)):
+            async with page(browser, run.url) as watcher:
+                took_s.append(await first_frame_s(watcher))
+            await asyncio.sleep(1)
+    record_property("measured", f"RTT {trip_ms} ms: {statistics.median(took_s):.2f} s")
+    assert statistics.median(took_s) <= bound_s
+
+
+@pytest.mark.parametrize("dark_s", [5, 12, 25])
+async def test_after_a_blackout_the_picture_is_back_and_the_page_said_what_happened(
+    net: Network, browser: Browser, record_property: Tell, dark_s: int
+) -> None:
+    if dark_s != 12 and not NIGHTLY:
+        pytest.skip("by night")
+    async with over_there(net, TESTCARD, *card()) as run, page(browser, run.url) as watcher:
+        session_id = await watcher.evaluate("reactorPage.sessionId")
+        await asyncio.sleep(1)
+        net.become(Conditions(blackouts=[(0, dark_s)]))
+        began_s, words = time.monotonic(), set[str]()
+        while time.monotonic() - began_s < dark_s:
+            words.add(
+                await watcher.evaluate("reactorPage.state + ': ' + document.body.innerText.slice(0, 4000)")
+            )
+            await asyncio.sleep(0.5)
+        await install_probe(watcher)
+        await watcher.evaluate("probe.until(frame => frame.ageMs !== null && frame.ageMs < 1000, 20000)")
+        back_s = time.monotonic() - began_s - dark_s
+        await until_state(watcher, "live")
+        record_property("measured", f"{dark_s} s dark: picture back after {back_s:.1f} s")
+        assert await watcher.evaluate("reactorPage.sessionId") == session_id
+        assert any("Weak connection" in text or "Reconnecting" in text for text in words)
+        assert back_s <= 10
