@@ -810,6 +810,47 @@ def test_rtp_timestamps_compare_across_the_wrap(page: Page, a: int, b: int, late
     assert run(page, "latency", "return m.rtpAtLeast(...x);", [a, b]) is later
 
 
+#: Arrivals as [picture, waiting behind it, ms]; when each leaves.
+LEAVE = """
+const pace = new m.Pace();
+return x.map(([picture, waiting, ms]) => Math.round(ms + pace.waitMs({timestamp: picture * 3000}, waiting, ms)));
+"""
+
+
+@pytest.mark.parametrize(
+    ("arrivals", "leave"),
+    [
+        ([[n, 0, n * 33] for n in range(1, 6)], [n * 33 for n in range(1, 6)]),
+        ([[1, 0, 33], [2, 3, 200], [3, 2, 200], [4, 1, 217], [5, 0, 234]], [33, 200, 217, 233, 250]),
+        ([[n, 20 - n, 1000] for n in range(1, 6)], [1000, 1003, 1006, 1010, 1014]),
+    ],
+    ids=["in time: as they come", "four at once: at twice their pace", "many at once: not much later for it"],
+)
+def test_late_pictures_leave_one_by_one(page: Page, arrivals: list[list[int]], leave: list[int]) -> None:
+    assert run(page, "catching-up", LEAVE, arrivals) == leave
+
+
+def answers(*trips_ms: float, name: str = "http://gpu.example/x/overview") -> list[dict[str, Any]]:
+    return [{"name": name, "requestStart": 100, "responseStart": 100 + trip_ms} for trip_ms in trips_ms]
+
+
+@pytest.mark.parametrize(
+    ("known", "far"),
+    [
+        ([], False),
+        (answers(3), False),
+        (answers(100), True),
+        (answers(180, 24, 90), False),
+        (answers(100, name="http://gpu.example/x/app.js"), False),
+    ],
+    ids=["nothing known", "near", "far", "near, and once slow", "another answer"],
+)
+def test_a_server_is_far_by_the_quickest_of_its_answers(
+    page: Page, known: list[dict[str, Any]], *, far: bool
+) -> None:
+    assert run(page, "late", "return m.isFar(x);", known) is far
+
+
 TRACK = """
 const frames = new m.DisplayedFrames();
 const seen = [];

@@ -11,6 +11,7 @@
  *   lost(why)             the connection failed on its own; never after close()
  */
 
+import { showLateOnesToo } from "./late.js";
 import { ServerError } from "./server.js";
 import { UDP_FIRST_MS, wayOfThePage } from "./way.js";
 import { decodeControl, decodeData, encodeNotification, encodeRequest, encodeRuntime } from "./wire.js";
@@ -177,7 +178,10 @@ export class Connection {
     return this.tracks.map(({ name, kind, direction }) => {
       const transceiver = peer.addTransceiver(kind, { direction });
       if (direction === "sendonly") this.senders.set(name, transceiver.sender);
-      else showAtOnce(transceiver.receiver);
+      else {
+        showAtOnce(transceiver.receiver);
+        if (kind === "video") showLateOnesToo(transceiver.receiver);
+      }
       return { transceiver, track: { name, kind, direction } };
     });
   }
