@@ -70,6 +70,11 @@ def test_a_circle_and_a_module_that_is_not_there_are_named() -> None:
         bundle({"app.js": circle["app.js"]}, "app.js")
 
 
+def test_what_the_entry_does_not_need_is_left_out() -> None:
+    modules = {"app.js": "export const a = 1;\n", "worker.js": "addEventListener('message', () => {});\n"}
+    assert "worker" not in bundle(modules, "app.js")
+
+
 def test_the_page_s_own_modules_make_the_same_script_each_time_without_a_comment_line() -> None:
     modules = {path.name: path.read_text() for path in PAGE.glob("*.js")}
     script = bundle(modules, "app.js")

@@ -1,6 +1,6 @@
 """The page's modules as one script, made when the server starts, so that a visitor waits for one request. Pure.
 
-    page/*.js ──bundle()──▶ one module: every file a function of its own, in the order of its imports
+    page/*.js ──bundle()──▶ one module: every file that it needs a function of its own, in the order of its imports
 
 Whoever serves needs no build, and a checkout serves what a wheel does. The modules keep to the few forms of
 `import` and `export` that are read here; any other is refused. Comments that stand on lines of their own are
@@ -41,8 +41,9 @@ def bundle(modules: Mapping[str, str], entry: str) -> str:
         bodies[name] = _EXPORT.sub("", body)
         if foreign := _FOREIGN.search(bodies[name]):
             raise Unbundled(f"{name}: {foreign.group()!r} is no import or export that is known here")
+    wanted = _reached(entry, needs)
     try:
-        order = [*TopologicalSorter(needs).static_order()]
+        order = [*TopologicalSorter({name: needs[name] for name in needs if name in wanted}).static_order()]
     except CycleError as error:
         raise Unbundled(f"the modules import each other in a circle: {' → '.join(error.args[1])}") from None
     if missing := set(order) - modules.keys():
@@ -52,6 +53,17 @@ def bundle(modules: Mapping[str, str], entry: str) -> str:
         for name in order
     ]
     return "".join(parts) + f"export const {{ {', '.join(exported[entry])} }} = {_variable(entry)};\n"
+
+
+def _reached(entry: str, needs: Mapping[str, list[str]]) -> set[str]:
+    """Return what an entry needs, itself included: not the workers and the other pages."""
+    reached, ahead = set[str](), [entry]
+    while ahead:
+        name = ahead.pop()
+        if name not in reached:
+            reached.add(name)
+            ahead += needs.get(name, [])
+    return reached
 
 
 def _renamed(names: str) -> str:
