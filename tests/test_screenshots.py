@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from playwright.async_api import Page
 from support.chromium import HOOKS, chromium
 from support.server import ReactorRun, running
 
@@ -26,22 +27,47 @@ def server() -> Iterator[ReactorRun]:
         yield run
 
 
-@pytest.mark.keeps_resources  # the server outlives each of these tests
-@pytest.mark.parametrize(
-    ("name", "size", "scheme"),
-    [
-        ("page", (1440, 900), "dark"),
-        ("page-light", (1440, 900), "light"),
-        ("page-phone", (390, 844), "dark"),
-    ],
+async def hold_keys(page: Page) -> None:
+    for key in ("w", "a"):
+        await page.keyboard.down(key)
+
+
+async def hold_thumbs(page: Page) -> None:
+    wire = await page.context.new_cdp_session(page)
+    fingers = []
+    for number, letter in enumerate("WA"):
+        box = await page.get_by_test_id(f"thumb-control.keyboard_key-{letter}").bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        fingers.append({"x": x, "y": y, "id": number})
+    await wire.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": fingers})
+
+
+SCREENS = [
+    ("page", (1440, 900), "dark"),
+    ("page-light", (1440, 900), "light"),
+    ("page-phone", (390, 844), "dark"),
+]
+#: Whether it fits is held by test_play.py.
+FOR_THE_DOCUMENTS = (
+    [("page-phone-across", (844, 390), "dark")] if os.environ.get("REACTOR_SCREENSHOTS") else []
 )
+
+
+@pytest.mark.keeps_resources  # the server outlives each of these tests
+@pytest.mark.parametrize(("name", "size", "scheme"), [*SCREENS, *FOR_THE_DOCUMENTS])
 async def test_the_page_fits_its_screen_and_its_console_stays_clean(
     server: ReactorRun, name: str, size: tuple[int, int], scheme: Literal["dark", "light"]
 ) -> None:
     problems: list[str] = []
+    phone = "phone" in name
     async with chromium() as browser:
         context = await browser.new_context(
-            bypass_csp=True, viewport={"width": size[0], "height": size[1]}, color_scheme=scheme
+            bypass_csp=True,
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,
+            has_touch=phone,
+            is_mobile=phone,
         )
         page = await context.new_page()
         await page.add_init_script(path=HOOKS)
@@ -49,7 +75,7 @@ async def test_the_page_fits_its_screen_and_its_console_stays_clean(
         page.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
         await page.goto(server.url)
         await page.wait_for_function("window.reactorPage?.state === 'live'", timeout=30_000)
-        await page.keyboard.down("w")
+        await (hold_thumbs(page) if phone else hold_keys(page))
         await page.wait_for_function("reactorPage.stats.displayedFrames > 100", timeout=60_000)
         wide = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
         video = await page.evaluate(
