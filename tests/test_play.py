@@ -25,7 +25,7 @@ GAME = """
     from typing import Annotated, Literal
     import numpy as np
     from pydantic import Field
-    from reactor_runtime import Show, VideoModel, command, get_ctx
+    from reactor_runtime import CommandError, Show, VideoModel, command, get_ctx
 
     Key = Literal["W", "A", "S", "D", "I", "J", "K", "L"]
     Mouse = Literal["J", "K", "L", "I", "U"]
@@ -57,6 +57,11 @@ GAME = """
         @command("turn", description="Turn the view")
         def turn(self, look: Annotated[float, Field(ge=-2, le=2), Show(look="x")] = 0.0):
             self.turned = look
+
+        @command("fly", description="N=up, M=down, O=none")
+        def fly(self, key: Literal["N", "M", "O"] = "O"):
+            if key != "O":
+                raise CommandError("no_wings", "this car has no wings")
 
         @command("weather", description="Change the weather")
         def weather(self, kind: Literal["sun", "rain"] = "sun"):
@@ -405,6 +410,12 @@ def test_a_phone_without_the_browser_s_full_screen_has_the_page_s_own_with_its_p
     expect(touched.locator("body")).to_have_attribute("data-full", "false")
 
 
+def test_a_refused_key_is_told_on_the_picture_where_the_controls_are_away(touched: Page) -> None:
+    touched.keyboard.press("n")
+    expect(touched.get_by_test_id("notice-problem")).to_contain_text("this car has no wings")
+    touched.get_by_label("Dismiss").tap()
+
+
 # Screens --------------------------------------------------------------------------------------------------
 
 
@@ -499,6 +510,7 @@ CAR = {"W": "faster", "S": "brake"}
         ([("WASD", CAR)], "", ["left four WASD"]),
         ([("AD", {})], "", ["left across AD"]),
         ([("WS", {})], "", ["left upright WS"]),
+        ([("FH", {"F": "left", "H": "right"})], "", ["left across FH"]),
         ([("XY", {})], "", []),
     ],
 )

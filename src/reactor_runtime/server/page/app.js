@@ -72,7 +72,11 @@ export const commands = new Commands(byId("commands"), {
     invitation.accept();
     return sender.send(name, args, uploads, onId);
   },
-  announce,
+  announce: (text) => {
+    announce(text);
+    // Whoever plays with the controls out of the way is told on the picture.
+    if (sheet.size === "low") notices.show(text, "problem");
+  },
 });
 const play = new Play({
   screen: byId("screen"),

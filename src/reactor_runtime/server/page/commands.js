@@ -384,7 +384,7 @@ class Card {
     this.patience.end();
     const taken = path && passOn(this.controls, message, path);
     this.say("refused", taken ? "Not accepted" : message);
-    if (taken || this.live) this.panel.announce(`${this.command.label}: ${message}`);
+    if (taken || this.live || this.keypad) this.panel.announce(`${this.command.label}: ${message}`);
   }
 
   /**

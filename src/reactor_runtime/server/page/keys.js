@@ -29,6 +29,7 @@ const WAYS = ["up", "left", "down", "right"];
 /** @type {Record<string, Direction>} */
 const ARROWS = { ArrowUp: "up", ArrowLeft: "left", ArrowDown: "down", ArrowRight: "right" };
 const LOOKS = /(^|_)(look|mouse|camera|view|aim)(_|$)/i;
+const LOOKS_IN_WORDS = /^\W*(look|mouse)\b/i;
 /** Physical neighbours, so that a keypad on the screen looks like the keyboard under the hand. */
 const ROWS = ["1234567890", "qwertyuiop", "asdfghjkl", "zxcvbnm"];
 
@@ -72,7 +73,8 @@ export function padOf(field, about = "") {
   const meaning = Object.keys(own).length > 0 ? own : meanings(about, letters);
   const neutral = neutralOf(field, letters, meaning);
   const ways = letters.filter((letter) => letter !== neutral);
-  const compass = isCompass(field.look) ? field.look : compassOf(ways);
+  const compass = isCompass(field.look) ? field.look : compassOf(ways, meaning);
+  const named = LOOKS.test(field.name) || LOOKS_IN_WORDS.test(field.description);
   return {
     field: field.name,
     label: field.label,
@@ -81,7 +83,7 @@ export function padOf(field, about = "") {
     neutral,
     positional: areDirections(ways),
     compass,
-    looks: Object.keys(compass).length > 0 && (isCompass(field.look) || LOOKS.test(field.name)),
+    looks: Object.keys(compass).length > 0 && (isCompass(field.look) || named),
     arrows: false,
     keys: letters.map((letter) => ({ letter, ...seat(letter) })),
   };
@@ -112,13 +114,18 @@ function directionsOf(letters) {
 }
 
 /**
- * Which of the letters stands for which direction, by where they lie on the keyboard.
+ * Which of the letters stands for which direction: by where they lie on the keyboard, else by what the description
+ * calls them.
  * @param {string[]} letters
+ * @param {Record<string, string>} meaning
  * @returns {Compass}
  */
-function compassOf(letters) {
-  const set = directionsOf(letters) ?? "";
-  return Object.fromEntries(letters.map((letter) => [WAYS[set.indexOf(letter.toLowerCase())], letter]).filter(([way]) => way));
+function compassOf(letters, meaning) {
+  const set = directionsOf(letters);
+  /** @param {string} letter */
+  const wayOf = (letter) =>
+    set ? WAYS[set.indexOf(letter.toLowerCase())] : WAYS.find((way) => way === meaning[letter]?.toLowerCase());
+  return Object.fromEntries(letters.map((letter) => [wayOf(letter), letter]).filter(([way]) => way));
 }
 
 /**
