@@ -1115,6 +1115,15 @@ def test_every_module_of_the_page_is_named_for_preloading() -> None:
     assert "https://" not in html
 
 
+def test_a_session_that_took_its_connection_along_was_not_given_up_for_being_empty(page: Page) -> None:
+    body = """
+        const loss = {why: 'the server closed the connection', atMs: new Date(2026, 1, 3, 14, 3, 12).getTime()};
+        return m.endedMeanwhile(loss, loss.atMs + 700);
+    """
+    said = run(page, "words", body)
+    assert said == "It ended at 14:03:12, and the connection with it. The operator's log says why."
+
+
 # The model's values, the line, company ----------------------------------------------------------------
 
 

@@ -5,7 +5,7 @@
 
 import { isOver, ServerError } from "./server.js";
 import { RETRY_S } from "./readiness.js";
-import { comingBack, endedMeanwhile, offlineSince } from "./words.js";
+import { comingBack, endedMeanwhile, ending, offlineSince } from "./words.js";
 
 /** One try: a socket that the network took along answers nothing, and a new one is made by the next. */
 const TRY_MS = 3_000;
@@ -72,7 +72,7 @@ export class ComingBack {
         }
         readiness.vanished = false;
         if (!RUNNING.has(running.state) || running.session_id !== session.descriptor?.session_id) {
-          session.finish(endedMeanwhile(loss, Date.now()));
+          await this.over(round, loss);
           return;
         }
         const withinMs = attempt < QUICK_TRIES ? QUICK_MS : undefined;
@@ -82,7 +82,7 @@ export class ComingBack {
         rounds.check(round);
         if (error instanceof ServerError && error.isLocked) throw error;
         if (isOver(error)) {
-          session.finish(endedMeanwhile(loss, Date.now()));
+          await this.over(round, loss);
           return;
         }
         readiness.vanished ||= isGone(error);
@@ -92,6 +92,20 @@ export class ComingBack {
             : /** @type {Error} */ (error).message.replace(/\.$/, "");
       }
     }
+  }
+
+  /**
+   * The session is not there any more. One that its model ended takes its connections along, perhaps before its last word
+   * was heard.
+   * @param {number} round
+   * @param {import("./words.js").Loss} loss
+   */
+  async over(round, loss) {
+    const { session } = this;
+    const raised = await session.server.raised(session.descriptor?.session_id ?? "");
+    session.rounds.check(round);
+    if (raised) session.finish(ending("model_error", { said: "", detail: raised }));
+    else session.finish(endedMeanwhile(loss, Date.now()));
   }
 
   /**

@@ -32,6 +32,9 @@ export function ending(reason, { said, detail } = { said: "", detail: "" }) {
   return detail ? `${text} In the model: ${detail}` : text;
 }
 
+/** A session that is over so soon after its connection was not given up for being empty: they ended together. */
+const TOGETHER_MS = 3_000;
+
 /** @typedef {{why: string, atMs: number}} Loss what happened to a connection, and when */
 
 /**
@@ -63,6 +66,8 @@ export function offlineSince(atMs) {
  * @param {number} nowMs
  */
 export function endedMeanwhile(loss, nowMs) {
+  if (nowMs - loss.atMs < TOGETHER_MS)
+    return `It ended at ${clock(loss.atMs)}, and the connection with it. The operator's log says why.`;
   return (
     `${capital(loss.why)} at ${clock(loss.atMs)}, and this page was away for ` +
     `${duration(nowMs - loss.atMs)}. Meanwhile the session ended: it is kept only for a short while when ` +
