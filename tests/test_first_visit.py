@@ -287,6 +287,12 @@ def test_a_newcomer_finds_what_to_press_first_without_scrolling(visit: Visit, si
         live(page)
         if primary == "control":
             expect(page.get_by_test_id("hint")).to_be_in_viewport(ratio=1)
+            apart = """() => {
+              const box = (place) => document.querySelector(place).getBoundingClientRect();
+              const [a, b] = [box("[data-testid=hint]"), box(".bar")];
+              return a.bottom <= b.top || b.bottom <= a.top || a.right <= b.left || b.right <= a.left;
+            }"""
+            assert page.evaluate(apart), "the bar lies over the hint"
         target = page.locator(f"{first}:visible").first
         expect(target).to_be_in_viewport(ratio=1)
         box = target.bounding_box()
