@@ -106,7 +106,8 @@ def page_files(folder: Path) -> dict[str, PageFile]:
 
 
 def _together(texts: Mapping[str, str]) -> dict[str, PageFile]:
-    modules = {name: text for name, text in texts.items() if name.endswith(".js")}
+    # What runs as a worker is a script of its own, in a folder of its own.
+    modules = {name: text for name, text in texts.items() if name.endswith(".js") and "/" not in name}
     index = texts[_INDEX]
     styles = _STYLE.findall(index)
     script, script_file = _lasting("app", ".js", bundle(modules, _ENTRY))

@@ -135,10 +135,11 @@ const RUNTIME = {
     if (!receipt.accepted) tracker.drop(receipt.request_id);
     commands.receipt(receipt);
   },
-  commandShown: ({ request_id: requestId, rtp_timestamp: rtp, times }) =>
-    tracker.shown(requestId, rtp ?? null, performance.now(), times ?? null),
-  pictureSent: ({ rtp_timestamp: rtp, times }) =>
-    breakdown.sent(rtp, times, performance.now(), stage.frames.find(rtp)),
+  // Where there is no RTP, a picture's number is its time stamp.
+  commandShown: ({ request_id: requestId, frame_id: id, rtp_timestamp: rtp, times }) =>
+    tracker.shown(requestId, rtp ?? id ?? null, performance.now(), times ?? null),
+  pictureSent: ({ frame_id: id, rtp_timestamp: rtp, times }) =>
+    breakdown.sent(rtp ?? id, times, performance.now(), stage.frames.find(rtp ?? id)),
   stats: (values) => overlay.setServer(values),
   company: (here) => company.show({
     viewers: Number(here.viewers),

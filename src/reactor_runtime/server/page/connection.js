@@ -41,9 +41,11 @@ export class Connection {
    * @param {{capabilities?: Descriptor["capabilities"], iceServers: RTCIceServer[]}} known before the session is
    * @param {{stream: (stream: MediaStream) => void, lost: (why: string) => void,
    *   message: (message: import("./wire.js").Said | null) => void}} callbacks
+   * @param {string | null} [rung] "udp" or "tcp": nothing else
    */
-  constructor(server, { capabilities, iceServers }, callbacks) {
+  constructor(server, { capabilities, iceServers }, callbacks, rung = null) {
     this.server = server;
+    this.rung = rung;
     this.tracks = capabilities?.tracks ?? [];
     this.iceServers = iceServers;
     this.callbacks = callbacks;
@@ -91,7 +93,7 @@ export class Connection {
     const opened = this.ready(peer, data, control, withinMs);
     opened.catch(() => {}); // awaited below, but it may fail before
     trickle.start(descriptor.session_id, connectionId);
-    await peer.setRemoteDescription({ type: "answer", sdp: answer });
+    await peer.setRemoteDescription({ type: "answer", sdp: this.rung ? only(this.rung, answer) : answer });
     this.timers.add(setTimeout(() => this.tryWayOfThePage(peer), UDP_FIRST_MS));
     this.timers.add(setInterval(() => this.ping(), PING_MS));
     return { descriptor, ready: Promise.race([opened, this.whileItRuns(descriptor.session_id)]) };
@@ -257,7 +259,7 @@ export class Connection {
 
   /** @param {RTCPeerConnection} peer */
   tryWayOfThePage(peer) {
-    const way = wayOfThePage(location);
+    const way = this.rung === "udp" ? null : wayOfThePage(location);
     // A browser that does not take it has the other ways left.
     if (!this.opened && way) peer.addIceCandidate(way).catch(() => {});
   }
@@ -362,6 +364,17 @@ export class Connection {
     this.close();
     this.callbacks.lost(why);
   }
+}
+
+/**
+ * Leave in an answer those candidates only that are of one protocol.
+ * @param {string} rung
+ * @param {string} sdp
+ */
+function only(rung, sdp) {
+  const lines = sdp.split("\r\n");
+  const kept = lines.filter((line) => !line.startsWith("a=candidate:") || line.split(" ")[2].toLowerCase() === rung);
+  return kept.join("\r\n");
 }
 
 /**

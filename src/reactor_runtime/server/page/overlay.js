@@ -5,6 +5,7 @@
 
 import { el } from "./dom.js";
 import { LatencyBar } from "./latencybar.js";
+import { SocketConnection } from "./socketconnection.js";
 import { median } from "./latency.js";
 import { LinkStats, quality } from "./linkstats.js";
 
@@ -89,7 +90,8 @@ export class Overlay {
 
   async refresh() {
     const { connection } = this;
-    if (connection?.peer && !connection.closed) {
+    if (connection instanceof SocketConnection && !connection.closed) this.values = connection.measure();
+    else if (connection?.peer && !connection.closed) {
       const report = await connection.peer.getStats();
       if (connection !== this.connection) return;
       this.values = this.link.read(report);

@@ -102,6 +102,23 @@ export class Server {
     return json(await this.call("GET", "session"));
   }
 
+  /** @returns {Promise<Descriptor>} */
+  async startSession() {
+    return json(await this.call("POST", "start_session", { body: {} }));
+  }
+
+  /**
+   * Where a session's WebSocket is, and how a token is said there: pages can set no header of it.
+   * @param {string} sessionId
+   */
+  mediaAddress(sessionId) {
+    const url = new URL(`sessions/${encodeURIComponent(sessionId)}/media`, this.base);
+    url.protocol = url.protocol.replace("http", "ws");
+    const secret = btoa(String.fromCharCode(...new TextEncoder().encode(this.token)));
+    const spoken = secret.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+    return { url: url.href, protocols: ["reactor.media.v1", ...(this.token ? [`reactor.token.${spoken}`] : [])] };
+  }
+
   async stopSession() {
     await this.call("POST", "stop_session", { body: {}, accept: [409] });
   }

@@ -7,7 +7,7 @@
  */
 
 import { ComingBack } from "./comeback.js";
-import { Connection } from "./connection.js";
+import { Ladder } from "./ladder.js";
 import { Readiness } from "./readiness.js";
 import { Remembered } from "./remembered.js";
 import { Cancelled, Rounds } from "./rounds.js";
@@ -26,7 +26,7 @@ import { capital, ending } from "./words.js";
  * @typedef {import("./remembered.js").LogTicket} LogTicket
  * @typedef {{onView: (view: View) => void, onSchema: (document: object) => void,
  *   onStream: (stream: MediaStream) => void, onMessage: (message: import("./wire.js").Said) => void,
- *   onConnected: (connection: Connection, news: string) => void, onLost: () => void}} Told
+ *   onConnected: (connection: import("./connection.js").Connection, news: string) => void, onLost: () => void}} Told
  */
 
 /** States that end by themselves, and that a press hurries. */
@@ -51,13 +51,14 @@ export class Session {
     this.told = told;
     /** @type {View} */
     this.view = { name: "loading", title: "", detail: "", ...offers({}) };
-    /** @type {Connection | null} */
+    this.ladder = new Ladder(location);
+    /** @type {import("./connection.js").Connection | null} */
     this.connection = null;
     /** @type {Descriptor | null} */
     this.descriptor = null;
     /** Whether the server took the offer of this connection. */
     this.answered = false;
-    /** @type {Connection | null} The connection that people were told of. */
+    /** @type {import("./connection.js").Connection | null} The connection that people were told of. */
     this.announced = null;
     this.creator = false;
     /** @type {LogTicket | null} Where the log of the last session that this page began is fetched. */
@@ -250,24 +251,34 @@ export class Session {
    */
   async connect(round, { running, iceServers }, sessionId, how) {
     const known = { capabilities: running.capabilities, iceServers };
-    const connection = new Connection(this.server, known, {
+    const callbacks = {
+      /** @param {MediaStream} stream */
       stream: (stream) => round === this.rounds.now && this.told.onStream(stream),
+      /** @param {import("./wire.js").Said | null} message */
       message: (message) => round === this.rounds.now && message && this.told.onMessage(message),
+      /** @param {string} why */
       lost: (why) => round === this.rounds.now && this.lost(why),
-    });
-    this.connection = connection;
+    };
     this.answered = false;
     this.endReason = "";
     this.failed = { said: "", detail: "" };
     try {
-      const { descriptor, ready } = await connection.open(sessionId, how);
-      this.rounds.check(round);
-      this.entered(descriptor, { began: sessionId === null });
-      this.answered = true;
-      await ready;
+      await this.ladder.climb(this.server, known, callbacks, {
+        sessionId,
+        how,
+        hold: (connection) => {
+          this.rounds.check(round);
+          this.connection = connection;
+        },
+        answered: (descriptor) => {
+          this.rounds.check(round);
+          if (!this.answered) this.entered(descriptor, { began: sessionId === null });
+          this.answered = true;
+        },
+      });
       this.rounds.check(round);
     } catch (error) {
-      connection.close();
+      if (round === this.rounds.now) this.connection?.close();
       throw error;
     }
     this.connected();

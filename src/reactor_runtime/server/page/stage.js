@@ -2,6 +2,7 @@
  * The picture: showing the stream, noticing each displayed frame, the glow around it, and capture.
  */
 
+import { frameNumbers } from "./framenumbers.js";
 import { DisplayedFrames } from "./latency.js";
 
 const GLOW_MS = 250;
@@ -79,12 +80,14 @@ export class Stage {
    * @param {number} nowMs
    * @param {Partial<VideoFrameCallbackMetadata>} metadata
    */
-  displayed(nowMs, { rtpTimestamp, expectedDisplayTime, receiveTime, processingDuration, presentedFrames }) {
+  displayed(nowMs, { rtpTimestamp, expectedDisplayTime, receiveTime, processingDuration, presentedFrames, mediaTime }) {
+    const stream = /** @type {MediaStream | null} */ (this.video.srcObject);
+    const known = stream && frameNumbers.get(stream)?.({ mediaTime });
     const frame = {
-      rtp: rtpTimestamp ?? null,
+      rtp: rtpTimestamp ?? known?.number ?? null,
       displayMs: expectedDisplayTime ?? nowMs,
-      receivedMs: receiveTime ?? null,
-      decodeMs: processingDuration === undefined ? null : processingDuration * 1000,
+      receivedMs: receiveTime ?? known?.receivedMs ?? null,
+      decodeMs: processingDuration === undefined ? (known?.decodeMs ?? null) : processingDuration * 1000,
       presented: presentedFrames ?? null,
     };
     this.frames.add(frame);

@@ -1,0 +1,178 @@
+"""The page on its last rung: one WebSocket, in a real browser, with the picture, commands, receipts and a camera."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from support.chromium import ARGUMENTS, CHROMIUM, HOOKS
+from support.server import ReactorRun, running, write_model
+
+MODEL = """
+    import numpy as np
+    from pydantic import Field
+    from reactor_runtime import VideoModel, command, get_ctx
+
+    class Model(VideoModel):
+        fps = 30
+
+        def __init__(self):
+            self.red = 30
+            self.seen = 0
+
+        def start_session(self):
+            picture = np.zeros((240, 320, 3), np.uint8)
+            for n in range(10_000_000):
+                picture[:] = (self.red, min(255, self.seen), 40)
+                picture[:, n % 320] = 255
+                get_ctx().emit_frame(picture)
+
+        def reset(self):
+            self.__init__()
+
+        @command("paint", description="Make it red")
+        def paint(self, red: int = Field(30, ge=0, le=255)):
+            self.red = red
+
+        def on_frame(self, frame):
+            self.seen += 1
+"""
+#: The middle of the picture, left of the moving line or right of it.
+COLOUR = """() => {
+    const video = document.getElementById("video");
+    const canvas = document.createElement("canvas");
+    [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+    const context = canvas.getContext("2d");
+    context.drawImage(video, 0, 0);
+    return [...context.getImageData(canvas.width / 3, canvas.height / 2, 1, 1).data];
+}"""
+
+# The browser that the tests share keeps processes of its own between them.
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(permissions=["camera"])
+    page = context.new_page()
+    page.add_init_script(path=HOOKS)
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReactorRun]:
+    with tempfile.TemporaryDirectory() as folder, running(write_model(Path(folder), MODEL)) as run:
+        yield run
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs(server: ReactorRun) -> Iterator[None]:
+    yield
+    httpx.post(server.url + "/stop_session", json={})  # 409 where the test has ended it
+    server.wait_for_state("ready")
+
+
+def until_live(page: Page) -> None:
+    page.wait_for_selector('body[data-state="live"]', timeout=20_000)
+
+
+def rung_of(page: Page) -> str:
+    page.wait_for_function("() => reactorPage.stats.rung", timeout=5_000)
+    return str(page.evaluate("() => reactorPage.stats.rung"))
+
+
+def test_the_page_shows_the_picture_over_a_websocket_and_says_so(page: Page, server: ReactorRun) -> None:
+    page.goto(server.url + "/?link=websocket")
+    until_live(page)
+    assert rung_of(page) == "websocket"
+    page.wait_for_function("() => reactorPage.stats.framesDecoded >= 30")
+    stats = page.evaluate("() => reactorPage.stats")
+    assert (stats["width"], stats["height"]) == (320, 240)
+
+
+def test_a_command_is_answered_and_its_first_picture_found(page: Page, server: ReactorRun) -> None:
+    page.goto(server.url + "/?link=websocket")
+    until_live(page)
+    page.evaluate("() => reactorPage.sendCommand('paint', { red: 220 })")
+    page.wait_for_function("() => reactorPage.delays.length === 1", timeout=5_000)
+    assert page.evaluate("() => reactorPage.delays[0]") < 2_000
+    red, *_ = page.evaluate(COLOUR)
+    assert red >= 180
+
+
+def test_a_camera_goes_to_the_model_over_the_same_socket(page: Page, server: ReactorRun) -> None:
+    page.goto(server.url + "/?link=websocket")
+    until_live(page)
+    page.click("#camera")
+    page.wait_for_function(f"() => ({COLOUR})()[1] > 60", timeout=15_000)
+
+
+def test_where_webrtc_does_not_get_through_the_websocket_is_there_within_three_seconds_and_remembered(
+    page: Page, server: ReactorRun
+) -> None:
+    page.add_init_script(
+        """
+        const Real = RTCPeerConnection;
+        window.tried = 0;
+        window.RTCPeerConnection = class extends Real {
+            constructor(...how) { super(...how); window.tried += 1; }
+            setRemoteDescription({ type, sdp }) {
+                const lines = sdp.split("\\r\\n").filter((line) => !line.startsWith("a=candidate:"));
+                return super.setRemoteDescription({ type, sdp: lines.join("\\r\\n") });
+            }
+            addIceCandidate() { return Promise.resolve(); }
+        };
+        """
+    )
+    # The server must not find the browser either.
+    page.route(
+        "**/connect",
+        lambda route: route.continue_(post_data=without_candidates(route.request.post_data or "")),
+    )
+    page.route("**/ice_candidates", lambda route: route.fulfill(status=202))
+    page.goto(server.url)
+    until_live(page)
+    took_ms = page.evaluate("() => reactorPage.frames[0].displayMs")
+    assert took_ms <= 6_000
+    assert rung_of(page) == "websocket"
+    assert page.evaluate("() => window.tried") == 1
+    page.reload()
+    until_live(page)
+    assert rung_of(page) == "websocket"
+    assert page.evaluate("() => window.tried") == 0
+
+
+def without_candidates(body: str) -> str:
+    said = json.loads(body)
+    lines = said["sdp_offer"].split("\r\n")
+    said["sdp_offer"] = "\r\n".join(line for line in lines if not line.startswith("a=candidate:"))
+    return json.dumps(said)
+
+
+def test_a_socket_that_is_lost_is_made_again_in_the_same_session(page: Page, server: ReactorRun) -> None:
+    page.goto(server.url + "/?link=websocket")
+    until_live(page)
+    session = page.evaluate("() => reactorPage.sessionId")
+    page.evaluate(
+        """async () => {
+            const app = await import(document.querySelector("script[type='module']").src);
+            app.session.connection.worker.postMessage({ close: true });
+        }"""
+    )
+    page.wait_for_selector('body[data-state="reconnecting"]', timeout=5_000)
+    until_live(page)
+    assert page.evaluate("() => reactorPage.sessionId") == session
