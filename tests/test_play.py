@@ -436,7 +436,7 @@ def assert_playable(page: Page, size: tuple[int, int], keys: list[str]) -> None:
     assert 0 <= top <= top + high <= height, "the picture is cut off"
     # A car is in the middle of the lower half.
     car = (left + wide * 0.33, top + high * 0.5, wide * 0.34, high * 0.5)
-    shown = [".bar", ".overlay", ".top", *keys]
+    shown = [".bar", ".overlay", ".top", ".invitation-hint", *keys]
     for selector in shown:
         if page.locator(selector).is_visible():
             assert not overlap(box(page, selector), car), f"{selector} lies over the car"
