@@ -99,7 +99,7 @@ export class Overlay {
     }
     const { ageMs } = this.stats();
     this.age.hidden = ageMs === null;
-    this.age.textContent = text(ageMs, "ms");
+    this.age.textContent = ageMs === null ? "" : text(ageMs, "ms");
     if (!this.root.hidden) this.render();
   }
 

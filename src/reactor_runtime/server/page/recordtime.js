@@ -24,7 +24,7 @@ export class RecordTime {
     this.timer = undefined;
     if (!recording) return;
     const fromMs = performance.now();
-    const tell = () => (this.element.textContent = minutes(performance.now() - fromMs));
+    const tell = () => (this.element.dataset.time = minutes(performance.now() - fromMs));
     tell();
     this.timer = setInterval(tell, STEP_MS);
   }
