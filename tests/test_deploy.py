@@ -16,6 +16,7 @@ from support.chromium import chromium
 from support.client_model import write_client_model
 from support.proxies import DEPLOY, Proxy, caddy, nginx
 from support.server import ReactorRun, running
+from support.socket_viewer import SocketViewer
 from support.visitor import Visitor
 
 from reactor_runtime import limits
@@ -63,6 +64,18 @@ async def test_a_client_without_the_token_plays_through_the_proxy(proxy: Proxy) 
         url = await upload(visitor, bytes(range(256)) * (limits.UPLOAD_MAX_BYTES // 256))
         assert url.startswith(f"{proxy.url}/blue/")
         await visitor.leave()
+
+
+@pytest.mark.slow
+async def test_a_websocket_passes_through_the_proxy(proxy: Proxy) -> None:
+    async with SocketViewer.joined(f"{proxy.url}/blue") as viewer:
+        await viewer.see(10)
+        assert (await viewer.ask("paint", red=200))["accepted"]
+        await viewer.until(lambda: viewer.told("commandShown"))
+    async with SocketViewer.joined(f"{proxy.url}/blue") as again:
+        await again.see(3)
+    async with httpx.AsyncClient(base_url=f"{proxy.url}/blue") as http:
+        await http.post("/stop_session", json={})
 
 
 @pytest.mark.slow
