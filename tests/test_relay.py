@@ -137,6 +137,13 @@ def test_a_line_that_becomes_slow_and_recovers_gets_its_rate_back() -> None:
     assert recovered > 2.5e6
 
 
+def test_a_viewer_that_only_began_slowly_has_the_whole_rate_within_fifteen_seconds() -> None:
+    line = Line(20e6)
+    line.relay.rate = 150_000
+    line.run(15)
+    assert line.relay.rate >= line.ceiling
+
+
 def test_keyframes_are_asked_for_twice_a_second_at_most() -> None:
     line = Line(0.1e6).run(30)
     pauses = [later - earlier for earlier, later in itertools.pairwise(line.keyframes_s)]

@@ -34,6 +34,9 @@ FIRST_LOWER: Final = 0.35
 LOWER_EVERY_S: Final = 0.4
 RAISE: Final = 1.08
 RAISE_EVERY_S: Final = 0.5
+#: The same once nothing was late for CALM_S: what was late may have been the receiver's start.
+RAISE_CALM: Final = 1.25
+CALM_S: Final = 6.0
 #: Over how long what was delivered is counted, and the share of it that is then aimed for.
 DELIVERED_S: Final = 0.6
 DELIVERED_SHARE: Final = 0.85
@@ -84,7 +87,7 @@ class Relay:
         self._delivered = _Flow()
         self._admitted = _Flow()
         self._full = False
-        self._lowered_s = self._easy_since_s = now_s
+        self._lowered_s = self._late_s = self._easy_since_s = now_s
         self._late_since_s: float | None = None
         self._pause_s = KEYFRAME_PAUSE_S
         self._acked_s = now_s
@@ -191,11 +194,12 @@ class Relay:
         elif self.rate is not None and now_s - self._easy_since_s >= RAISE_EVERY_S:
             self._easy_since_s = now_s
             used = self._admitted.bits_per_s(now_s)
-            self.rate = max(self.rate, min(self.rate * RAISE, used * HEADROOM, RATE_MAX))
+            step = RAISE_CALM if now_s - self._late_s > CALM_S else RAISE
+            self.rate = max(self.rate, min(self.rate * step, used * HEADROOM, RATE_MAX))
         return late_s
 
     def _lower(self, now_s: float) -> None:
-        self._easy_since_s = now_s
+        self._easy_since_s = self._late_s = now_s
         if now_s - self._lowered_s < LOWER_EVERY_S:
             return
         self._lowered_s = now_s
