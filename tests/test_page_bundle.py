@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from reactor_runtime.server.page_bundle import Unbundled, bundle
+from reactor_runtime.server.page_bundle import Unbundled, bundle, squeezed
 from reactor_runtime.server.routes_page import PAGE
 
 
@@ -80,3 +82,15 @@ def test_the_page_s_own_modules_make_the_same_script_each_time_without_a_comment
     script = bundle(modules, "app.js")
     assert script == bundle(dict(reversed(modules.items())), "app.js")
     assert not any(line.lstrip().startswith(("//", "/*", "* ")) for line in script.splitlines())
+
+
+def test_no_text_of_a_module_runs_over_several_lines_where_its_indent_would_be_lost() -> None:
+    for path in PAGE.glob("*.js"):
+        bare = re.sub(r"^\s*(?:/?\*|//).*$", "", path.read_text(), flags=re.M)
+        odd = [line for line in bare.splitlines() if line.count("`") % 2]
+        assert odd == [], path.name
+
+
+def test_a_style_keeps_its_rules_and_loses_its_comments() -> None:
+    style = "/* Why. */\na > b,\nc { color: red; margin: 0 1px; }\n@media (x) { d { e: calc(1px + 2px); } }\n"
+    assert squeezed(style) == "\na > b,c{color: red;margin: 0 1px;}@media (x){d{e: calc(1px + 2px);}}"

@@ -4,7 +4,8 @@
 
 Whoever serves needs no build, and a checkout serves what a wheel does. The modules keep to the few forms of
 `import` and `export` that are read here; any other is refused. Comments that stand on lines of their own are
-left out, nothing else is: who reads the script finds the code, and at `?source` the files as they are.
+left out, and what lines begin with; nothing else is: who reads the script finds the code, and at `?source` the
+files as they are.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from typing import Final
 _COMMENTS: Final = re.compile(r"^[ \t]*(?:/\*.*?\*/[ \t]*\n?|//[^\n]*\n)|/\*\* @[^*\n]*\*/ ?", re.M | re.S)
 _IMPORT: Final = re.compile(r"^import \{([^}]*)\} from \"\./([\w.-]+)\";\n", re.M)
 _EXPORT: Final = re.compile(r"^export (?=(?:class|(?:async )?function\*?|const) (\w+))", re.M)
+#: No text of a module runs over several lines, so what stands before a line says nothing.
+_INDENT: Final = re.compile(r"^[ \t]+", re.M)
+_CSS_COMMENTS: Final = re.compile(r"/\*.*?\*/", re.S)
+_CSS_SPACE: Final = re.compile(r"\s*([{};,])\s*")
 #: What is left of a module whose imports and exports were all understood has none of these.
 _FOREIGN: Final = re.compile(r"^(?:import|export)\b[^\n]*|\bimport\s*[(.][^\n]*", re.M)
 
@@ -38,7 +43,7 @@ def bundle(modules: Mapping[str, str], entry: str) -> str:
         needs[name] = [imported.group(2) for imported in _IMPORT.finditer(bare)]
         body = _IMPORT.sub(lambda found: f"const {{{_renamed(found[1])}}} = {_variable(found[2])};\n", bare)
         exported[name] = _EXPORT.findall(body)
-        bodies[name] = _EXPORT.sub("", body)
+        bodies[name] = _INDENT.sub("", _EXPORT.sub("", body))
         if foreign := _FOREIGN.search(bodies[name]):
             raise Unbundled(f"{name}: {foreign.group()!r} is no import or export that is known here")
     wanted = _reached(entry, needs)
@@ -53,6 +58,11 @@ def bundle(modules: Mapping[str, str], entry: str) -> str:
         for name in order
     ]
     return "".join(parts) + f"export const {{ {', '.join(exported[entry])} }} = {_variable(entry)};\n"
+
+
+def squeezed(style: str) -> str:
+    """Return a style sheet without its comments and the space between its signs."""
+    return _CSS_SPACE.sub(r"\1", _CSS_COMMENTS.sub("", style))
 
 
 def _reached(entry: str, needs: Mapping[str, list[str]]) -> set[str]:

@@ -22,7 +22,7 @@ from typing import Final
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from .page_bundle import bundle
+from .page_bundle import bundle, squeezed
 
 try:
     import brotli
@@ -111,7 +111,7 @@ def _together(texts: Mapping[str, str]) -> dict[str, PageFile]:
     index = texts[_INDEX]
     styles = _STYLE.findall(index)
     script, script_file = _lasting("app", ".js", bundle(modules, _ENTRY))
-    style, style_file = _lasting("style", ".css", "".join(texts[name] for name in styles))
+    style, style_file = _lasting("style", ".css", squeezed("".join(texts[name] for name in styles)))
     links = iter([f'<link rel="stylesheet" href="{style}">\n'])
     index = _STYLE.sub(lambda _: next(links, ""), _PRELOAD.sub("", index))
     index = index.replace(f'src="{_ENTRY}"', f'src="{script}"')
