@@ -11,6 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 from support.chromium import ARGUMENTS, CHROMIUM, HOOKS
+from support.firefox import firefox
 from support.server import ReactorRun, running, write_model
 
 MODEL = """
@@ -161,6 +162,13 @@ def without_candidates(body: str) -> str:
     lines = said["sdp_offer"].split("\r\n")
     said["sdp_offer"] = "\r\n".join(line for line in lines if not line.startswith("a=candidate:"))
     return json.dumps(said)
+
+
+def test_firefox_shows_the_picture_over_the_websocket_too(server: ReactorRun) -> None:
+    with firefox() as browser:
+        browser.go(server.url + "/?link=websocket")
+        browser.until("return document.body?.dataset.state === 'live'")
+        assert browser.run("return document.getElementById('video').videoWidth") == 320
 
 
 def test_a_socket_that_is_lost_is_made_again_in_the_same_session(page: Page, server: ReactorRun) -> None:

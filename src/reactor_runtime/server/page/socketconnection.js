@@ -75,6 +75,7 @@ export class SocketConnection {
     const descriptor = sessionId === null ? await this.server.startSession() : await this.server.session();
     if (this.tracks.length === 0) this.tracks = descriptor.capabilities?.tracks ?? [];
     const address = this.server.mediaAddress(sessionId ?? descriptor.session_id);
+    address.url += `?codecs=${await decoded()}`;
     return { descriptor, ready: this.ready(address) };
   }
 
@@ -287,6 +288,12 @@ export class SocketConnection {
     this.close();
     if (opened) this.callbacks.lost(why);
   }
+}
+
+/** What this browser decodes, as the server calls it: some have no H.264. */
+async function decoded() {
+  const { supported } = await VideoDecoder.isConfigSupported({ codec: "avc1.42e01f" });
+  return supported ? "h264,vp8" : "vp8";
 }
 
 /**
