@@ -714,7 +714,7 @@ def test_what_stands_in_the_way_is_said_in_words_and_passes_by_itself(
         with running(LONGLIVE, "--port", str(port)) as run:
             shown(page)
             os.kill(run.children()[0], signal.SIGKILL)
-            expect(notice).to_contain_text("the model failed")
+            expect(notice).to_contain_text("killed by SIGKILL")
             page.get_by_role("button", name="Connect").click()
             shown(page)
 

@@ -253,6 +253,7 @@ async def test_a_killed_client_is_noticed_and_nobody_else_notices(
                 assert viewers(server) == 2
                 quiet_s = time.monotonic()
                 quiet = await rate(other, 4.0)
+                crowd = Crowd()
                 client.kill()
                 killed_s = time.monotonic()
                 # On a thread: this loop is the other viewer's as well, and its pictures are what is timed.
@@ -274,8 +275,8 @@ async def test_a_killed_client_is_noticed_and_nobody_else_notices(
                 f"\n  gone after {took_s:.1f} s; the other viewer had {len(gaps) / took_s:.1f} frames/s,"
                 f" longest gap {gaps.max() * 1000:.0f} ms"
             )
-            assert len(gaps) / took_s >= 0.8 * quiet
-            assert gaps.max() < 0.6
+            assert len(gaps) / took_s >= (0.5 if crowd.crowded else 0.8) * quiet
+            assert gaps.max() < 0.6 + crowd.adds_s(0.4)
             assert server.session_state() == "streaming"
 
 

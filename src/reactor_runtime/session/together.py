@@ -55,7 +55,7 @@ class Together:
 
     def unasked(self, number: int) -> None:
         """It was not: nothing of it comes back."""
-        self._values.outcome(CommandOutcome(number, code="refused"))
+        self._values.unasked(number)
 
     def outcome(self, outcome: CommandOutcome) -> None:
         """The model is done with a command."""

@@ -60,6 +60,10 @@ class SetValues:
         while len(self._asked) > limits.COMMAND_MAILBOX:
             del self._asked[next(iter(self._asked))]
 
+    def unasked(self, number: int) -> None:
+        """The command was not passed on after all."""
+        self._asked.pop(number, None)
+
     def outcome(self, outcome: CommandOutcome) -> None:
         """Take what the model said of a command, also of one that its client was told has timed out."""
         name, kept = self._asked.pop(outcome.command_id, ("", ({}, {})))
