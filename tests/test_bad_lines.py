@@ -44,7 +44,7 @@ async def row(net: Network, browser: Browser, conditions: Conditions) -> Row:
     async with over_there(net, TESTCARD, *card()) as run, page(browser, run.url) as watcher:
         await install_probe(watcher)
         await asyncio.sleep(3)
-        return await watch(watcher, long_form(15, 60))
+        return await watch(watcher, long_form(8, 60))
 
 
 async def test_of_frames_on_a_line_that_loses_three_percent_nearly_all_are_shown(
@@ -75,7 +75,7 @@ async def test_the_first_frame_takes_few_round_trips(
     took_s = []
     async with over_there(net, TESTCARD, *card()) as run:
         net.become(Conditions(delay_ms=trip_ms / 2))
-        for _ in range(long_form(2, 7)):
+        for _ in range(long_form(1, 7)):
             async with page(browser, run.url) as watcher:
                 took_s.append(await first_frame_s(watcher))
             await asyncio.sleep(1)
@@ -87,7 +87,7 @@ async def test_the_first_frame_takes_few_round_trips(
 async def test_after_a_blackout_the_picture_is_back_and_the_page_said_what_happened(
     net: Network, browser: Browser, record_property: Tell, dark_s: int
 ) -> None:
-    if dark_s != 12 and not NIGHTLY:
+    if dark_s != 5 and not NIGHTLY:
         pytest.skip("by night")
     async with over_there(net, TESTCARD, *card()) as run, page(browser, run.url) as watcher:
         session_id = await watcher.evaluate("reactorPage.sessionId")
