@@ -59,6 +59,7 @@ FOR_THE_SERVER: list[records.ToServer] = [
     FrameInMemory(1, 0, 720, 1280, "main_video", 77, 12.5, 0.03, 4, 0.0006),
     records.InputDone(1, unseen=True),
     records.Metrics({"step_s": 0.5}),
+    records.FrameFailed("on_frame raised ValueError: no"),
     records.Ended(None),
     records.Ended(records.Failure("model_error", "start_session raised")),
     CommandOutcome(3, reply={"a": [1, None, "\ud800"]}, reply_type="t"),

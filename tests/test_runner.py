@@ -14,6 +14,7 @@ from support.model_bench import Bench, picture
 
 from reactor_runtime import CommandError, InputFrame, VideoModel, command, get_ctx, limits
 from reactor_runtime.errors import FrameRejected, ModelFailed, ModelOutOfMemory, SessionStopped
+from reactor_runtime.running import handlers
 from reactor_runtime.running.pulse import COMMAND_LANE, PulseState
 
 
@@ -473,6 +474,31 @@ def test_on_frame_sees_the_newest_frame_on_the_thread_that_runs_commands(
         stage.until(lambda: stage.frames[-1][1] == 5)
         where = (stage.ask("where").reply or {})["thread"]
         assert set(model.seen) == {where}
+
+
+@BOTH
+@pytest.mark.parametrize("error", [ValueError("too dark"), SystemExit(3)])
+def test_what_on_frame_raises_is_told_once_in_a_while_and_costs_neither_commands_nor_the_session(
+    model_class: type[Commanded], error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Raises(model_class):  # type: ignore[misc,valid-type]
+        def on_frame(self, frame: InputFrame) -> None:
+            self.value = frame.frame_id
+            raise error
+
+    with Bench(Raises()) as stage:
+        stage.until(lambda: stage.frames)
+        for value in range(1, 4):
+            stage.show_input(value)
+            stage.until(lambda value=value: stage.frames[-1][1] == value)
+        raised = f"on_frame raised {type(error).__name__}: {error}"
+        assert stage.ask("where").accepted  # the last frame is done with
+        assert stage.frames_failed == [raised]
+        monkeypatch.setattr(handlers, "FRAME_FAILED_S", 0)
+        stage.show_input(4)
+        stage.until(lambda: stage.frames_failed == [raised, raised])
+        assert stage.ask("where").accepted
+        assert stage.stop() is None
 
 
 @pytest.mark.slow

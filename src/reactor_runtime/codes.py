@@ -64,6 +64,9 @@ MODEL_CRASHED: Final = _code(
 )
 MODEL_HUNG: Final = _code("model_hung", "the model stopped responding; it is restarted", "notice", "ending")
 OUT_OF_MEMORY: Final = _code("out_of_memory", "host or GPU memory ran out", "command", "notice", "ending")
+INPUT_FRAME_FAILED: Final = _code(
+    "input_frame_failed", "the model's `on_frame` raised; the session goes on", "notice"
+)
 
 # The session
 STOPPED: Final = _code("stopped", "somebody stopped it", "ending")

@@ -61,6 +61,9 @@ class HostEvents(Protocol):
     def metrics(self, values: JsonObject) -> None:
         """The model reported named numbers (`get_ctx().report(...)`), for /metrics and the page."""
 
+    def frame_failed(self, raised: str) -> None:
+        """`on_frame` raised this, as one line for the author, at most once in `handlers.FRAME_FAILED_S`."""
+
     def session_ended(self, error: ModelFailed | None) -> None:
         """start_session returned (None) or failed. The host is IDLE again unless `failed` follows."""
 

@@ -65,6 +65,8 @@ class Audience:
 
     def metrics(self, values: JsonObject) -> None: ...
 
+    def frame_failed(self, raised: str) -> None: ...
+
     def session_ended(self, error: ModelFailed | None) -> None:
         self.error = error
 

@@ -174,6 +174,9 @@ class FakeHost:
     def send(self, type: str, data: JsonObject) -> None:
         self.events.message(ModelMessage(type, data))
 
+    def fail_frame(self, raised: str) -> None:
+        self.events.frame_failed(raised)
+
     def finish(self, error: ModelFailed | None = None) -> None:
         """Let start_session return, or fail."""
         if self.state is HostState.RUNNING:

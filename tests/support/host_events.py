@@ -40,6 +40,7 @@ class Recording:
         self.outcomes: list[CommandOutcome] = []
         self.messages: list[ModelMessage] = []
         self.numbers: list[JsonObject] = []
+        self.frames_failed: list[str] = []
         self.ended: list[ModelFailed | None] = []
         self.failures: list[ModelFailed] = []
         self.failed_s = 0.0
@@ -70,6 +71,9 @@ class Recording:
 
     def metrics(self, values: JsonObject) -> None:
         self.numbers.append(values)
+
+    def frame_failed(self, raised: str) -> None:
+        self.frames_failed.append(raised)
 
     def session_ended(self, error: ModelFailed | None) -> None:
         self.ended_s = time.monotonic()

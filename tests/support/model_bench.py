@@ -55,6 +55,7 @@ class Bench:
         self.outcomes: list[CommandOutcome] = []
         self.messages: list[ModelMessage] = []
         self.numbers: list[JsonObject] = []
+        self.frames_failed: list[str] = []
         self.ended: list[ModelFailed | None] = []
         self.text = ""
         self.hold = False
@@ -110,6 +111,9 @@ class Bench:
 
     def metrics(self, values: JsonObject) -> None:
         self.numbers.append(values)
+
+    def frame_failed(self, raised: str) -> None:
+        self.frames_failed.append(raised)
 
     def session_ended(self, error: ModelFailed | None) -> None:
         self.ended.append(error)

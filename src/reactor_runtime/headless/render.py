@@ -247,6 +247,8 @@ class Catcher:
 
     def metrics(self, values: JsonObject) -> None: ...
 
+    def frame_failed(self, raised: str) -> None: ...  # the log has it
+
     def session_ended(self, error: ModelFailed | None) -> None:
         self.error = self.error or error
         self._queue.put_nowait(None)

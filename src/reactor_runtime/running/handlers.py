@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,9 @@ from ..author.schema import commands_of, reply_of
 from ..causes import CauseLog
 from ..errors import CommandRejected, ModelFailed, ModelOutOfMemory, SessionStopped, raised_at
 from ..types import CommandCall, CommandOutcome, InputFrame, ModelMessage
+
+#: A camera whose every picture makes `on_frame` raise is told of this often.
+FRAME_FAILED_S = 10.0
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -35,11 +39,21 @@ def failure_of(error: BaseException, place: str) -> ModelFailed:
 class Handlers:
     """The commands of one model. `run` never raises for what an author's handler raises."""
 
-    def __init__(self, model: Any, causes: CauseLog, tell: Callable[[ModelMessage], None]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        causes: CauseLog,
+        tell: Callable[[ModelMessage], None],
+        tell_frame_failed: Callable[[str], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._model = model
         self._commands = commands_of(type(model))
         self._causes = causes
         self._tell = tell
+        self._tell_frame_failed = tell_frame_failed
+        self._clock = clock
+        self._frame_told_s: float | None = None
         self._loop: asyncio.Runner | None = None
         self._out_of_memory = 0
         #: Set by the second out-of-memory of a session, which ends it.
@@ -70,11 +84,17 @@ class Handlers:
         return CommandOutcome(call.command_id, reply=reply, reply_type=reply_type)
 
     def run_on_frame(self, frame: InputFrame) -> None:
-        """Pass an input frame to the model."""
+        """Pass an input frame to the model. What it raises, also sys.exit(), costs this frame only."""
         try:
             self._model.on_frame(frame)
-        except Exception as error:
+        except SessionStopped:
+            raise
+        except BaseException as error:
             self._causes.exception(error, "on_frame")
+            now_s = self._clock()
+            if self._frame_told_s is None or now_s - self._frame_told_s >= FRAME_FAILED_S:
+                self._frame_told_s = now_s
+                self._tell_frame_failed(raised_at("on_frame", error))
 
     def close(self) -> None:
         """Close the loop of async handlers. On the thread that ran them."""

@@ -286,6 +286,9 @@ class _Outlet:
     def metrics(self, values: JsonObject) -> None:
         self._host._tell(self._host._events.metrics, values)
 
+    def frame_failed(self, raised: str) -> None:
+        self._host._tell(self._host._events.frame_failed, raised)
+
     def session_ended(self, error: ModelFailed | None) -> None:
         self._host._tell(self._host._on_ended, error)
 

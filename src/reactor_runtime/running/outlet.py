@@ -52,6 +52,9 @@ class RunnerOutlet(Outlet, Protocol):
 
     def outcome(self, outcome: CommandOutcome) -> None: ...
 
+    def frame_failed(self, raised: str) -> None:
+        """`on_frame` raised this, as one line; told of some of many."""
+
     def session_ended(self, error: ModelFailed | None) -> None: ...
 
     def log(self, text: str) -> None:

@@ -171,7 +171,7 @@ class Runner:
     def _run(self, session: SessionContext) -> ModelFailed | None:
         inbox = self._inbox
         assert inbox is not None
-        handlers = Handlers(self._model, self._causes, self._outlet.message)
+        handlers = Handlers(self._model, self._causes, self._outlet.message, self._outlet.frame_failed)
         self._pulse.enter(PulseState.WARMING)
         context.begin(session)
         failure: ModelFailed | None = None

@@ -27,6 +27,10 @@ class Claims:
             if track in (None, name):
                 del self._holders[name]
 
+    def holds(self, who: int) -> bool:
+        """Whether a connection publishes anything."""
+        return who in self._holders.values()
+
     def admits(self, track: str, who: int) -> bool:
         """Whether a connection's pictures are the model's. JS 2.9.0 never claims, so nobody's is everybody's.
 

@@ -56,6 +56,10 @@ class FromHost(HostEvents):
         if (session := self._slot.session) is not None:
             session.metrics(values)
 
+    def frame_failed(self, raised: str) -> None:
+        if (session := self._slot.session) is not None:
+            session.frame_failed(raised)
+
     def session_ended(self, error: ModelFailed | None) -> None:
         self._slot.model_finished(error)
 

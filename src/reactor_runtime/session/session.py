@@ -195,6 +195,14 @@ class Session:
     def metrics(self, values: JsonObject) -> None:
         self._numbers.report(values)
 
+    def frame_failed(self, raised: str) -> None:
+        """Tell whoever shows the model something, and its author what it raised."""
+        text = "the model could not use a picture that it was sent"
+        notice = say.RuntimeNotice(codes.INPUT_FRAME_FAILED, text, detail=raised)
+        for viewer in self.connections:
+            if viewer.author or self._claims.holds(viewer.connection_id):
+                viewer.send(notice)
+
     def broadcast(self, message: say.ServerMessage) -> None:
         """Say something to every viewer, each in its own format."""
         for viewer in self.connections:

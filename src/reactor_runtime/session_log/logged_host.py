@@ -177,6 +177,9 @@ class _Tap:
     def metrics(self, values: JsonObject) -> None:
         self._events.metrics(values)
 
+    def frame_failed(self, raised: str) -> None:
+        self._events.frame_failed(raised)
+
     def session_ended(self, error: ModelFailed | None) -> None:
         self._owner._end(error)
         self._events.session_ended(error)

@@ -119,6 +119,9 @@ class ServerOutlet:
     def metrics(self, values: JsonObject) -> None:
         self.send(records.Metrics(values))
 
+    def frame_failed(self, raised: str) -> None:
+        self.send(records.FrameFailed(raised))
+
     def session_ended(self, error: ModelFailed | None) -> None:
         self.on_session_end()
         self.send(records.Ended(None if error is None else pack(error)))

@@ -342,6 +342,8 @@ class ProcessHost:
                 self._events.log(record.cut())
             case records.Metrics(values):
                 self._events.metrics(values)
+            case records.FrameFailed(raised):
+                self._events.frame_failed(raised[: limits.LOG_LINE_MAX])
             case records.InputDone(ticket, unseen):
                 self._input.done(ticket, unseen=unseen)
             case records.Ended(failure):

@@ -163,6 +163,13 @@ class Metrics:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameFailed:
+    """`on_frame` raised; the session goes on."""
+
+    raised: str
+
+
+@dataclass(frozen=True, slots=True)
 class Ended:
     """start_session is over and the model is reset; `failure` is why, None for a normal end."""
 
@@ -182,6 +189,7 @@ ToServer: TypeAlias = (
     | CommandOutcome
     | ModelMessage
     | Metrics
+    | FrameFailed
     | LogLine
     | Ended
 )

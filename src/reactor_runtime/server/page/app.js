@@ -158,7 +158,7 @@ const RUNTIME = {
     }
     // What ends the session is told by the cover.
     if (code in ENDINGS) session.failing({ said: String(message ?? ""), detail: String(detail ?? "") });
-    else notices.show(capital(String(message ?? code ?? "")), "problem");
+    else notices.show(String(detail || capital(String(message ?? code ?? ""))), "problem");
   },
   clipReady: (clip) => recording.answered(clip),
   clipFailed: ({ reason }) => recording.answered(null, String(reason ?? "")),
