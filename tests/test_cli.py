@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import select
 import signal
 import socket
@@ -481,12 +482,35 @@ def test_a_log_in_json_is_one_object_a_line_and_tells_of_each_session(project: P
     assert "author" not in err
 
 
+async def test_on_a_terminal_the_author_s_address_is_read_while_the_model_loads_and_again_when_it_is_ready(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reactor_runtime.cli.screen import Screen
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "40")
+    author_url = "http://127.0.0.1:8080/#author=" + 32 * "f"
+    with Screen(verbose=False) as screen:
+        screen.listening("http://127.0.0.1:8080", author_url)
+        shown = capsys.readouterr()
+        assert f"Open {author_url} while the model loads\n" in re.sub(
+            r"\x1b(\[[\d;?]*\w|]8;[^\\]*\\)", "", shown.err
+        )
+        assert shown.out == ""
+        screen.ready("http://127.0.0.1:8080", author_url, took_s=2)
+        assert "Ready" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 def test_a_signal_while_the_model_loads_ends_it_too(project: Path) -> None:
     (project / "grey.py").write_text(MODEL.replace('print("constructed")', "__import__('time').sleep(600)"))
     server = Running(project, "--port", "0")
     try:
         assert server.process.stderr is not None
+        assert re.search(
+            r"opens http://127.0.0.1:\d+/#author=[0-9a-f]{32} ", server.process.stderr.readline()
+        )
         assert "loading" in server.process.stderr.readline().lower()
         server.process.send_signal(signal.SIGTERM)
         status, err = server.end()
@@ -540,13 +564,13 @@ def line_of(stream: object) -> str:
 def test_a_second_signal_does_not_wait_for_sessions(
     stubborn: subprocess.Popen[str], number: signal.Signals, status: int
 ) -> None:
+    assert "http://127.0.0.1:1/#author=key" in line_of(stubborn.stderr)
     assert line_of(stubborn.stdout) == "Ready: http://127.0.0.1:1\n"
     stubborn.send_signal(number)
     assert "Draining" in line_of(stubborn.stderr)
     stubborn.send_signal(number)
     assert "Stopping now" in line_of(stubborn.stderr)
     assert stubborn.wait(DEADLINE_S) == status
-    assert "http://127.0.0.1:1/#author=key" in line_of(stubborn.stdout)
     assert line_of(stubborn.stdout) == "closed\n"
 
 
@@ -554,11 +578,11 @@ def test_a_second_signal_does_not_wait_for_sessions(
 @pytest.mark.parametrize("stubborn", ["hang"], indirect=True)
 def test_a_third_signal_kills_a_server_that_does_not_close(stubborn: subprocess.Popen[str]) -> None:
     line_of(stubborn.stdout)
-    stubborn.send_signal(signal.SIGINT)
     line_of(stubborn.stderr)
     stubborn.send_signal(signal.SIGINT)
     line_of(stubborn.stderr)
-    line_of(stubborn.stdout)
+    stubborn.send_signal(signal.SIGINT)
+    line_of(stubborn.stderr)
     assert line_of(stubborn.stdout) == "closed\n"
     stubborn.send_signal(signal.SIGINT)
     assert stubborn.wait(DEADLINE_S) == -signal.SIGINT

@@ -17,8 +17,6 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.chromium import ARGUMENTS, CHROMIUM
 from support.server import ReactorRun, running, write_model
 
-from reactor_runtime.server.author import own_key
-
 # The browser that the tests share keeps processes of its own between them.
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
 
@@ -47,6 +45,7 @@ CAMERA = """
     class Model(VideoModel):
         fps = 20
         picture = None
+        failed = False
 
         def start_session(self):
             while True:
@@ -56,6 +55,9 @@ CAMERA = """
                     get_ctx().emit_frame(self.picture)
 
         def on_frame(self, frame):
+            if not self.failed:
+                self.failed = True
+                raise ValueError("the lens is dark")
             self.picture = np.full((90, 160, 3), 90, np.uint8)
 """
 
@@ -194,38 +196,34 @@ def test_a_killed_model_is_told_as_such(page: Page, server: ReactorRun) -> None:
 def test_a_load_that_failed_keeps_its_cause_until_a_mended_model_runs(
     page: Page, tmp_path: Path, port: str
 ) -> None:
-    broken = """
+    looked = tmp_path / "looked"
+    broken = f"""
         import time
+        from pathlib import Path
         from reactor_runtime import VideoModel
 
         class Model(VideoModel):
             def __init__(self):
-                time.sleep(2)
+                while not Path({str(looked)!r}).exists():
+                    time.sleep(0.02)
                 raise ValueError("there is no brush")
 
             def start_session(self): ...
     """
     with running(write_model(tmp_path, broken), "--port", port, ready=False) as run:
-        run.url = f"http://127.0.0.1:{port}"
-        run.wait_for(lambda: answers(run.url), "an answer")
-        page.goto(f"{run.url}/#author={own_key()}")
+        page.goto(run.author_url)
+        expect(page.get_by_test_id("cover-title")).to_contain_text("Loading", timeout=20_000)
+        looked.touch()
         detail = page.get_by_test_id("cover-detail")
         expect(detail).to_contain_text("ValueError: there is no brush", timeout=30_000)
-        assert run.process.wait(10) != 0
-        expect(detail).to_contain_text("The server has ended")
+        assert run.process.wait(20) != 0
+        expect(detail).to_contain_text("The server has ended", timeout=20_000)
         expect(detail).to_contain_text("ValueError: there is no brush")
         expect(page.get_by_test_id("cover-title")).to_have_text("The model is not available")
     write_model(tmp_path, PAINT.format(name="brush", body="pass"))
     with running(tmp_path, "--port", port):
         live(page)
         expect(page.get_by_test_id("notice-info")).to_contain_text("The server was restarted")
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(url + "/health").status_code > 0
-    except httpx.TransportError:
-        return False
 
 
 def test_whoever_s_session_is_over_is_asked_before_joining_a_stranger_s(
@@ -258,15 +256,20 @@ def test_a_new_visitor_joins_the_session_that_runs(page: Page, browser: Browser,
     other.close()
 
 
-def test_a_model_that_waits_for_a_camera_is_offered_one_first(page: Page, tmp_path: Path) -> None:
+def test_a_model_that_waits_for_a_camera_is_offered_one_first_and_its_author_reads_what_on_frame_raises(
+    page: Page, tmp_path: Path
+) -> None:
     with running(write_model(tmp_path, CAMERA)) as run:
-        page.goto(run.url)
+        page.goto(run.author_url)
         expect(page.locator("aside .scroll button:visible").first).to_have_text("Use your camera")
         expect(page.get_by_test_id("cover-detail")).to_have_text(
             "This model waits for your camera.", timeout=10_000
         )
         page.get_by_test_id("cover-camera").click()
         live(page)
+        expect(page.get_by_test_id("notice-problem")).to_contain_text(
+            "on_frame raised ValueError: the lens is dark"
+        )
         expect(page.get_by_test_id("input-camera")).to_have_text("Stop your camera")
         page.get_by_test_id("input-camera").click()
         expect(page.get_by_test_id("input-camera")).to_have_text("Use your camera")

@@ -14,6 +14,8 @@ from reactor_runtime.errors import ManifestError, ModelFailed, ModelHung, Sessio
 from reactor_runtime.progress import Progress
 from reactor_runtime.session.lifecycle import State
 from reactor_runtime.session.loading import Loading
+from reactor_runtime.session.sessions import DETAILS_S, LOOKS_S
+from reactor_runtime.session.slot import NO_SESSION
 
 
 def takes_to_stop(seconds: float) -> Any:
@@ -398,22 +400,30 @@ async def test_the_author_alone_is_told_why_the_load_failed() -> None:
         assert "weights" not in str((await house.sessions.health()).detail)
 
 
-async def test_a_server_whose_load_failed_ends_once_whoever_asked_for_it_has_asked_again() -> None:
-    async with House.opened() as house:
+async def test_a_server_whose_load_failed_ends_once_whoever_asked_for_it_could_ask_for_the_reason() -> None:
+    async with House.opened(load=False) as house:
         began_s = now_s()
         await house.sessions.told()
         assert now_s() == began_s, "nobody had asked"
         await house.sessions.health()
         telling = asyncio.create_task(house.sessions.told())
-        await asyncio.sleep(0.7)
-        assert not telling.done()
+        await asyncio.sleep(3)
         await house.sessions.health()
+        await asyncio.sleep(1)
+        assert not telling.done(), "the reason is still to be asked for"
+        with pytest.raises(SessionRefused):
+            await house.sessions.register(NO_SESSION)
         await telling
-        assert 0.7 < now_s() - began_s < 1.5
-        await house.sessions.health()
-        began_s = now_s()
-        await house.sessions.told()
-        assert now_s() - began_s == pytest.approx(2), "they left"
+        assert now_s() - began_s == pytest.approx(4)
+        for asks_again, waited_s in ((True, DETAILS_S), (False, LOOKS_S)):
+            await house.sessions.health()
+            began_s = now_s()
+            telling = asyncio.create_task(house.sessions.told())
+            await asyncio.sleep(0)
+            if asks_again:
+                await house.sessions.health()
+            await telling
+            assert now_s() - began_s == pytest.approx(waited_s), "they left"
 
 
 async def test_a_model_lost_while_its_session_closes_is_replaced_once() -> None:
@@ -488,6 +498,20 @@ async def test_what_a_handler_raised_is_told_to_the_author_who_asked_and_to_nobo
     assert [receipt["message"] for receipt in author.told("commandReceipt")] == [raised]
     assert [receipt["message"] for receipt in stranger.told("commandReceipt")] == ["internal_error"]
     assert raised not in str(stranger.messages)
+
+
+async def test_what_on_frame_raised_is_told_to_the_author_and_that_it_did_to_whoever_shows_something(
+    house: House,
+) -> None:
+    await house.start()
+    author, shows, watches = await house.watch(author=True), await house.watch(), await house.watch()
+    shows.claim("1")
+    raised = "on_frame raised ValueError: /home/me/lens is dark"
+    house.host.fail_frame(raised)
+    public = {"code": "input_frame_failed", "message": "the model could not use a picture that it was sent"}
+    assert author.told("notice") == [{**public, "detail": raised}]
+    assert shows.told("notice") == [public]
+    assert watches.told("notice") == []
 
 
 async def test_what_the_model_raised_before_anybody_was_connected_stays_known_of_that_session(

@@ -23,8 +23,7 @@ import httpx
 import psutil
 
 REACTOR = Path(sys.executable).with_name("reactor")
-ADDRESS = re.compile(r"http://[\w.:\[\]-]+")
-
+READY = re.compile(r"[Rr]eady(?:: | at )(http://[\w.:\[\]-]+)")
 AUTHORS = re.compile(r"http://\S+/#author=[0-9a-f]{32}")
 
 
@@ -78,10 +77,13 @@ class ReactorRun:
 
     def stop(self, within_s: float = 20.0) -> int:
         """End it as Ctrl-C twice does; return its exit status."""
-        for _ in range(2):
-            if self.process.poll() is None:
-                self.process.send_signal(signal.SIGTERM)
-                time.sleep(0.05)
+        # Two signals at once may arrive as one, which lets a session go on.
+        if not self._draining:
+            self._terminate()
+            until_s = time.monotonic() + within_s
+            while not self._draining and self.process.poll() is None and time.monotonic() < until_s:
+                time.sleep(0.01)
+        self._terminate()
         try:
             status = self.process.wait(within_s)
         except subprocess.TimeoutExpired:
@@ -92,6 +94,14 @@ class ReactorRun:
         assert self.process.stdout is not None
         self.process.stdout.close()
         return status
+
+    @property
+    def _draining(self) -> bool:
+        return "Draining" in self.text
+
+    def _terminate(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -119,11 +129,11 @@ def running(
     try:
         if ready:
             run.wait_for(
-                lambda: ADDRESS.search(run.text) is not None or process.poll() is not None, "the address", 60
+                lambda: READY.search(run.text) is not None or process.poll() is not None, "the address", 60
             )
-            found = ADDRESS.search(run.text)
+            found = READY.search(run.text)
             assert found is not None, run.text
-            run.url = found.group(0).rstrip("/")
+            run.url = found.group(1)
         yield run
     finally:
         run.stop()

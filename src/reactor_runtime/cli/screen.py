@@ -2,8 +2,9 @@
 
 On a terminal: a spinner with the elapsed time, panels, colours (rich leaves them out for NO_COLOR and
 wraps to the terminal's width). Elsewhere: whole lines, never wrapped, so that a log can be searched.
-Everything goes to stderr but the address, which is the one result of `reactor run`. Once it serves, what it
-says are log records, with their time; with `log_format` json all is, but for a mistake that ends the start.
+Everything goes to stderr but the address of a model that is ready, the one result of `reactor run`. Once it
+serves, what it says are log records, with their time; with `log_format` json all is, but for a mistake that ends
+the start.
 """
 
 from __future__ import annotations
@@ -99,11 +100,18 @@ class Screen:
             else:
                 log.info("%s", progress.text, extra={"fields": progress.fields})
 
-    def ready(self, url: str, author_url: str, *, took_s: float) -> None:
-        """Print the address: a panel on a terminal, else a line that a script can wait for.
+    def listening(self, url: str, author_url: str) -> None:
+        """Print the author's address, whose page tells how far the load is. It is printed and never logged."""
+        if self._json or author_url == url:
+            return
+        if self.err.is_terminal:
+            address = (author_url, f"bold link {author_url}")
+            self.err.print(Text.assemble("Open ", address, (" while the model loads", "dim")), soft_wrap=True)
+        else:
+            self.say(f"Its author opens {author_url} also while it loads, and reads there what it raises.")
 
-        The author's is printed and never logged.
-        """
+    def ready(self, url: str, author_url: str, *, took_s: float) -> None:
+        """Print the address: a panel on a terminal, else a line that a script can wait for."""
         self._loading = False
         self._spinner.stop()
         if self._json:
@@ -117,9 +125,6 @@ class Screen:
             boxed(self.out, body, title="Ready", style="green")
         else:
             self.out.print(f"Ready: {url}", soft_wrap=True, markup=False, highlight=False)
-            if author_url != url and not self._json:
-                text = f"Its author opens {author_url} and reads there what the model raises."
-                self.out.print(text, soft_wrap=True, markup=False, highlight=False)
             self.out.file.flush()
 
     def say(self, text: str, fields: JsonObject | None = None) -> None:

@@ -117,13 +117,14 @@ async def live(
             await server.start()
         except OSError as error:
             raise bind_refused(error, settings) from error
+        url, author_url = server.url + opens, server.url + opens if opens else server.author_url
+        screen.listening(url, author_url)
         try:
             await _first(server.ready(), stop.wait())
         except ReactorError:
             await _first(server.told(), stop.wait())
             raise
         if not stop.is_set():
-            url, author_url = server.url + opens, server.url + opens if opens else server.author_url
             screen.ready(url, author_url, took_s=time.monotonic() - started_s)
             if text := recipe(os.environ, server.url, getpass.getuser()):
                 screen.say(text)

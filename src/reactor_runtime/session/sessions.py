@@ -42,9 +42,10 @@ from .session import Session, SessionOwner
 from .slot import NO_SESSION, ModelSlot
 from .uploads import Reservation
 
-#: Whoever waits for the model asks more often than this; and how long the question for the reason may take after it.
-LOOKS_S = 2.0
-DETAILS_S = 0.5
+#: Whoever waits for the model asks more often than this, also on a busy machine; and how long the question for the
+#: reason may take after it.
+LOOKS_S = 4.0
+DETAILS_S = 2.0
 
 
 class Sessions:
@@ -86,6 +87,8 @@ class Sessions:
         self._asked_s: float | None = None
         self._asked = asyncio.Event()
         """When it was last asked how the server is, and that it was asked again."""
+        self._explained = asyncio.Event()
+        """That somebody asked for the reason since."""
         self._tasks = Tasks("the sessions")
         self._draining = False
         self._closed = False
@@ -181,6 +184,7 @@ class Sessions:
         session = self._slot.running
         raised = self._slot.raised_in(session_id)
         if session is None:
+            self._explained.set()
             raise SessionRefused("No session running", status=400, raised=raised)
         if session.session_id != session_id:
             raise SessionRefused("Unknown session", status=404, raised=raised)
@@ -299,10 +303,12 @@ class Sessions:
         if self._asked_s is None or self._clock() - self._asked_s > LOOKS_S:
             return
         self._asked.clear()
+        self._explained.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LOOKS_S):
                 await self._asked.wait()
-                await asyncio.sleep(DETAILS_S)
+            async with asyncio.timeout(DETAILS_S):
+                await self._explained.wait()
 
     async def close(self) -> None:
         """End the session and the model. May be called twice and from any state."""
