@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 from support.chromium import ARGUMENTS, CHROMIUM, HOOKS
 from support.firefox import firefox
 from support.server import ReactorRun, running, write_model
@@ -51,6 +52,20 @@ COLOUR = """() => {
     const context = canvas.getContext("2d");
     context.drawImage(video, 0, 0);
     return [...context.getImageData(canvas.width / 3, canvas.height / 2, 1, 1).data];
+}"""
+
+#: From now on no new WebRTC connection finds the server.
+FIREWALL = """() => {
+    const Real = RTCPeerConnection;
+    window.tried = 0;
+    window.RTCPeerConnection = class extends Real {
+        constructor(...how) { super(...how); window.tried += 1; }
+        setRemoteDescription({ type, sdp }) {
+            const lines = sdp.split("\\r\\n").filter((line) => !line.startsWith("a=candidate:"));
+            return super.setRemoteDescription({ type, sdp: lines.join("\\r\\n") });
+        }
+        addIceCandidate() { return Promise.resolve(); }
+    };
 }"""
 
 # The browser that the tests share keeps processes of its own between them.
@@ -125,29 +140,11 @@ def test_a_camera_goes_to_the_model_over_the_same_socket(page: Page, server: Rea
 def test_where_webrtc_does_not_get_through_the_websocket_is_there_within_three_seconds_and_remembered(
     page: Page, server: ReactorRun
 ) -> None:
-    page.add_init_script(
-        """
-        const Real = RTCPeerConnection;
-        window.tried = 0;
-        window.RTCPeerConnection = class extends Real {
-            constructor(...how) { super(...how); window.tried += 1; }
-            setRemoteDescription({ type, sdp }) {
-                const lines = sdp.split("\\r\\n").filter((line) => !line.startsWith("a=candidate:"));
-                return super.setRemoteDescription({ type, sdp: lines.join("\\r\\n") });
-            }
-            addIceCandidate() { return Promise.resolve(); }
-        };
-        """
-    )
-    # The server must not find the browser either.
-    page.route(
-        "**/connect",
-        lambda route: route.continue_(post_data=without_candidates(route.request.post_data or "")),
-    )
-    page.route("**/ice_candidates", lambda route: route.fulfill(status=202))
+    page.add_init_script(f"({FIREWALL})()")
+    hide_browser(page)
     page.goto(server.url)
     until_live(page)
-    took_ms = page.evaluate("() => reactorPage.frames[0].displayMs")
+    took_ms = page.wait_for_function("() => reactorPage.frames[0]?.displayMs").json_value()
     assert took_ms <= 6_000
     assert rung_of(page) == "websocket"
     assert page.evaluate("() => window.tried") == 1
@@ -157,11 +154,51 @@ def test_where_webrtc_does_not_get_through_the_websocket_is_there_within_three_s
     assert page.evaluate("() => window.tried") == 0
 
 
+def hide_browser(page: Page) -> None:
+    """The server must not find the browser either."""
+    page.route(
+        "**/connect",
+        lambda route: route.continue_(post_data=without_candidates(route.request.post_data or "")),
+    )
+    page.route("**/ice_candidates", lambda route: route.fulfill(status=202))
+
+
 def without_candidates(body: str) -> str:
     said = json.loads(body)
     lines = said["sdp_offer"].split("\r\n")
     said["sdp_offer"] = "\r\n".join(line for line in lines if not line.startswith("a=candidate:"))
     return json.dumps(said)
+
+
+@pytest.mark.parametrize("rung", ["udp", "tcp"])
+def test_the_rung_that_the_address_asks_for_carries_the_picture_and_is_named(
+    page: Page, server: ReactorRun, rung: str
+) -> None:
+    page.goto(f"{server.url}/?link={rung}")
+    until_live(page)
+    page.get_by_test_id("stats").click()
+    expect(page.get_by_test_id("stat-rung")).to_have_text(rung.upper())
+
+
+def test_a_page_that_loses_webrtc_goes_on_over_the_websocket_in_the_same_session(
+    page: Page, server: ReactorRun, record_property: Callable[[str, object], None]
+) -> None:
+    page.goto(server.url)
+    until_live(page)
+    assert rung_of(page) == "UDP"
+    session = page.evaluate("() => reactorPage.sessionId")
+    page.evaluate("() => reactorPage.sendCommand('paint', { red: 220 })")
+    page.evaluate(FIREWALL)
+    hide_browser(page)
+    began_s = time.monotonic()
+    page.evaluate("() => reactorPage.peer.close()")
+    page.wait_for_selector('body[data-state="reconnecting"]', timeout=15_000)
+    until_live(page)
+    record_property("measured", f"back after {time.monotonic() - began_s:.1f} s")
+    assert rung_of(page) == "websocket"
+    assert page.evaluate("() => window.tried") == 1
+    assert page.evaluate("() => reactorPage.sessionId") == session
+    assert page.evaluate(COLOUR)[0] >= 180
 
 
 def test_firefox_shows_the_picture_over_the_websocket_too(server: ReactorRun) -> None:

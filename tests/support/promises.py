@@ -393,6 +393,26 @@ PROMISES: Final[Mapping[int, Promise]] = {
         "heap ≤ +512 KiB; nodes ≤ +50; listeners ≤ +10",
         ("test_page_together.py::test_half_an_hour_of_play_leaves_the_page_as_small_as_its_first_seconds",),
     ),
+    56: Promise(
+        "Where WebRTC does not get through, or is lost, a WebSocket carries the session on",
+        "chosen ≤ 3 s, and remembered; the same session",
+        (
+            "test_page_socket.py::test_where_webrtc_does_not_get_through_the_websocket_is_there_within_three_seconds_and_remembered",
+            "test_page_socket.py::test_a_page_that_loses_webrtc_goes_on_over_the_websocket_in_the_same_session",
+            "test_page_socket.py::test_a_socket_that_is_lost_is_made_again_in_the_same_session",
+        ),
+    ),
+    57: Promise(
+        "Whatever a client does on its WebSocket ends its own socket at most",
+        "10,000 frames a second: others ≥ half of 30 fps, answered ≤ 0.5 s; silent ones cut",
+        (
+            "test_websocket.py::test_ten_thousand_frames_a_second_are_read_slowly_and_nobody_else_notices",
+            "test_websocket.py::test_a_client_that_never_acks_is_told_that_it_is_too_slow_and_closed",
+            "test_websocket.py::test_a_client_that_reads_nothing_costs_nobody_anything_and_is_cut",
+            "test_websocket.py::test_random_messages_end_their_own_socket_at_most",
+            "test_websocket.py::test_malformed_frames_are_closed_with_a_code",
+        ),
+    ),
 }
 
 

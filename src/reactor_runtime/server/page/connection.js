@@ -86,14 +86,15 @@ export class Connection {
     await peer.setLocalDescription(await peer.createOffer());
     await this.gathered(peer);
     const mapping = mapped.map(({ transceiver, track }) => ({ mid: transceiver.mid, ...track }));
-    const sdp = peer.localDescription?.sdp ?? "";
+    // A server that knows an address of ours by the other protocol finds us by it.
+    const sdp = only(this.rung, peer.localDescription?.sdp ?? "");
     trickle.forget();
     const made = await this.server.connect({ sessionId, sdp, mapping }, this.abort.signal);
     const { descriptor, connectionId, answer } = made;
     const opened = this.ready(peer, data, control, withinMs);
     opened.catch(() => {}); // awaited below, but it may fail before
     trickle.start(descriptor.session_id, connectionId);
-    await peer.setRemoteDescription({ type: "answer", sdp: this.rung ? only(this.rung, answer) : answer });
+    await peer.setRemoteDescription({ type: "answer", sdp: only(this.rung, answer) });
     this.timers.add(setTimeout(() => this.tryWayOfThePage(peer), UDP_FIRST_MS));
     this.timers.add(setInterval(() => this.ping(), PING_MS));
     return { descriptor, ready: Promise.race([opened, this.whileItRuns(descriptor.session_id)]) };
@@ -322,6 +323,7 @@ export class Connection {
     };
     peer.onicecandidate = ({ candidate }) => {
       if (candidate?.candidate) {
+        if (this.rung && candidate.protocol !== this.rung) return;
         batch.push({
           candidate: candidate.candidate,
           sdp_mid: candidate.sdpMid ?? undefined,
@@ -367,11 +369,12 @@ export class Connection {
 }
 
 /**
- * Leave in an answer those candidates only that are of one protocol.
- * @param {string} rung
+ * Leave in an offer or answer those candidates only that are of one protocol; all where none is asked for.
+ * @param {string | null} rung
  * @param {string} sdp
  */
 function only(rung, sdp) {
+  if (!rung) return sdp;
   const lines = sdp.split("\r\n");
   const kept = lines.filter((line) => !line.startsWith("a=candidate:") || line.split(" ")[2].toLowerCase() === rung);
   return kept.join("\r\n");

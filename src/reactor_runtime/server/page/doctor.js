@@ -13,7 +13,7 @@ const TRY_MS = 8_000;
 /** @typedef {"udp" | "tcp"} Rung */
 
 /**
- * The lines of an answer that lead over one rung only. Pure.
+ * The lines of an offer or answer that lead over one rung only. Pure.
  * @param {string} sdp
  * @param {Rung} rung
  */
@@ -65,7 +65,8 @@ async function reach(server, rung) {
     peer.createDataChannel("data");
     await peer.setLocalDescription(await peer.createOffer());
     const mapping = track ? [{ mid: transceiver.mid, ...track }] : [];
-    const sdp = peer.localDescription?.sdp ?? "";
+    // A server that knows an address of ours by the other protocol finds us by it.
+    const sdp = only(peer.localDescription?.sdp ?? "", rung);
     const sessionId = joins ? running.session_id : null;
     const { answer } = await server.connect({ sessionId, sdp, mapping }, abort);
     await peer.setRemoteDescription({ type: "answer", sdp: only(answer, rung) });
