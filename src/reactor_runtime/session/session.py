@@ -40,7 +40,7 @@ from ..webrtc.peer import PeerEngine
 from ..webrtc.signalling import Signalling
 from ..websocket.socket_link import SocketLink
 from ..wire import messages as say
-from . import sockets
+from . import publishing, sockets
 from .claims import Claims
 from .clips import Clips
 from .commands import CommandBook
@@ -196,12 +196,7 @@ class Session:
         self._numbers.report(values)
 
     def frame_failed(self, raised: str) -> None:
-        """Tell whoever shows the model something, and its author what it raised."""
-        text = "the model could not use a picture that it was sent"
-        notice = say.RuntimeNotice(codes.INPUT_FRAME_FAILED, text, detail=raised)
-        for viewer in self.connections:
-            if viewer.author or self._claims.holds(viewer.connection_id):
-                viewer.send(notice)
+        publishing.tell_of_failure(self._claims, self.connections, raised)
 
     def broadcast(self, message: say.ServerMessage) -> None:
         """Say something to every viewer, each in its own format."""
@@ -292,7 +287,7 @@ class Session:
             case say.ResumeTrack(name):
                 viewer.resume(name)
             case say.PublishTrack():
-                self._publish(viewer, message)
+                publishing.answer(self._claims, viewer, message)
             case say.UnpublishTrack(name):
                 self._claims.release(viewer.connection_id, name)
             case say.RequestClip(request_id, duration_s):
@@ -305,13 +300,6 @@ class Session:
                 )
             case _:
                 pass  # pings, upload notices and what newer clients add
-
-    def _publish(self, viewer: Viewer, message: say.PublishTrack) -> None:
-        why = self._claims.claim(message.name, viewer.connection_id)
-        if why is None:
-            viewer.send(say.PublishGranted(message.request_id, message.name))
-        else:
-            viewer.send(say.RequestRefused(message.request_id, "publish_track", codes.PUBLISH_REFUSED, why))
 
     def _command(self, viewer: Viewer, command: say.Command) -> None:
         """Pass a command on at once, in order; only one whose upload is still on its way is overtaken."""
