@@ -553,6 +553,14 @@ def test_letters_get_the_meaning_and_the_neutral_choice_of_the_description(
     assert pad["meaning"].items() >= meaning.items()
 
 
+def test_a_card_whose_keys_are_on_the_picture_leaves_no_empty_panel(page: Page) -> None:
+    run(page, "commands, schema", PANEL, choice("WASDQ", ""))
+    assert page.evaluate("[panel.clearAway(panel.keypads[0]), panel.isEmpty][1]") is False
+    page.evaluate("panel.keypads[0].element.replaceChildren()")
+    page.evaluate("panel.clearAway(panel.keypads[0])")
+    assert page.evaluate("panel.isEmpty")
+
+
 def test_choices_that_are_words_get_no_keys(page: Page) -> None:
     openapi = parameter({"enum": ["a", "ink"]})
     assert run(page, "keys, schema", "return m.padsOf(m.readSchema(x).commands[0]);", openapi) == []

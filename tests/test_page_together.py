@@ -16,6 +16,7 @@ import PIL.Image
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from support.chromium import ARGUMENTS, CHROMIUM
+from support.full_house import fill, let_go
 from support.promises import long_form
 from support.server import ReactorRun, running, write_model
 
@@ -291,31 +292,18 @@ def test_a_stop_alone_is_not_asked(visit: Callable[[], Page]) -> None:
     expect(page.get_by_test_id("cover-title")).to_have_text("Session stopped")
 
 
-#: Connections of the page's own making, without a page around each.
-CROWD = """async count => {
-    const [{ Connection }, { Server }] = await Promise.all([import("./connection.js"), import("./server.js")]);
-    const server = new Server();
-    const session = await server.session();
-    const callbacks = { stream() {}, message() {}, lost() {} };
-    const known = { ...session, iceServers: [] };
-    window.crowd = Array.from({ length: count }, () => new Connection(server, known, callbacks));
-    const opened = await Promise.all(window.crowd.map((connection) => connection.open(session.session_id)));
-    await Promise.all(opened.map(({ ready }) => ready));
-}"""
-
-
 def test_whoever_finds_no_room_is_told_and_gets_in_when_somebody_leaves(
     visit: Callable[[], Page], browser: Browser, server: ReactorRun
 ) -> None:
     host = visit()
-    host.evaluate(CROWD, limits.VIEWERS_MAX - 1)
+    fill(host, limits.VIEWERS_MAX - 1)
     expect(host.get_by_test_id("company")).to_contain_text(f"{limits.VIEWERS_MAX} here", timeout=20_000)
     late = browser.new_page()
     late.goto(server.url)
     expect(late.get_by_test_id("cover-title")).to_have_text("No room at the moment", timeout=10_000)
     expect(late.get_by_test_id("cover-detail")).to_contain_text(f"{limits.VIEWERS_MAX} viewers are connected")
     expect(late.get_by_test_id("cover-detail")).to_contain_text("when somebody leaves")
-    host.evaluate("window.crowd[0].close()")
+    let_go(host, 1)
     live(late)
     late.close()
 

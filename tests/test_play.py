@@ -469,7 +469,17 @@ def test_at_a_desk_the_keys_are_in_view_and_nothing_lies_over_the_car(
     desk.locator("#stats").click()
     assert_playable(desk, size, keys)
     desk.locator("#stats").click()
+    left, top, wide, high = box(desk, "#video")
+    # Drive paints its speed there.
+    edge = (left, top + high * 15 / 16, wide, high / 16)
+    covering = [selector for selector in keys if overlap(box(desk, selector), edge)]
+    assert not covering, "the lower edge of the picture is covered"
     desk.set_viewport_size({"width": DESK[0], "height": DESK[1]})
+
+
+def test_a_command_whose_keys_are_on_the_picture_has_no_empty_card(desk: Page) -> None:
+    expect(desk.get_by_test_id("command-fly")).to_be_visible()
+    expect(desk.get_by_test_id("command-control")).to_have_count(0)
 
 
 def test_the_hands_keep_their_sides_where_text_runs_from_right_to_left(desk: Page, touched: Page) -> None:

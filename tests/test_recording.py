@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ctypes
 import os
 import shutil
 import subprocess
@@ -22,6 +20,7 @@ from support.films import joined, picture, probe
 from support.promises import long_form
 from support.served import served
 from support.server import running, write_model
+from support.small_disk import small_disk
 from support.visitor import watching
 
 from reactor_runtime import limits
@@ -461,19 +460,6 @@ async def test_a_server_that_is_stopped_closes_its_recording(tmp_path: Path) -> 
     (recording,) = folder.iterdir()
     assert [file.name for file in sorted(recording.iterdir())] == ["chunk_00000.m4s", "init.mp4"]
     probe(joined(recording, tmp_path / "film.mp4")).check()
-
-
-@contextlib.contextmanager
-def small_disk(folder: Path, size: str) -> Iterator[Path]:
-    """Mount a file system of this size, or skip."""
-    folder.mkdir()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(b"none", str(folder).encode(), b"tmpfs", 0, f"size={size}".encode()) != 0:
-        pytest.skip(f"cannot mount a small disk: {os.strerror(ctypes.get_errno())}")
-    try:
-        yield folder
-    finally:
-        libc.umount2(str(folder).encode(), 2)
 
 
 @pytest.mark.slow

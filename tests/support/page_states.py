@@ -1,4 +1,4 @@
-"""What every state of the page is held to: axe's rules, and contrast over whatever picture shines through.
+"""What every state of the page is held to: axe's rules, contrast over whatever picture shines through, and measures.
 
     problems = judge(page)      # nothing, or lines that say what is wrong where
 
@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
+from .page_measures import edges, names, sizes
+
 AXE = Path(__file__).parents[2] / "tools" / "page" / "node_modules" / "axe-core" / "axe.min.js"
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 _AXE = """async (tags) => {
@@ -22,7 +24,10 @@ _AXE = """async (tags) => {
     // Forced colours are the person's own.
     rules: { "color-contrast": { enabled: !matchMedia("(forced-colors: active)").matches } },
   });
-  return violations.flatMap(({ id, nodes }) => nodes.map(({ target }) => `${id}: ${target.join(" ")}`));
+  return violations.flatMap(({ id, nodes }) => nodes.map(({ target, any }) => {
+    const { fgColor, bgColor } = any[0]?.data ?? {};
+    return `${id}: ${target.join(" ")}${bgColor ? ` ${fgColor} on ${bgColor}` : ""}`;
+  }));
 }"""
 #: Text on translucent panels must be read over black pictures and over white ones; axe does not look through.
 _CONTRAST = """() => {
@@ -90,4 +95,5 @@ def judge(page: Page) -> list[str]:
             pytest.fail("axe-core is not installed: make check-page")
         page.evaluate(AXE.read_text())
     problems: list[str] = page.evaluate(_AXE, _RULES)
-    return [*problems, *page.evaluate(_CONTRAST), *page.evaluate(_NARROW)]
+    problems += [*page.evaluate(_CONTRAST), *page.evaluate(_NARROW)]
+    return [*problems, *sizes(page), *names(page), *edges(page)]

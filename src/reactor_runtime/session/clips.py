@@ -38,7 +38,9 @@ class Clips:
         def stopped(code: str, message: str) -> None:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
                 assert self._recorder is not None  # it is what stopped
-                where = str(self._recorder.recording.folder)
+                recording = self._recorder.recording
+                # Of which nothing could be written, the folder goes too.
+                where = str(recording.folder) if recording.segments else ""
                 loop.call_soon_threadsafe(on_stopped, say.RuntimeNotice(code, message, where))
 
         self._recorder = Recorder(

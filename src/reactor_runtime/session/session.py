@@ -10,7 +10,6 @@ decides when that is. Everything runs on the event loop, except where a host or 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -41,6 +40,7 @@ from ..webrtc.signalling import Signalling
 from ..websocket.socket_link import SocketLink
 from ..wire import messages as say
 from . import publishing, sockets
+from .awaiting import AwaitingUploads
 from .claims import Claims
 from .clips import Clips
 from .commands import CommandBook
@@ -140,8 +140,7 @@ class Session:
         self._began_s = clock()
         self._tasks = Tasks(f"session {session_id}")
         self._together = Together(info.commands, self.connections, self._tasks, clock=clock)
-        self._waiting: dict[asyncio.Task[None], int] = {}
-        """Those of the tasks that wait for an upload, and the bytes of their arguments."""
+        self._awaiting = AwaitingUploads(self._tasks)
         self._closed = False
         self._tasks.spawn(self._tick())
 
@@ -310,18 +309,9 @@ class Session:
             if files is not None:
                 self._call(viewer, command, files)
             else:
-                size_bytes = len(json.dumps(command.arguments))
-                self._check_waiting(size_bytes)
-                task = self._tasks.spawn(self._command_with_uploads(viewer, command))
-                self._waiting[task] = size_bytes
-                task.add_done_callback(self._waiting.pop)
+                self._awaiting.hold(command.arguments, lambda: self._command_with_uploads(viewer, command))
         except CommandRejected as error:
             self._refuse(viewer, command, error)
-
-    def _check_waiting(self, size_bytes: int) -> None:
-        held_bytes = sum(self._waiting.values()) + size_bytes
-        if len(self._waiting) >= limits.COMMAND_MAILBOX or held_bytes > limits.COMMAND_MAILBOX_BYTES:
-            raise CommandRejected("too many commands wait for their uploads", code=codes.RATE_LIMITED)
 
     async def _command_with_uploads(self, viewer: Viewer, command: say.Command) -> None:
         try:

@@ -5,7 +5,7 @@
  *   stage ── latency ── breakdown, overlay what is displayed, how late, and why
  *   line, company                          how good the connection is, and who else is here
  *   cover, bar                             the state, and what can be pressed
- *   commands ── controls, keypad, picture  what people can change
+ *   commands ── card ── controls, keypad   what people can change
  *   play ── keypad, thumbs, look, gamepad  the same with the hands, on the picture
  *   sharing ── webcam                      what people give
  *   invitation                             what a newcomer does first
@@ -72,10 +72,10 @@ export const commands = new Commands(byId("commands"), {
     invitation.accept();
     return sender.send(name, args, uploads, onId);
   },
-  announce: (text) => {
+  announce: (text, inPanel) => {
     announce(text);
-    // Whoever plays with the controls out of the way is told on the picture.
-    if (sheet.size === "low") notices.show(text, "problem");
+    // Where it is not read in the panel, it is told on the picture.
+    if (!inPanel || sheet.size === "low") notices.show(text, "problem");
   },
 });
 const play = new Play({
@@ -240,7 +240,7 @@ function onSchema(openapi) {
   const input = schema.tracks.find((track) => track.kind === "video" && track.direction === "in");
   sharing.setTrack(input?.name ?? null);
   // A panel with nothing in it is not shown.
-  document.body.dataset.controls = schema.commands.length > 0 || input ? "some" : "none";
+  document.body.dataset.controls = commands.isEmpty && !input ? "none" : "some";
   byId("sound").hidden = !schema.tracks.some((track) => track.kind === "audio" && track.direction === "out");
   session.expects = schema.firstFrame && `${schema.firstFrame.replace(/\.$/, "")}.`;
   session.firstFrameNeeds = () => {

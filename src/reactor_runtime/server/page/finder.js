@@ -31,7 +31,8 @@ export function finder(entries, frames) {
   const look = () => {
     const wanted = input.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
     let count = 0;
-    for (const { element, words } of entries) {
+    // What is on the picture instead is seen there.
+    for (const { element, words } of entries.filter((entry) => entry.element.isConnected)) {
       element.hidden = !wanted.every((word) => words.includes(word));
       if (!element.hidden) count += 1;
     }

@@ -65,6 +65,7 @@ export class Play {
       el("div", { class: "caps" }, grids),
       el("div", { class: "thumbs" }, keypad && thumbsOf(keypad.pads, keypad.held.also).map((thumb) => makeThumb(keypad, thumb))),
     );
+    if (keypad) commands.clearAway(keypad);
     document.body.dataset.played = String(keypad !== null);
     document.body.dataset.looks = String(this.look.offered);
   }
