@@ -500,7 +500,7 @@ async def test_a_server_that_is_told_to_stop_lets_its_session_end(
             assert await other.hear("sessionEnded") == {"reason": "stopped"}
             assert await asyncio.to_thread(server.process.wait, 10) == 0
             assert can_bind(server.url)
-    assert server.text.rstrip().endswith("Stopped.")
+    assert "Stopped.\n" in server.text  # the engine may have a word after it
 
 
 @asynccontextmanager
