@@ -158,6 +158,7 @@ class Desk:
 
     def size(self, size: tuple[int, int]) -> None:
         self.page.set_viewport_size({"width": size[0], "height": size[1]})
+        self.page.wait_for_timeout(300)  # bar and panel find their places
 
     @contextmanager
     def answering(self, path: str, answer: Callable[[Route], Any]) -> Iterator[None]:
