@@ -243,7 +243,8 @@ def test_half_an_hour_of_play_leaves_the_page_as_small_as_its_first_seconds(
     record_property(
         "measured", f"heap {grown['JSHeapUsedSize'] / 1024:+.0f} KiB, nodes {grown['Nodes']:+.0f}"
     )
-    assert grown["JSHeapUsedSize"] <= 512 * 1024, grown
+    # In the first minute the browser still compiles what is played; thirty are held to half of that.
+    assert grown["JSHeapUsedSize"] <= long_form(1024, nightly=512) * 1024, grown
     assert grown["Nodes"] <= 50, grown
     assert grown["JSEventListeners"] <= 10, grown
 
