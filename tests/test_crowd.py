@@ -14,6 +14,7 @@ def test_only_a_crowded_machine_is_given_more_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waited_us: int | None, adds_s: float
 ) -> None:
     monkeypatch.setattr(crowds, "NIGHTLY", False)
+    monkeypatch.setattr(crowds, "BESIDE_OTHERS", False)
     pressure = tmp_path / "cpu"
     line = "some avg10=0.00 avg60=0.00 avg300=0.00 total={}\nfull avg10=0.00 total=0\n"
     if waited_us is not None:
@@ -22,5 +23,7 @@ def test_only_a_crowded_machine_is_given_more_time(
     if waited_us is not None:
         pressure.write_text(line.format(5_000 + waited_us))
     assert crowd.adds_s(0.25) == adds_s
+    monkeypatch.setattr(crowds, "BESIDE_OTHERS", True)
+    assert crowd.adds_s(0.25) == 0.25
     monkeypatch.setattr(crowds, "NIGHTLY", True)
     assert crowd.adds_s(0.25) == 0.0

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
+from support.crowd import Crowd
 from support.http_attacks import attacking
 from support.memory_runtime import TOKEN
 from support.promises import long_form
@@ -87,6 +88,7 @@ async def test_neither_tiny_chunks_nor_requests_by_the_hundred_stop_the_picture_
             fps = (visitor.frames - before) / (time.monotonic() - began_s)
             return fps, took_s[len(took_s) // 2], took_s[int(len(took_s) * 0.99)]
 
+        crowd = Crowd()
         alone_fps, alone_s, alone_p99_s = await measure(long_form(1, 5))
         with attacking(kind, server.url):
             fps, health_s, p99_s = await measure(long_form(2, 10))
@@ -96,8 +98,10 @@ async def test_neither_tiny_chunks_nor_requests_by_the_hundred_stop_the_picture_
         f"{kind}: {fps:.1f} fps (alone {alone_fps:.1f}), /health {health_s * 1000:.0f} ms, "
         f"p99 {p99_s * 1000:.0f} (alone {alone_s * 1000:.0f}, p99 {alone_p99_s * 1000:.0f})",
     )
-    assert fps >= alone_fps * 28 / 30 - 2, (fps, alone_fps)
-    assert health_s <= max(0.05, 4 * alone_s), (health_s, alone_s)
+    # Before: 0.7 fps and 5 s. Beside other tests the share that is left of the cores decides.
+    share, enough_s = (0.5, 0.25) if crowd.crowded else (28 / 30, 0.05)
+    assert fps >= alone_fps * share - 2, (fps, alone_fps)
+    assert health_s <= max(enough_s, 4 * alone_s), (health_s, alone_s)
 
 
 @pytest.mark.slow

@@ -108,7 +108,7 @@ async def leave(page: Page, server: ReactorRun) -> None:
 
 async def test_the_model_is_loaded_once_at_startup(server: ReactorRun) -> None:
     assert server.text.count("CONSTRUCTED") == 1
-    assert server.text.index("CONSTRUCTED") < server.text.index(server.url)
+    assert server.text.index("CONSTRUCTED") < server.text.index(f"Ready: {server.url}")
     assert server.health()["state"] == "available"
 
 

@@ -9,11 +9,13 @@ Virtual time     virtual_time (a loop whose time jumps) · fakes (a host, an eng
                  sessions of a server between those)
 Clients          visitor (HTTP and aiortc) · clients (bare WebRTC viewers) · socket_viewer (over the WebSocket) ·
                  sdk and js_sdk (the published ones) · chromium and firefox (real browsers)
-The page         page_modules (its modules that know no document, in node) · page_states (what every state is held to)
+The page         page_modules (its modules that know no document, in node) · page_states (what every state is held to) ·
+                 page_measures (sizes, names, edges) · page_desk (a server, a browser, and ways into the states)
 Pictures         stamps (a number drawn into a frame) · films (what ffprobe says)
 Trouble          crowd (whether the machine is busy) · faulty_proxy (spoils a store's answers) · heap_room (a heap as a
                  long-lived process has it) · http_attacks (clients that mean harm) · aiming (clients that aim a
                  server at others) · flooder (a client that sends too much) · proxies (what stands in front) ·
-                 cable (a network that can be pulled out)
+                 cable (a network that can be pulled out) · full_house (as many viewers as there is room for) ·
+                 small_disk (one to be filled)
 Promises         promises (which test holds which) · promise_report (what `make nightly` writes)
 """
