@@ -12,11 +12,14 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import psutil
 import pytest
 from support.promise_report import PromiseReport
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 #: What a test started may need a moment to end, so leftovers are looked for until then.
 GONE_WITHIN_S = 3.0
@@ -104,6 +107,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         place = {name: number for number, name in enumerate(FIRST)}
         slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
         items.sort(key=lambda item: (place.get(item.path.name, len(FIRST)), -slow[item.path]))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium without the event loop, one for a file; it keeps processes of its own between tests."""
+    from playwright.sync_api import sync_playwright
+    from support.chromium import ARGUMENTS, CHROMIUM
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(autouse=True)

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from support.chromium import ARGUMENTS, CHROMIUM
+from playwright.sync_api import Browser, Page, expect
 from support.server import ReactorRun, running, write_model
 
 # The browser that the tests share keeps processes of its own between them.
@@ -60,14 +59,6 @@ CAMERA = """
                 raise ValueError("the lens is dark")
             self.picture = np.full((90, 160, 3), 90, np.uint8)
 """
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

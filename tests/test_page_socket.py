@@ -10,8 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
-from support.chromium import ARGUMENTS, CHROMIUM, HOOKS
+from playwright.sync_api import Browser, Page, expect
+from support.chromium import HOOKS
 from support.firefox import firefox
 from support.server import ReactorRun, running, write_model
 
@@ -70,14 +70,6 @@ FIREWALL = """() => {
 
 # The browser that the tests share keeps processes of its own between them.
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

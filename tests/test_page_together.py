@@ -14,8 +14,7 @@ from typing import Any
 import httpx
 import PIL.Image
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
-from support.chromium import ARGUMENTS, CHROMIUM
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 from support.full_house import fill, let_go
 from support.promises import long_form
 from support.server import ReactorRun, running, write_model
@@ -60,14 +59,6 @@ UNLIT = """() => {
     const key = document.querySelector("[data-testid='key-drive.pedal-w']");
     new MutationObserver(count).observe(key, { attributeFilter: ["data-elsewhere"] });
 }"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, CDPSession, Page, expect, sync_playwright
-from support.chromium import ARGUMENTS, CHROMIUM, HOOKS
+from playwright.sync_api import Browser, CDPSession, Page, expect
+from support.chromium import HOOKS
 from support.promises import long_form
 from support.server import ReactorRun, running, write_model
 
@@ -69,14 +69,6 @@ GAME = """
 """
 TOUCH_SIZES = {"a phone": (390, 844), "a phone across": (844, 390), "a tablet": (820, 1180)}
 DESK = (1280, 720)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture(scope="module")
