@@ -12,9 +12,10 @@
  */
 
 import { showLateOnesToo } from "./late.js";
+import { Requests } from "./requests.js";
 import { ServerError } from "./server.js";
 import { UDP_FIRST_MS, wayOfThePage } from "./way.js";
-import { decodeControl, decodeData, encodeNotification, encodeRequest, encodeRuntime } from "./wire.js";
+import { decodeControl, decodeData, encodeNotification, encodeRuntime } from "./wire.js";
 
 /** How long an offer waits for the browser's own addresses, which are there in milliseconds where there are any. */
 const GATHER_MS = 40;
@@ -27,12 +28,9 @@ const RECOVER_MS = 3_000;
 const CONNECT_MS = 15_000;
 /** While it connects: how often to ask whether the session still runs. */
 const RUNS_POLL_MS = 1_000;
-const REQUEST_MS = 10_000;
 
 /**
  * @typedef {import("./server.js").Descriptor} Descriptor
- * @typedef {{resolve: (data: any) => void, reject: (error: Error) => void,
- *   timer: ReturnType<typeof setTimeout>}} Asked
  */
 
 export class Connection {
@@ -55,9 +53,7 @@ export class Connection {
     this.stream = new MediaStream();
     /** @type {Map<string, RTCRtpSender>} Where our video leaves, by the track's name. */
     this.senders = new Map();
-    /** @type {Map<string, Asked>} */
-    this.requests = new Map();
-    this.requestCount = 0;
+    this.requests = new Requests((text) => this.say(this.control, text));
     this.abort = new AbortController();
     this.closed = false;
     this.opened = false;
@@ -78,7 +74,7 @@ export class Connection {
     this.peer = peer;
     const mapped = this.addTracks(peer);
     const data = this.channel(peer, "data", (text) => this.callbacks.message(decodeData(text)));
-    const control = this.channel(peer, "control", (text) => this.settle(decodeControl(text)));
+    const control = this.channel(peer, "control", (text) => this.requests.settle(decodeControl(text)));
     this.data = data;
     this.control = control;
     const trickle = this.trickle(peer);
@@ -132,19 +128,7 @@ export class Connection {
    * @returns {Promise<Record<string, any>>}
    */
   request(method, data) {
-    this.requestCount += 1;
-    const requestId = `ctrl_${this.requestCount}`;
-    return new Promise((resolve, reject) => {
-      if (!this.say(this.control, encodeRequest(method, requestId, data))) {
-        reject(new Error("There is no connection to the model."));
-        return;
-      }
-      const timer = setTimeout(
-        () => this.settle({ requestId, error: { message: "The server did not answer." } }),
-        REQUEST_MS,
-      );
-      this.requests.set(requestId, { resolve, reject, timer });
-    });
+    return this.requests.ask(method, data);
   }
 
   /**
@@ -168,11 +152,7 @@ export class Connection {
     this.closed = true;
     this.abort.abort();
     for (const timer of this.timers) clearTimeout(timer);
-    for (const { reject, timer } of this.requests.values()) {
-      clearTimeout(timer);
-      reject(new Error("The connection was closed."));
-    }
-    this.requests.clear();
+    this.requests.close();
     this.peer?.close();
   }
 
@@ -348,16 +328,6 @@ export class Connection {
         if (batch.length > 0) plan();
       },
     };
-  }
-
-  /** @param {{requestId: string, data?: any, error: {message: string} | null} | null} response */
-  settle(response) {
-    const waiting = response && this.requests.get(response.requestId);
-    if (!response || !waiting) return;
-    this.requests.delete(response.requestId);
-    clearTimeout(waiting.timer);
-    if (response.error) waiting.reject(new Error(response.error.message));
-    else waiting.resolve(response.data);
   }
 
   /** @param {string} why */

@@ -8,12 +8,12 @@
 
 import { SocketCamera } from "./socketcamera.js";
 import { frameNumbers } from "./framenumbers.js";
+import { Requests } from "./requests.js";
 import { ServerError } from "./server.js";
-import { decodeControl, decodeData, encodeNotification, encodeRequest, encodeRuntime } from "./wire.js";
+import { decodeControl, decodeData, encodeNotification, encodeRuntime } from "./wire.js";
 
 const PING_MS = 5_000;
 const OPEN_MS = 8_000;
-const REQUEST_MS = 10_000;
 /** Close codes from here on are refusals: this and the HTTP status. */
 const PRIVATE = 4_000;
 const SLOW_CONSUMER = 4_008;
@@ -50,9 +50,7 @@ export class SocketConnection {
     this.worker = new Worker("workers/media.js");
     /** @type {Map<string, SocketCamera>} */
     this.senders = new Map();
-    /** @type {Map<string, {resolve: (data: any) => void, reject: (error: Error) => void, timer: ReturnType<typeof setTimeout>}>} */
-    this.requests = new Map();
-    this.requestCount = 0;
+    this.requests = new Requests((text) => this.send(text));
     this.closed = false;
     this.opened = false;
     /** @type {Map<number, {id: number, receivedMs: number, decodeMs: number}>} By time stamp. */
@@ -184,7 +182,7 @@ export class SocketConnection {
   /** @param {string} text */
   hear(text) {
     const response = decodeControl(text);
-    if (response) this.settle(response);
+    if (response) this.requests.settle(response);
     else this.callbacks.message(decodeData(text));
   }
 
@@ -205,19 +203,7 @@ export class SocketConnection {
    * @returns {Promise<Record<string, any>>}
    */
   request(method, data) {
-    this.requestCount += 1;
-    const requestId = `ctrl_${this.requestCount}`;
-    return new Promise((resolve, reject) => {
-      if (!this.send(encodeRequest(method, requestId, data))) {
-        reject(new Error("There is no connection to the model."));
-        return;
-      }
-      const timer = setTimeout(
-        () => this.settle({ requestId, error: { message: "The server did not answer." } }),
-        REQUEST_MS,
-      );
-      this.requests.set(requestId, { resolve, reject, timer });
-    });
+    return this.requests.ask(method, data);
   }
 
   /**
@@ -226,16 +212,6 @@ export class SocketConnection {
    */
   notify(event, name) {
     this.send(encodeNotification(event, { name }));
-  }
-
-  /** @param {{requestId: string, data?: any, error: {message: string} | null}} response */
-  settle({ requestId, data, error }) {
-    const waiting = this.requests.get(requestId);
-    if (!waiting) return;
-    this.requests.delete(requestId);
-    clearTimeout(waiting.timer);
-    if (error) waiting.reject(new Error(error.message));
-    else waiting.resolve(data);
   }
 
   /** What is measured of this rung, as `LinkStats` has it of WebRTC's. */
@@ -270,11 +246,7 @@ export class SocketConnection {
     if (this.closed) return;
     this.closed = true;
     clearInterval(this.pinging);
-    for (const { reject, timer } of this.requests.values()) {
-      clearTimeout(timer);
-      reject(new Error("The connection was closed."));
-    }
-    this.requests.clear();
+    this.requests.close();
     for (const camera of this.senders.values()) camera.replaceTrack(null);
     this.worker.postMessage({ close: true });
     // The worker says goodbye to the server first.
