@@ -97,8 +97,7 @@ def nothing_runs(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     if "server" in request.fixturenames:
         run: ReactorRun = request.getfixturevalue("server")
-        httpx.post(run.url + "/stop_session", json={})  # 409 where the test has ended it
-        run.wait_for_state("ready")
+        run.end_session()
 
 
 def live(page: Page, *, within_s: float = 20) -> None:

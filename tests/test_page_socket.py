@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.chromium import HOOKS
@@ -90,8 +89,7 @@ def server() -> Iterator[ReactorRun]:
 @pytest.fixture(autouse=True)
 def nothing_runs(server: ReactorRun) -> Iterator[None]:
     yield
-    httpx.post(server.url + "/stop_session", json={})  # 409 where the test has ended it
-    server.wait_for_state("ready")
+    server.end_session()
 
 
 def until_live(page: Page) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import PIL.Image
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -70,8 +69,7 @@ def server() -> Iterator[ReactorRun]:
 @pytest.fixture(autouse=True)
 def nothing_runs(server: ReactorRun) -> Iterator[None]:
     yield
-    httpx.post(server.url + "/stop_session", json={})  # 409 where the test has ended it
-    server.wait_for_state("ready")
+    server.end_session()
 
 
 @pytest.fixture

@@ -33,18 +33,24 @@ _SIZES = """() => {
   }
   return [...new Set(problems)];
 }"""
-#: The edges of what is filled in, slid and switched, against what is beside them, over any picture.
-_EDGES = """() => {
-  if (matchMedia("(forced-colors: active)").matches) return [];
-  const colours = (text) => [...text.matchAll(/rgba?\\(([^)]+)\\)/g)].map(([, inner]) => {
-    const [r, g, b, a = 1] = inner.split(/[ ,/]+/).map(Number);
-    return [r, g, b, a];
-  });
+#: One colour over another, and the contrast of two (WCAG 2.2, contrast ratio); channels 0 to 255.
+CONTRAST_JS = """
   const over = ([r, g, b, a], under) => [r, g, b].map((value, at) => value * a + under[at] * (1 - a));
   const light = (colour) => colour.map((value) => value / 255)
     .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
     .reduce((sum, value, at) => sum + value * [0.2126, 0.7152, 0.0722][at], 0);
   const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
+"""
+#: The edges of what is filled in, slid and switched, against what is beside them, over any picture.
+_EDGES = (
+    """() => {"""
+    + CONTRAST_JS
+    + """
+  if (matchMedia("(forced-colors: active)").matches) return [];
+  const colours = (text) => [...text.matchAll(/rgba?\\(([^)]+)\\)/g)].map(([, inner]) => {
+    const [r, g, b, a = 1] = inner.split(/[ ,/]+/).map(Number);
+    return [r, g, b, a];
+  });
   const groundsOf = (element) => {
     const layers = [];
     for (let at = element; at; at = at.parentElement) {
@@ -95,6 +101,7 @@ _EDGES = """() => {
   }
   return [...problems];
 }"""
+)
 _INTERACTIVE = {
     *("button", "link", "textbox", "searchbox", "checkbox", "switch", "radio", "slider", "spinbutton"),
     *("combobox", "DisclosureTriangle", "ColorWell", "menuitem", "tab"),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page
 
-from .page_measures import edges, names, sizes
+from .page_measures import CONTRAST_JS, edges, names, sizes
 
 AXE = Path(__file__).parents[2] / "tools" / "page" / "node_modules" / "axe-core" / "axe.min.js"
 _RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
@@ -30,7 +30,10 @@ _AXE = """async (tags) => {
   }));
 }"""
 #: Text on translucent panels must be read over black pictures and over white ones; axe does not look through.
-_CONTRAST = """() => {
+_CONTRAST = (
+    """() => {"""
+    + CONTRAST_JS
+    + """
   if (matchMedia("(forced-colors: active)").matches) return [];
   const parse = (text) => {
     const found = /^rgba?\\(([^)]+)\\)$/.exec(text);
@@ -38,11 +41,6 @@ _CONTRAST = """() => {
     const [r, g, b, a = 1] = found[1].split(/[ ,/]+/).map(Number);
     return [r, g, b, a];
   };
-  const over = ([r, g, b, a], under) => [r, g, b].map((value, at) => value * a + under[at] * (1 - a));
-  const light = (colour) => colour.map((value) => value / 255)
-    .map((value) => (value <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, value, at) => sum + value * [0.2126, 0.7152, 0.0722][at], 0);
-  const ratio = (a, b) => (Math.max(light(a), light(b)) + 0.05) / (Math.min(light(a), light(b)) + 0.05);
   const bottom = new Set([document.documentElement, document.body, document.querySelector("#stage")]);
   const ground = parse(getComputedStyle(document.querySelector("#stage")).backgroundColor).slice(0, 3);
   const problems = new Set();
@@ -82,6 +80,7 @@ _CONTRAST = """() => {
   }
   return [...problems];
 }"""
+)
 _NARROW = """() => {
   const wide = document.documentElement.scrollWidth - innerWidth;
   return wide > 0 ? [`the page scrolls sideways by ${wide} px`] : [];

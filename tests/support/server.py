@@ -70,6 +70,11 @@ class ReactorRun:
     def wait_for_state(self, *states: str, within_s: float = 30.0) -> None:
         self.wait_for(lambda: self.session_state() in states, f"state {' or '.join(states)}", within_s)
 
+    def end_session(self) -> None:
+        """End the session that runs, if any, and wait until the model is ready for the next."""
+        httpx.post(self.url + "/stop_session", json={})  # 409 where there is none
+        self.wait_for_state("ready")
+
     def children(self) -> list[int]:
         """Process ids of the model process and whatever else was started, without the reaper between."""
         tree = psutil.Process(self.process.pid).children(recursive=True)
