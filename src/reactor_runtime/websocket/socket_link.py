@@ -22,7 +22,7 @@ from ..errors import MessageRejected
 from ..link import ONE_CHANNEL, LinkEvents, LinkState
 from ..tasks import Tasks
 from ..types import Codec, EncodedFrame, Track
-from .header import Kind, keyframe_request, parse, picture_header
+from .header import SIZE, Kind, keyframe_request, parse, picture_header
 from .inputs import Inputs
 from .relay import Relay
 
@@ -178,7 +178,7 @@ class SocketLink:
         elif header.kind is Kind.VIDEO:
             if not self._inputs.takes(header.track):
                 raise MessageRejected(f"track {header.track} takes no pictures")
-            self._inputs.put(header, message[len(header.pack()) :])
+            self._inputs.put(header, message[SIZE:])
         elif header.track < len(self._names) and self._names[header.track] in self._codecs:
             self._relay.broke(header.track)
             self._judge(now_s)
