@@ -4,24 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
+from net.watched import install_probe
 from playwright.async_api import Browser, Page
-
-HERE = Path(__file__).parent
-#: Gives the page `window.reactorPage`, by which probes hold on to its parts.
-HOOKS = HERE.parent / "tools" / "page" / "hooks.js"
-
-
-def _module(text: str) -> str:
-    return "data:text/javascript;charset=utf-8," + quote(text)
-
-
-def _probe() -> str:
-    stamp = _module((HERE / "stamp.js").read_text())
-    return _module((HERE / "probe.js").read_text().replace("STAMP_MODULE", stamp))
+from support.chromium import HOOKS
 
 
 class Viewer:
@@ -47,10 +34,7 @@ async def viewer(browser: Browser, url: str, *, probing: bool = True) -> AsyncIt
         await page.goto(url)
         await page.wait_for_function("window.reactorPage?.state === 'live'", timeout=60_000)
         if probing:
-            await page.evaluate(
-                "async url => { window.probe = new (await import(url)).Probe(window.reactorPage); }",
-                _probe(),
-            )
+            await install_probe(page)
         yield Viewer(page)
     finally:
         await context.close()
