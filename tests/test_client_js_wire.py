@@ -302,7 +302,7 @@ async def test_a_refused_command_is_answered_with_silence(server: ReactorRun) ->
             json.loads(data)["data"]["type"] for label, data in client.viewer.messages if label == "data"
         }
         # What is told of the session to all; nothing of the two commands that were refused.
-        assert kinds <= {"state", "modelSchema", "values", "company"}
+        assert kinds <= {"state", "modelSchema", "values", "company", "pictureSent"}
 
 
 async def test_a_reconnect_after_the_end_of_the_session_finds_none(server: ReactorRun) -> None:
