@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 import pytest
-from support.promise_report import PromiseReport
+from support.promise_report import PromiseReport, rows_named
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -92,13 +92,16 @@ FIRST: Final = (
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--promises", metavar="FILE", type=Path, help="run the tests of promises and write FILE")
+    parser.addoption(
+        "--rows", default="", help='"1,4-7": of the promises only these; the page keeps the others'
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     # What a server keeps of its user is not to be that of whoever runs the tests.
     os.environ["XDG_STATE_HOME"] = str(Path(tempfile.gettempdir()) / f"reactor-tests-{os.getuid()}")
     if file := config.getoption("--promises"):
-        config.pluginmanager.register(PromiseReport(file))
+        config.pluginmanager.register(PromiseReport(file, rows_named(config.getoption("--rows"))))
     config.addinivalue_line("markers", "keeps_resources: an engine of the process's own outlives this test")
 
 

@@ -6,6 +6,7 @@ import ast
 from pathlib import Path
 
 import pytest
+from support.promise_report import rows_named
 from support.promises import PROMISES, Ran, places_of_promises, table
 
 TESTS = Path(__file__).parent
@@ -30,3 +31,18 @@ def test_a_row_says_what_was_measured_that_it_held_failed_or_did_not_run() -> No
     words = {int(row.split("|")[1]): row.split("|")[4].strip() for row in rows[1:]}
     assert [words[number] for number in (one, two, three, four)] == ["7 ms", "held", "**failed**", "not run"]
     assert len(words) == len(PROMISES)
+
+
+def test_a_page_keeps_the_rows_that_a_run_did_not_ask() -> None:
+    one, two, three = list(PROMISES)[:3]
+    first = table({test: Ran(passed=True, measured=("7 ms",)) for test in PROMISES[one].tests}, machine="m")
+    page = table({test: Ran(passed=False) for test in PROMISES[two].tests}, machine="m", before=first)
+    rows = {line.split("|")[1].strip(): line for line in page.splitlines() if line.startswith("| ")}
+    assert "7 ms" in rows[str(one)]
+    assert "**failed**" in rows[str(two)]
+    assert "not run" in rows[str(three)]
+
+
+def test_rows_are_named_by_numbers_and_spans() -> None:
+    assert rows_named("1,4-6") == {1, 4, 5, 6}
+    assert rows_named("") == set(PROMISES)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
 
-from .promises import Ran, places_of_promises, table
+from .promises import PROMISES, Ran, places_of_promises, table
 
 
 def place_of(nodeid: str) -> str:
@@ -17,15 +18,23 @@ def place_of(nodeid: str) -> str:
     return f"{file.removeprefix('tests/')}::{function.partition('[')[0]}"
 
 
+def rows_named(text: str) -> frozenset[int]:
+    """Read "1,4-7", numbers of promises; nothing means all."""
+    spans = [part.partition("-") for part in text.split(",") if part]
+    named = {number for first, _, last in spans for number in range(int(first), int(last or first) + 1)}
+    return frozenset(named or PROMISES)
+
+
 class PromiseReport:
     """Selects, collects what tests recorded as `measured`, and writes when the run is over."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, rows: Container[int]) -> None:
         self._file = file
+        self._rows = rows
         self._ran: dict[str, Ran] = {}
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        wanted = places_of_promises()
+        wanted = places_of_promises(self._rows)
         others = [item for item in items if place_of(item.nodeid) not in wanted]
         items[:] = [item for item in items if place_of(item.nodeid) in wanted]
         config.hook.pytest_deselected(items=others)
@@ -40,4 +49,5 @@ class PromiseReport:
 
     def pytest_sessionfinish(self) -> None:
         machine = f"{os.cpu_count()} cores, Python {platform.python_version()}, {platform.system()}"
-        self._file.write_text(table(self._ran, machine=machine))
+        before = self._file.read_text() if self._file.exists() else ""
+        self._file.write_text(table(self._ran, machine=machine, before=before))

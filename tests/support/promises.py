@@ -7,7 +7,7 @@ every change, it asks `long_form(each_change, nightly)` for its count.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -416,30 +416,40 @@ PROMISES: Final[Mapping[int, Promise]] = {
 }
 
 
-def places_of_promises() -> set[str]:
-    """Return "file::function" of every test that holds a promise."""
-    return {test for promise in PROMISES.values() for test in promise.tests}
+def places_of_promises(rows: Container[int] = PROMISES) -> set[str]:
+    """Return "file::function" of every test that holds one of these promises."""
+    return {test for number, promise in PROMISES.items() if number in rows for test in promise.tests}
 
 
-def table(ran: Mapping[str, Ran], *, machine: str) -> str:
-    """Write the page: a row for each promise with what was measured in this run."""
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    rows = [_row(number, promise, ran) for number, promise in PROMISES.items()]
+def table(ran: Mapping[str, Ran], *, machine: str, before: str = "") -> str:
+    """Write the page: a row for each promise; one that this run did not ask stays as `before`, a page, has it."""
+    kept = {_number(line): line for line in before.splitlines() if _number(line)}
+    rows = [
+        _row(number, promise, ran)
+        if any(test in ran for test in promise.tests)
+        else kept.get(number, f"| {number} | {promise.title} | {promise.figure} | not run | |")
+        for number, promise in PROMISES.items()
+    ]
     return "\n".join(
         [
             "# Promises",
             "",
             "<!-- Written by `make nightly`; do not edit by hand. -->",
-            "What users may count on, the figure of each, and what the last run measured: "
-            f"{now}, {machine}, {'the long form' if NIGHTLY else 'with the counts of every change'}.",
+            f"What users may count on, the figure of each, and what was measured last: {machine}. "
+            "*Long*: with the counts of `make nightly`; *short*: with those of every change. "
             "The tests are named in `tests/support/promises.py`. *held*: the test asserts it and prints no number.",
             "",
-            "| | promise | figure | last measured |",
-            "|---|---|---|---|",
+            "| | promise | figure | last measured | when |",
+            "|---|---|---|---|---|",
             *rows,
             "",
         ]
     )
+
+
+def _number(line: str) -> int | None:
+    first = line.split("|")[1].strip() if line.startswith("| ") else ""
+    return int(first) if first.isdecimal() else None
 
 
 def _row(number: int, promise: Promise, ran: Mapping[str, Ran]) -> str:
@@ -452,4 +462,5 @@ def _row(number: int, promise: Promise, ran: Mapping[str, Ran]) -> str:
         measured = [text for each in found if each is not None for text in each.measured]
         rest = [f"and {len(measured) - SHOWN} more"] if len(measured) > SHOWN else []
         word = "; ".join([*measured[:SHOWN], *rest]) or "held"
-    return f"| {number} | {promise.title} | {promise.figure} | {word} |"
+    when = f"{datetime.now(UTC):%Y-%m-%d}, {'long' if NIGHTLY else 'short'}"
+    return f"| {number} | {promise.title} | {promise.figure} | {word} | {when} |"
