@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -23,6 +24,15 @@ Pixels: TypeAlias = npt.NDArray[np.uint8]
 #: The output track of every model, and the input track of a model that gives it no other name.
 MAIN_VIDEO = "main_video"
 WEBCAM = "webcam"
+
+
+class Role(Enum):
+    """What a visitor is to the server, the least first; each may do what those before it may."""
+
+    WATCH = "watch"
+    VOTE = "vote"
+    DRIVE = "drive"
+    OPERATE = "operate"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,47 +3,113 @@
     guard ─grant─▶ route ─▶ Service.start, .stop           the right is asked for there
                         └─▶ Service.offer ─▶ viewer        and there for each message that comes over its link
 
-Today whoever may enter has every right.
+A token names a role; a role has its own rights and those of the roles before it. Which right a message takes is
+`NEEDED`, here; which a route takes is `server.access`. Who has the wheel just now is no right but a state.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from ..errors import NotGranted
+from ..types import Role
 from ..wire import messages as say
 
 
 class Right(Enum):
-    DRIVE = "drive"
-    """Start and stop sessions, send commands, publish an input track."""
     WATCH = "watch"
     """See, hear, and ask what there is."""
+    VOTE = "vote"
+    """Give a ballot."""
+    DRIVE = "drive"
+    """Start and stop sessions, wait for a turn, take the wheel, send commands."""
+    UPLOAD = "upload"
+    """Send files."""
+    CAMERA = "camera"
+    """Publish an input track."""
+    RECORD = "record"
+    """Ask for clips and recordings, and fetch them."""
+    READ_LOG = "read_log"
+    """Read a session's log, with its key."""
     OPERATE = "operate"
-    """End what others do."""
+    """End what others do, and see what the server counts."""
+
+
+_OWN: Final[Mapping[Role, frozenset[Right]]] = {
+    Role.WATCH: frozenset({Right.WATCH}),
+    Role.VOTE: frozenset({Right.VOTE}),
+    Role.DRIVE: frozenset({Right.DRIVE, Right.UPLOAD, Right.CAMERA, Right.RECORD, Right.READ_LOG}),
+    Role.OPERATE: frozenset({Right.OPERATE}),
+}
+_ORDER: Final = tuple(Role)
+#: All rights of each role: its own, and those of the roles before it.
+RIGHTS: Final[Mapping[Role, frozenset[Right]]] = {
+    role: frozenset().union(*(_OWN[each] for each in _ORDER[: place + 1]))
+    for place, role in enumerate(_ORDER)
+}
+
+
+def role_for(right: Right) -> Role:
+    """Return the least role that has this right."""
+    return next(role for role in _ORDER if right in _OWN[role])
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    rights: frozenset[Right]
+    """`role` None: nothing. The rest is what a token says of whoever shows it, empty where it says nothing."""
 
-    def require(self, right: Right) -> None:
-        """Raise NotGranted without this right."""
+    role: Role | None
+    sid: str | None = None
+    """The one session that it is for; None: any."""
+    sub: str = ""
+    """Who it was made for. Operators read it; other visitors never do."""
+    jti: str = ""
+    """The token's own name."""
+    ends: float | None = None
+    """When it ends, epoch seconds."""
+    max_s: float | None = None
+    """How long it may be used, from its first connection on."""
+    once: bool = False
+    """Whether it is for one session, the first that it joins."""
+    address: str = ""
+    """Where it was shown from, for the audit log."""
+
+    @property
+    def rights(self) -> frozenset[Right]:
+        return RIGHTS[self.role] if self.role is not None else frozenset()
+
+    def require(self, right: Right, session_id: str | None = None) -> None:
+        """Raise NotGranted without this right, or where it is for another session than this one."""
         if right not in self.rights:
-            held = ", ".join(sorted(each.value for each in self.rights)) or "nothing"
-            raise NotGranted(f"this needs the right to {right.value}; yours: {held}")
+            held = self.role.value if self.role is not None else "none"
+            raise NotGranted(f"this takes the role {role_for(right).value}; yours: {held}")
+        if session_id is not None and self.sid is not None and session_id != self.sid:
+            raise NotGranted("this token is for another session")
 
 
-EVERYTHING: Final = Grant(frozenset(Right))
-NOTHING: Final = Grant(frozenset())
+EVERYTHING: Final = Grant(Role.OPERATE)
+NOTHING: Final = Grant(None)
+
+#: The right that each message of a client takes.
+NEEDED: Final[Mapping[type[say.ClientMessage], Right]] = {
+    say.Ping: Right.WATCH,
+    say.RequestSchema: Right.WATCH,
+    say.RequestCapabilities: Right.WATCH,
+    say.PauseTrack: Right.WATCH,
+    say.ResumeTrack: Right.WATCH,
+    say.Unsupported: Right.WATCH,
+    say.Command: Right.DRIVE,
+    say.FileUploaded: Right.UPLOAD,
+    say.PublishTrack: Right.CAMERA,
+    say.UnpublishTrack: Right.CAMERA,
+    say.RequestClip: Right.RECORD,
+    say.RequestRecording: Right.RECORD,
+}
 
 
 def needed_for(message: say.ClientMessage) -> Right:
     """Return the right that a client's message takes."""
-    match message:
-        case say.Command() | say.PublishTrack() | say.UnpublishTrack() | say.FileUploaded():
-            return Right.DRIVE
-        case _:
-            return Right.WATCH
+    return NEEDED[type(message)]

@@ -307,6 +307,8 @@ class Viewer:
                 self.send(say.CommandRefused(request_id, name, error.code, error.public()))
             case say.PublishTrack(request_id):
                 self.send(say.RequestRefused(request_id, "publish_track", error.code, error.public()))
+            case say.RequestClip(request_id) | say.RequestRecording(request_id):
+                self.send(say.ClipFailed(request_id, error.public()))
 
     def messages_dropped(self, count: int) -> None:
         """Count what is dropped unread: its sender is beyond what is even looked at."""
