@@ -9,6 +9,7 @@ import base64
 import io
 import json
 import mimetypes
+import re
 from collections.abc import Iterator
 from enum import Enum
 from functools import partial
@@ -28,6 +29,7 @@ import reactor_runtime
 from reactor_runtime import Show, VideoModel, command, decode_base64_image
 from reactor_runtime.author import documents
 from reactor_runtime.author.description import describe
+from reactor_runtime.server.page_bundle import bundle
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -1114,11 +1116,12 @@ def test_the_page_starts_under_a_strict_policy_and_says_that_no_server_answers(
 
 def test_every_module_of_the_page_is_named_for_preloading() -> None:
     html = (PAGE / "index.html").read_text()
-    modules = {path.name for path in PAGE.glob("*.js")} - {
-        "catching-up.js",
-        "doctor.js",
-    }  # a worker, another page
-    assert {f'"{name}"' for name in modules} <= {f'"{part}"' for part in html.split('"')}
+    modules = {path.name: path.read_text() for path in PAGE.glob("*.js")}
+    # Not a worker, another page, or what is loaded later.
+    first = set(re.findall(r"^const \$(\w+) = ", bundle(modules, "app.js"), re.M)) - {"app"}
+    assert {f"{name.replace('_', '-')}.js" for name in first} == set(
+        re.findall(r'<link rel="modulepreload" href="([^"]*)">', html)
+    )
     assert "http://" not in html
     assert "https://" not in html
 

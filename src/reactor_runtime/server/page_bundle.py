@@ -1,6 +1,7 @@
 """The page's modules as one script, made when the server starts, so that a visitor waits for one request. Pure.
 
     page/*.js ──bundle()──▶ one module: every file that it needs a function of its own, in the order of its imports
+                            `import("./name.js")` stays: what is loaded later is a bundle of its own
 
 Whoever serves needs no build, and a checkout serves what a wheel does. The modules keep to the few forms of
 `import` and `export` that are read here; any other is refused. Comments that stand on lines of their own are
@@ -22,8 +23,12 @@ _EXPORT: Final = re.compile(r"^export (?=(?:class|(?:async )?function\*?|const) 
 _INDENT: Final = re.compile(r"^[ \t]+", re.M)
 _CSS_COMMENTS: Final = re.compile(r"/\*.*?\*/", re.S)
 _CSS_SPACE: Final = re.compile(r"\s*([{};,])\s*")
+#: The only form in which a module asks for one that is loaded later.
+_LATER: Final = re.compile(r"\bimport\(\"\./([\w-]+\.js)\"\)")
 #: What is left of a module whose imports and exports were all understood has none of these.
-_FOREIGN: Final = re.compile(r"^(?:import|export)\b[^\n]*|\bimport\s*[(.][^\n]*", re.M)
+_FOREIGN: Final = re.compile(
+    r"^(?:import|export)\b[^\n]*|\bimport(?!\(\"\./[\w-]+\.js\"\))\s*[(.][^\n]*", re.M
+)
 
 
 class Unbundled(Exception):
@@ -35,6 +40,8 @@ def bundle(modules: Mapping[str, str], entry: str) -> str:
 
     Raises Unbundled for a form of import or export that is not known, an import of what is not there, a circle.
     """
+    if entry not in modules:
+        raise Unbundled(f"no module is called {entry}")
     bodies: dict[str, str] = {}
     needs: dict[str, list[str]] = {}
     exported: dict[str, list[str]] = {}
@@ -58,6 +65,11 @@ def bundle(modules: Mapping[str, str], entry: str) -> str:
         for name in order
     ]
     return "".join(parts) + f"export const {{ {', '.join(exported[entry])} }} = {_variable(entry)};\n"
+
+
+def loaded_later(script: str) -> list[str]:
+    """Return the modules that a script loads when it needs them."""
+    return sorted(set(_LATER.findall(script)))
 
 
 def squeezed(style: str) -> str:

@@ -3,6 +3,7 @@
     /                index.html, which names the next two by their content; with ?source as it is written
     /app.HASH.js     all modules in one (`page_bundle.py`); browsers keep it for good, as the next
     /style.HASH.css
+    /NAME.HASH.js    a module that is loaded when it is needed, with what it imports; NAME.HASH.css: its style
     /*               the files themselves, asked for again each time
 
 A request's path is looked up among the names found then, so it never becomes a path of the file system.
@@ -22,7 +23,7 @@ from typing import Final
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from .page_bundle import bundle, squeezed
+from .page_bundle import Unbundled, bundle, loaded_later, squeezed
 
 try:
     import brotli
@@ -70,6 +71,8 @@ SOURCE: Final = "source"
 _ENTRY, _INDEX = "app.js", "index.html"
 _PRELOAD: Final = re.compile(r'^<link rel="modulepreload"[^>]*>\n', re.M)
 _STYLE: Final = re.compile(r'^<link rel="stylesheet" href="([^"]*)">\n', re.M)
+#: A style that a module puts on by itself, see page/wear.js.
+_WORN: Final = re.compile(r"\bwear\(\"([\w-]+)\.css\"\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,12 +113,32 @@ def _together(texts: Mapping[str, str]) -> dict[str, PageFile]:
     modules = {name: text for name, text in texts.items() if name.endswith(".js") and "/" not in name}
     index = texts[_INDEX]
     styles = _STYLE.findall(index)
-    script, script_file = _lasting("app", ".js", bundle(modules, _ENTRY))
+    script, files = _script(_ENTRY, modules, texts)
     style, style_file = _lasting("style", ".css", squeezed("".join(texts[name] for name in styles)))
     links = iter([f'<link rel="stylesheet" href="{style}">\n'])
     index = _STYLE.sub(lambda _: next(links, ""), _PRELOAD.sub("", index))
     index = index.replace(f'src="{_ENTRY}"', f'src="{script}"')
-    return {"/" + script: script_file, "/" + style: style_file, "/": _file(_INDEX, index.encode())}
+    return {**files, "/" + style: style_file, "/": _file(_INDEX, index.encode())}
+
+
+def _script(
+    entry: str, modules: Mapping[str, str], texts: Mapping[str, str], above: tuple[str, ...] = ()
+) -> tuple[str, dict[str, PageFile]]:
+    """Return the name of an entry's script, and its files: with those of what it loads later."""
+    if entry in above:
+        raise Unbundled(f"the modules load each other in a circle: {' → '.join((*above, entry))}")
+    script = bundle(modules, entry)
+    files: dict[str, PageFile] = {}
+    for name in loaded_later(script):
+        later, its_files = _script(name, modules, texts, (*above, entry))
+        files |= its_files
+        script = script.replace(f'import("./{name}")', f'import("./{later}")')
+    for stem in sorted(set(_WORN.findall(script))):
+        style, file = _lasting(stem, ".css", squeezed(texts[f"{stem}.css"]))
+        files["/" + style] = file
+        script = script.replace(f'wear("{stem}.css")', f'wear("{style}")')
+    named, file = _lasting(entry.removesuffix(".js"), ".js", script)
+    return named, {**files, "/" + named: file}
 
 
 def _lasting(stem: str, suffix: str, text: str) -> tuple[str, PageFile]:
