@@ -72,6 +72,7 @@ PURE = [
     "session.claims",
     "session.commands",
     "session.company",
+    "session.doorway",
     "session.grants",
     "session.lifecycle",
     "session.loading",

@@ -26,13 +26,13 @@ from support.page_states import judge
 from support.server import running, write_model
 from support.small_disk import small_disk
 
-from reactor_runtime import limits
-
 # The browser that the tests share keeps processes of its own between them.
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "states.md"
 WRITING = os.environ.get("REACTOR_STATES")
+#: How many may watch.
+ROOM = 8
 #: Room for the films of all states; what is left is filled to the last byte.
 DISK = "24m"
 
@@ -192,11 +192,11 @@ def with_others(desk: Desk) -> States:
     page.keyboard.press("w")
     expect(page.get_by_test_id("state")).not_to_contain_text("No new picture")
     page.goto("about:blank")
-    fill(other, limits.VIEWERS_MAX - 1)
+    fill(other, ROOM - 1)
     page.goto(desk.server.url)
     desk.until("full")
     yield "full", "There is no room for one more."
-    let_go(other, limits.VIEWERS_MAX - 1)
+    let_go(other, ROOM - 1)
     other.context.close()
     desk.hurry()
     desk.until("live")
@@ -279,7 +279,9 @@ def desk(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> It
         with suppress(pytest.skip.Exception):  # only the state of a full disk needs it
             stack.enter_context(small_disk(disk, DISK))
         model = write_model(folder, MODEL, video_input=True)
-        server = stack.enter_context(running(model, "--record", "--record-dir", str(disk)))
+        server = stack.enter_context(
+            running(model, "--record", "--record-dir", str(disk), "--viewers", str(ROOM))
+        )
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield Desk(browser, server, disk)
         browser.close()

@@ -18,8 +18,6 @@ from support.full_house import fill, let_go
 from support.promises import long_form
 from support.server import ReactorRun, running, write_model
 
-from reactor_runtime import limits
-
 # The browser that the tests share keeps processes of its own between them.
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
 
@@ -51,6 +49,8 @@ CAR = """
         @command("reset", description="Back to the start")
         def reset(self): ...
 """
+#: How many may watch.
+ROOM = 8
 #: Counts how often the key W is not lit any more.
 UNLIT = """() => {
     window.unlit = 0;
@@ -62,7 +62,10 @@ UNLIT = """() => {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReactorRun]:
-    with tempfile.TemporaryDirectory() as folder, running(write_model(Path(folder), CAR)) as run:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(write_model(Path(folder), CAR), "--viewers", str(ROOM)) as run,
+    ):
         yield run
 
 
@@ -286,13 +289,13 @@ def test_whoever_finds_no_room_is_told_and_gets_in_when_somebody_leaves(
     visit: Callable[[], Page], browser: Browser, server: ReactorRun
 ) -> None:
     host = visit()
-    fill(host, limits.VIEWERS_MAX - 1)
-    expect(host.get_by_test_id("company")).to_contain_text(f"{limits.VIEWERS_MAX} here", timeout=20_000)
+    fill(host, ROOM - 1)
+    expect(host.get_by_test_id("company")).to_contain_text(f"{ROOM} here", timeout=20_000)
     late = browser.new_page()
     late.goto(server.url)
     expect(late.get_by_test_id("cover-title")).to_have_text("No room at the moment", timeout=10_000)
-    expect(late.get_by_test_id("cover-detail")).to_contain_text(f"{limits.VIEWERS_MAX} viewers are connected")
-    expect(late.get_by_test_id("cover-detail")).to_contain_text("when somebody leaves")
+    expect(late.get_by_test_id("cover-detail")).to_contain_text(f"{ROOM} viewers are connected")
+    expect(late.get_by_test_id("cover-detail")).to_contain_text("when there is room")
     let_go(host, 1)
     live(late)
     late.close()

@@ -246,9 +246,7 @@ async def test_viewers_that_leave_as_they_connect_do_not_take_the_next_ones_pict
 
 async def test_eight_viewers_that_join_at_once_all_see_the_picture(engine: PeerEngine) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        viewers = [
-            await stack.enter_async_context(PythonViewer(codec="vp8")) for _ in range(limits.VIEWERS_MAX)
-        ]
+        viewers = [await stack.enter_async_context(PythonViewer(codec="vp8")) for _ in range(8)]
         joined = await asyncio.gather(
             *(stack.enter_async_context(connected(engine, viewer)) for viewer in viewers)
         )

@@ -203,10 +203,14 @@ async def test_pausing_stops_one_viewers_picture_and_resuming_begins_with_a_keyf
 
 
 async def test_viewers_beyond_the_limit_are_refused_and_a_place_is_free_again_when_one_leaves(
-    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr(limits, "VIEWERS_MAX", 2)
-    async with watching(runtime.url) as first, Visitor(runtime.url) as second, Visitor(runtime.url) as third:
+    async with (
+        served(tmp_path, MODEL, viewers=2) as runtime,
+        watching(runtime.url) as first,
+        Visitor(runtime.url) as second,
+        Visitor(runtime.url) as third,
+    ):
         await second.adopt()
         await second.watch()
         await third.adopt()

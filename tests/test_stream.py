@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
+from reactor_runtime import limits
 from reactor_runtime.session.fanout import BITRATE_FLOOR, KEYFRAME_GAP_S, Sink, allowed, default_bitrate
 from reactor_runtime.session.stream import VideoStream
 from reactor_runtime.types import MAIN_VIDEO, Codec, Demand, EmittedFrame, EncodedFrame
@@ -237,6 +238,26 @@ async def test_a_viewer_that_keeps_asking_gets_no_more_keyframes_than_others_can
         seen = len(greedy.got)
         video.want_keyframe(greedy.sink)
         await until(lambda: any(frame.keyframe for frame, _ in greedy.got[seen:]))
+
+
+async def test_a_crowd_that_joins_gets_its_pictures_from_two_keyframes_a_second() -> None:
+    source, calm = Source(), Viewer()
+    crowd = [Viewer() for _ in range(40)]
+    async with stream() as video:
+        video.add(calm.sink)
+        video.push(source.frame(1))
+        await calm.saw(1)
+        began_s = time.monotonic()
+        for frame_id, viewer in enumerate(crowd, 2):
+            video.add(viewer.sink)
+            video.push(source.frame(frame_id))
+            await asyncio.sleep(0.04)
+        # The last ones may wait for a keyframe, and no further frame comes.
+        await until(lambda: all(viewer.got for viewer in crowd))
+        took_s = time.monotonic() - began_s
+    assert all(viewer.got[0][0].keyframe for viewer in crowd)
+    keyframes = sum(frame.keyframe for frame, _ in calm.got)
+    assert keyframes <= limits.KEYFRAMES_BURST + limits.KEYFRAMES_PER_S * took_s + 1
 
 
 async def test_a_viewer_whose_connection_breaks_takes_nothing_from_the_others(

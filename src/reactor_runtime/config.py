@@ -204,7 +204,17 @@ class SessionSettings(_Part):
     )
 
 
-class SessionsSettings(SessionSettings, SessionLogSettings, RecordSettings, ModelSettings, PictureSettings):
+class AudienceSettings(_Part):
+    """How many see a session together."""
+
+    viewers: int = Field(
+        limits.VIEWERS_MAX, ge=1, le=1000, description="how many may watch one session, its driver included"
+    )
+
+
+class SessionsSettings(
+    AudienceSettings, SessionSettings, SessionLogSettings, RecordSettings, ModelSettings, PictureSettings
+):
     """What the sessions of a server read, in their parts."""
 
 

@@ -169,19 +169,27 @@ ICE_UNSENT_MAX_BYTES: Final = 16 * KIB
 #: A peer that is not connected this long after its offer is dropped.
 JOIN_S: Final = 15.0
 #: Viewers of one session. More: 503.
-VIEWERS_MAX: Final = 8
+VIEWERS_MAX: Final = 32
 #: Peers of a session that are not connected yet. More: the oldest is dropped if it had JOIN_FAIR_S, else 503.
 JOINING_MAX: Final = 16
 JOIN_FAIR_S: Final = 2.0
+#: WebRTC links of a session that begin in a second, and how many at once; the others wait, up to this long. Longer:
+#: 503. Whoever comes first, or comes back, waits for nobody.
+JOINS_PER_S: Final = 8.0
+JOINS_BURST: Final = 8
+JOIN_WAIT_S: Final = 2.0
+#: Keyframes of one encoder, per second and at once, whoever asks for them: every viewer is sent each. More: they wait.
+KEYFRAMES_PER_S: Final = 2.0
+KEYFRAMES_BURST: Final = 2
 #: Offers per second of one connection, and how many may come at once: each makes a peer. More: 503.
 OFFER_RATE_PER_S: Final = 1.0
 OFFER_BURST: Final = 4
 #: Offers of one address (a proxy is one), at once and per second. More: 503, before the offer is read.
 OFFERS_PER_ADDRESS_BURST: Final = 20
 OFFERS_PER_ADDRESS_PER_S: Final = 10.0
-#: Connection ids of a session, of whom most may never have offered or have left. More: the one that was
-#: silent longest is forgotten.
-CONNECTIONS_KNOWN: Final = 64
+#: Connection ids of a session beyond its viewers, of those who never offered or have left. More: the one that
+#: was silent longest is forgotten.
+CONNECTIONS_KNOWN: Final = 56
 #: A viewer whose connection is interrupted for this long is gone. libwebrtc says so after six to seven seconds in
 #: which nothing arrives; so whoever was killed is gone within ten, and a gap of five in the network is survived.
 INTERRUPTED_S: Final = 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -181,26 +182,35 @@ async def test_a_link_that_never_connects_is_given_up() -> None:
         assert link.closed
 
 
-async def test_viewers_beyond_the_limit_are_refused_until_one_leaves(house: House) -> None:
+@pytest.fixture
+async def cabin() -> AsyncIterator[House]:
+    """A server with room for eight."""
+    async with House.opened(viewers=8) as house:
+        yield house
+
+
+async def test_viewers_beyond_the_limit_are_refused_until_one_leaves(cabin: House) -> None:
+    house = cabin
     await house.start()
-    links = [await house.watch() for _ in range(limits.VIEWERS_MAX)]
+    links = [await house.watch() for _ in range(8)]
     with pytest.raises(SessionRefused, match="no more are admitted") as refused:
         await house.join()
     assert (refused.value.status, refused.value.retry_after_s) == (503, 5)
     links[0].lose()
     await settle()
     await house.watch()
-    assert house.viewers == limits.VIEWERS_MAX
+    assert house.viewers == 8
 
 
-async def test_of_those_who_connect_at_once_one_too_many_is_dropped(house: House) -> None:
+async def test_of_those_who_connect_at_once_one_too_many_is_dropped(cabin: House) -> None:
+    house = cabin
     await house.start()
-    joined = [await house.join() for _ in range(limits.VIEWERS_MAX + 1)]
+    joined = [await house.join() for _ in range(9)]
     for _, link in joined:
         link.connect()
     await settle()
     assert [link.closed for _, link in joined].count(True) == 1
-    assert house.viewers == limits.VIEWERS_MAX
+    assert house.viewers == 8
 
 
 async def test_links_that_never_connect_keep_nobody_out_for_long(house: House) -> None:
@@ -213,10 +223,11 @@ async def test_links_that_never_connect_keep_nobody_out_for_long(house: House) -
     assert joining[0][1].closed
 
 
-async def test_ids_that_nobody_uses_are_forgotten_the_most_silent_first(house: House) -> None:
+async def test_ids_that_nobody_uses_are_forgotten_the_most_silent_first(cabin: House) -> None:
+    house = cabin
     session_id = await house.start()
     ids = []
-    for _ in range(limits.CONNECTIONS_KNOWN):
+    for _ in range(8 + limits.CONNECTIONS_KNOWN):
         ids.append((await house.sessions.register(session_id)).connection_id)
         await asyncio.sleep(0.1)
     await house.sessions.register(session_id)

@@ -364,7 +364,7 @@ class FakeFanOut:
         for sink in sinks:
             sink.needs_keyframe = False
             frame = EncodedFrame(b"", sink.codec, keyframe, 2, 2, last.frame_id, last.frame_id * 33_333)
-            sink.send(frame, report=sink.takes_report(last.command_id, times))
+            sink.send(frame, report=sink.takes_report(last.command_id, times, now_s))
 
     async def settle(self) -> None: ...
 

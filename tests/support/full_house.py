@@ -1,6 +1,6 @@
 """A session with as many viewers as there is room for.
 
-fill(page, limits.VIEWERS_MAX - 1)      # beside the page's own
+fill(page, room - 1)      # beside the page's own
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from ..errors import (
 
 log = logging.getLogger(__name__)
 
-_LIMIT_STATUS: Final = {"UPLOADS_PER_SESSION": 429, "VIEWERS_MAX": 503}
+_LIMIT_STATUS: Final = {"UPLOADS_PER_SESSION": 429}
 
 
 #: How refusals are described in the API's document.

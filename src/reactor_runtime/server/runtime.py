@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from .. import limits
 from ..author.manifest import Manifest
 from ..config import Settings
 from ..host import HostEvents, ModelHost
@@ -70,11 +69,11 @@ class Runtime:
         """Bind the port and begin to load the model. Raises OSError when the port cannot be bound."""
         if self._reach.media_ports is not None:
             free = free_media_ports(self._reach.media_ports)
-            if free < limits.VIEWERS_MAX:
+            if free < self._settings.viewers:
                 log.warning(
                     "%d media ports are free, and each viewer takes one; %d viewers of a session are admitted",
                     free,
-                    limits.VIEWERS_MAX,
+                    self._settings.viewers,
                 )
         app = create_app(self.sessions, self._settings, author_key=self._author_key)
         server = HttpServer(app, self._settings, self._reach.tcp)

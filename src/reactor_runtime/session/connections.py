@@ -18,6 +18,7 @@ from ..tasks import Tasks
 from ..webrtc.ice import allowed_servers
 from ..webrtc.peer import Candidate, IceServer
 from ..webrtc.signalling import Signalling
+from .doorway import Doorway
 from .grants import Grant
 from .service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
 from .viewer import Viewer
@@ -34,9 +35,12 @@ class Connections:
         *,
         ice_servers: Sequence[IceServer],
         client_ice_hosts: Collection[str],
+        room: int,
         ping_timeout_s: float,
         clock: Callable[[], float],
     ) -> None:
+        self.room = room
+        """How many may be connected."""
         self._make = make
         self._forgotten = forgotten
         self._ice_servers = ice_servers
@@ -46,6 +50,7 @@ class Connections:
         self._viewers: dict[int, Viewer] = {}
         self._signalling: dict[int, Signalling] = {}
         """Of each viewer, by the same id."""
+        self._doorway = Doorway()
         self._closing = Tasks(name)
         self._ended = False
 
@@ -74,9 +79,10 @@ class Connections:
         """Reserve an id. Raises SessionRefused when there is no room for another viewer."""
         self._check_open()
         self._check_room()
-        if len(self._viewers) >= limits.CONNECTIONS_KNOWN:
+        known = self.room + limits.CONNECTIONS_KNOWN
+        if len(self._viewers) >= known:
             self._forget_the_most_silent()
-        # At most limits.CONNECTIONS_KNOWN of thousands are taken.
+        # At most `known` of many thousands are taken.
         while (connection_id := random.choice(CONNECTION_IDS)) in self._viewers:  # noqa: S311
             pass
         self._add(connection_id)
@@ -95,13 +101,18 @@ class Connections:
             self._check_room()
         if not viewer.offers.take(self._clock()):
             raise SessionRefused("too many offers of one connection", status=503, retry_after_s=1)
-        if not viewer.joining:
-            self._make_room_to_join()
+        wait_s = 0.0
+        # Who comes back is at home here.
+        if not viewer.came:
+            if not viewer.joining:
+                self._make_room_to_join()
+            if self.connected:
+                wait_s = self._admit()
         viewer.author = offer.author
         viewer.grant = grant
         viewer.active = offer.active
         named = allowed_servers(offer.ice_servers or (), self._client_ice_hosts)
-        signalling.offer(offer.sdp, offer.mapping, ice_servers=named or self._ice_servers)
+        signalling.offer(offer.sdp, offer.mapping, ice_servers=named or self._ice_servers, after_s=wait_s)
 
     def attach(self, *, grant: Grant) -> Viewer:
         """Return a viewer of its own for a link that is there already. Raises SessionRefused."""
@@ -138,12 +149,21 @@ class Connections:
     # Bounds -------------------------------------------------------------------------------------------
 
     def _check_room(self) -> None:
-        if self.connected >= limits.VIEWERS_MAX:
+        if self.connected >= self.room:
             raise SessionRefused(
-                f"{limits.VIEWERS_MAX} viewers are connected; no more are admitted",
+                f"{self.room} viewers are connected; no more are admitted",
                 status=503,
                 retry_after_s=5,
             )
+
+    def _admit(self) -> float:
+        """Return how long a newcomer has to wait before the door. Raises SessionRefused where that is too long."""
+        if (wait_s := self._doorway.ask(self._clock())) is None:
+            # Not all at the same time, or they would stand here together again.
+            retry_after_s = random.randint(1, 3)  # noqa: S311
+            text = "many people join at the moment: come again"
+            raise SessionRefused(text, status=503, retry_after_s=retry_after_s)
+        return wait_s
 
     def _make_room_to_join(self) -> None:
         """Peers that never connect must not keep out one that would."""

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -21,6 +22,7 @@ from .. import limits
 from ..causes import CauseLog
 from ..encode import Encoder, open_encoder, to_i420
 from ..types import Codec, EmittedFrame, EncodedFrame, Pixels
+from .rate import TokenBucket
 from .times import PictureTimes
 
 log = logging.getLogger(__name__)
@@ -58,16 +60,19 @@ class Sink:
     keyframe_s: float = 0.0
     """When its last keyframe was sent, monotonic seconds."""
 
-    def takes_report(self, command_id: int, times: PictureTimes) -> bool:
-        """Whether the sending of a frame that saw this command is to be reported; True once for each wish."""
+    def takes_report(self, command_id: int, times: PictureTimes, sent_s: float) -> bool:
+        """Whether the sending of a frame that saw this command is to be reported; True once for each wish.
+
+        `times` are the frame's but for `sent_s`. Asked for every picture and viewer, so it makes nothing until it must.
+        """
         wished = self.report_from is not None and command_id >= self.report_from
         if wished:
             self.report_from = None
         elif self.report_every_s is None or (
-            self.reported is not None and times.sent_s < self.reported.sent_s + self.report_every_s
+            self.reported is not None and sent_s < self.reported.sent_s + self.report_every_s
         ):
             return False
-        self.reported = times
+        self.reported = replace(times, sent_s=sent_s)
         return True
 
     def gets_keyframe(self, now_s: float) -> bool:
@@ -242,6 +247,9 @@ class _Encoding:
         self._owner = owner
         self._causes = CauseLog(log.error)
         self._encoders: dict[Codec, Encoder] = {}
+        self._keyframes: defaultdict[Codec, TokenBucket] = defaultdict(
+            lambda: TokenBucket(limits.KEYFRAMES_PER_S, limits.KEYFRAMES_BURST)
+        )
         self._size = (0, 0)
         self._picture: Pixels | None = None
         self._times = PictureTimes(0, 0.0, 0.0, 0.0)
@@ -266,7 +274,7 @@ class _Encoding:
         self.convert_s += time.perf_counter() - began
         self._times = PictureTimes(frame.frame_id, frame.emitted_s - frame.busy_s, frame.emitted_s, shown_s)
         self._command_id = frame.command_id
-        self._send(self._owner.sinks)
+        self._send(self._owner.sinks, self._get_keyframes())
         if self._owner.on_picture is not None:
             self._owner.on_picture(self._picture, shown_s)
 
@@ -274,18 +282,22 @@ class _Encoding:
         """Send the last picture again to viewers that wait for a keyframe, and drop unused encoders."""
         for codec in set(self._encoders) - {sink.codec for sink in self._owner.sinks}:
             self._encoders.pop(codec).close()
-        now_s = self._owner.clock()
-        codecs = {sink.codec for sink in self._owner.sinks if sink.gets_keyframe(now_s)}
-        if self._picture is not None and codecs:
-            self._times = replace(self._times, encoding_s=now_s)
-            self._send(tuple(sink for sink in self._owner.sinks if sink.codec in codecs))
+        if self._picture is not None and (codecs := self._get_keyframes()):
+            self._times = replace(self._times, encoding_s=self._owner.clock())
+            self._send(tuple(sink for sink in self._owner.sinks if sink.codec in codecs), codecs)
 
-    def _send(self, sinks: tuple[Sink, ...]) -> None:
+    def _get_keyframes(self) -> set[Codec]:
+        """Return the codecs that some viewer needs a keyframe of, and may have one now."""
+        now_s = self._owner.clock()
+        wanted = {sink.codec for sink in self._owner.sinks if sink.gets_keyframe(now_s)}
+        return {codec for codec in wanted if self._keyframes[codec].take(now_s)}
+
+    def _send(self, sinks: tuple[Sink, ...], keyframes: set[Codec]) -> None:
         now_s = self._owner.clock()
         for codec in dict.fromkeys(sink.codec for sink in sinks):
             receivers = [sink for sink in sinks if sink.codec == codec]
             try:
-                encoded = self._encode(codec, keyframe=any(sink.gets_keyframe(now_s) for sink in receivers))
+                encoded = self._encode(codec, keyframe=codec in keyframes)
             except Exception as error:
                 self._causes.exception(error, f"the {codec} encoder")
                 if (encoder := self._encoders.pop(codec, None)) is not None:
@@ -301,7 +313,7 @@ class _Encoding:
                 self._pass(encoded, sink)
 
     def _pass(self, encoded: EncodedFrame, sink: Sink) -> None:
-        report = sink.takes_report(self._command_id, replace(self._times, sent_s=self._owner.clock()))
+        report = sink.takes_report(self._command_id, self._times, self._owner.clock())
         try:
             sink.send(encoded, report=report)
         except Exception as error:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from .. import codes, limits
 from ..author.published import PublishedCommands
-from ..config import PictureSettings
+from ..config import AudienceSettings, PictureSettings
 from ..errors import CommandRejected
 from ..host import ModelHost
 from ..recording.recordings import Recordings
@@ -90,6 +90,7 @@ class Session:
         host: ModelHost,
         engine: PeerEngine,
         picture: PictureSettings,
+        audience: AudienceSettings,
         ping_timeout_s: float,
         owner: SessionOwner,
         counts: MessageCounts,
@@ -133,6 +134,7 @@ class Session:
             self._book.forget,
             ice_servers=tuple(parse_ice_server(text) for text in picture.ice_servers),
             client_ice_hosts=picture.client_ice_hosts,
+            room=audience.viewers,
             ping_timeout_s=ping_timeout_s,
             clock=clock,
         )
@@ -240,7 +242,7 @@ class Session:
         if self._closed:
             return
         self._owner.viewer_opened()
-        if self.viewers > limits.VIEWERS_MAX:
+        if self.viewers > self.connections.room:
             viewer.drop("no room")
 
     def released(self, viewer: Viewer) -> None:

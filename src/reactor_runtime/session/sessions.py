@@ -111,6 +111,7 @@ class Sessions:
             host=host,
             engine=self._engine,
             picture=self._settings,
+            audience=self._settings,
             ping_timeout_s=self._settings.ping_timeout_s,
             owner=owner,
             counts=self._totals.messages,

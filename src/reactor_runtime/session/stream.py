@@ -103,7 +103,7 @@ class VideoStream:
             return
         sink.needs_keyframe = True
         self._fan_out.sinks = (*self._fan_out.sinks, sink)
-        self._fan_out.refresh()
+        self.want_keyframe(sink)
         self._report_demand()
         self._show_due()
 
@@ -116,13 +116,17 @@ class VideoStream:
             self._show_due()
 
     def want_keyframe(self, sink: Sink) -> None:
-        """A viewer lost the picture: its next frame is a keyframe, from the last picture if need be."""
+        """A viewer has no picture: its next frame is a keyframe, from the last picture if need be.
+
+        There are not as many keyframes as wishes, so where no further frame comes it is asked again.
+        """
         sink.needs_keyframe = True
         left_s = sink.keyframe_s + KEYFRAME_GAP_S - self._clock()
         if left_s <= 0:
             self._fan_out.refresh()
-        elif self._keyframe_timer is None and not self._closed:
-            self._keyframe_timer = self._loop.call_later(left_s, self._keyframe_due)
+        if self._keyframe_timer is None and self._shown and not self._closed:
+            again_s = left_s if left_s > 0 else KEYFRAME_GAP_S
+            self._keyframe_timer = self._loop.call_later(again_s, self._keyframe_due)
 
     def _keyframe_due(self) -> None:
         self._keyframe_timer = None

@@ -98,6 +98,8 @@ class Viewer:
         self._closed = False
         self._state = LinkState.CONNECTING
         self.connected = False
+        self.came = False
+        """Whether it was ever connected."""
         self.listening = False
         """Whether it is connected and its channel for messages is open."""
         self.author = False
@@ -245,7 +247,7 @@ class Viewer:
                 for track in self._sinks:
                     self.keyframe_wanted(track)
                 return
-            self.connected = True
+            self.connected = self.came = True
             if self.active:
                 self._resumed |= self._streams.keys()
             self._events.connected(self)

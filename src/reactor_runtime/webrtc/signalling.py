@@ -68,15 +68,25 @@ class Signalling:
         """Whether an offer is being answered."""
         return self._answer is not None and not self._answer.done()
 
-    def offer(self, sdp: str, mapping: Sequence[TrackMapping], *, ice_servers: Sequence[IceServer]) -> None:
-        """Begin to answer an offer on a fresh peer, in place of the one before. `answer()` has the result."""
+    def offer(
+        self,
+        sdp: str,
+        mapping: Sequence[TrackMapping],
+        *,
+        ice_servers: Sequence[IceServer],
+        after_s: float = 0.0,
+    ) -> None:
+        """Begin to answer an offer on a fresh peer, in place of the one before. `answer()` has the result.
+
+        `after_s`: how long nothing happens before that.
+        """
         if self._answer is not None:
             self._answer.cancel()
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         # Nobody may ever ask for the answer; its error must then not be reported as unretrieved.
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())
         self._answer = answer
-        self._tasks.spawn(self._connect(answer, sdp, mapping, ice_servers))
+        self._tasks.spawn(self._connect(answer, sdp, mapping, ice_servers, after_s))
 
     async def _connect(
         self,
@@ -84,7 +94,12 @@ class Signalling:
         offer_sdp: str,
         mapping: Sequence[TrackMapping],
         ice_servers: Sequence[IceServer],
+        after_s: float,
     ) -> None:
+        if after_s:
+            await asyncio.wait([answer], timeout=after_s)
+        if answer.cancelled():
+            return
         await self._holder.let_go("replaced by a new offer")
         if self._closed or self._answer is not answer:
             return

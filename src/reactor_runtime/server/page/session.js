@@ -187,7 +187,7 @@ export class Session {
    */
   async untilRoom(round, error) {
     await this.rounds.countdown(round, FULL_S, (leftS) => {
-      const text = `${capital(error.message)}. You get in by yourself when somebody leaves. Next try in ${leftS} s.`;
+      const text = `${capital(error.message)}. You get in by yourself when there is room. Next try in ${leftS} s.`;
       this.show("full", "No room at the moment", text, { busy: true, canStart: true, canStop: true });
     });
   }
