@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,38 @@ def test_every_setting_is_a_flag_with_the_words_and_the_default_of_its_field(
         assert field.description is not None
         assert field.description[1:] in line
         assert not isinstance(field.default, int) or field.default is False or f"{field.default:g}" in line
+
+
+@pytest.mark.parametrize(
+    ("flags", "gpus"),
+    [
+        ({}, [""]),
+        ({"slots": 3}, ["", "", ""]),
+        ({"gpus": "0,1"}, ["0", "1"]),
+        ({"gpus": "GPU-5f1c,MIG-GPU-5f/7/0", "slots": 3}, ["GPU-5f1c", "MIG-GPU-5f/7/0", "GPU-5f1c"]),
+    ],
+)
+def test_slots_take_the_gpus_in_turn_and_are_as_many_as_those_unless_told(
+    flags: dict[str, Any], gpus: list[str]
+) -> None:
+    settings = Settings.load(flags, {})
+    assert [settings.gpu_of(slot) for slot in range(settings.slot_count)] == gpus
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        {"slots": 0},
+        {"slots": 65},
+        {"gpus": "0,,1"},
+        {"gpus": "0 1"},
+        {"slots": 2, "inline": True},
+        {"gpus": "1", "inline": True},
+    ],
+)
+def test_slots_that_cannot_be_are_refused_by_their_setting_s_name(flags: dict[str, Any]) -> None:
+    with pytest.raises(SettingError, match=r"^(slots|gpus) "):
+        Settings.load(flags, {})
 
 
 # A user that has a number and no name --------------------------------------------------------------------

@@ -134,7 +134,7 @@ async def test_the_page_shows_the_picture_through_the_proxy(proxy: Proxy) -> Non
 def test_every_metric_that_an_alert_names_exists() -> None:
     groups = yaml.safe_load((DEPLOY / "alerts.yml").read_text())["groups"]
     named = {name for rule in groups[0]["rules"] for name in re.findall(r"reactor_\w+", rule["expr"])}
-    text = text_of(Snapshot("ready", 0, 0, HostCounters(), Totals(), {}))
+    text = text_of([Snapshot(0, "ready", 0, 0, HostCounters(), Totals(), {})])
     assert named <= set(re.findall(r"^(reactor_\w+)", text, re.MULTILINE))
     assert len(named) >= 5
 

@@ -197,7 +197,7 @@ class History:
 
     def count(self) -> None:
         counted = self.house.viewers
-        session = self.house.sessions._slot.running
+        session = self.house.sessions.slots[0].running
         assert counted == (session.viewers if session is not None else 0)
         assert counted >= 0
 

@@ -10,8 +10,10 @@ from reactor_runtime.session.stream import StreamCounters
 
 
 def samples(text: str) -> dict[str, float]:
+    """Read the numbers of a server of one slot: name[label]."""
     return {
-        sample.name + "".join(f"[{value}]" for value in sample.labels.values()): sample.value
+        sample.name
+        + "".join(f"[{value}]" for label, value in sample.labels.items() if label != "slot"): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
@@ -21,6 +23,7 @@ def test_totals_outlive_sessions_and_include_the_running_one() -> None:
     totals = Totals(sessions=3)
     totals.add(StreamCounters(received=100, shown=90, skipped=10))
     snapshot = Snapshot(
+        slot=0,
         state="streaming",
         viewers=2,
         restarts=1,
@@ -28,7 +31,7 @@ def test_totals_outlive_sessions_and_include_the_running_one() -> None:
         totals=totals.plus(StreamCounters(received=5, shown=5)),
         session={"model_ms": 4.0, "note": "text is left out"},
     )
-    values = samples(text_of(snapshot))
+    values = samples(text_of([snapshot]))
     assert values["reactor_frames_emitted_total"] == 105
     assert values["reactor_frames_shown_total"] == 95
     assert values["reactor_frames_skipped_total"] == 10
@@ -44,3 +47,23 @@ def test_a_snapshot_leaves_the_totals_as_they_were() -> None:
     totals = Totals()
     totals.plus(StreamCounters(received=7))
     assert totals.stream == StreamCounters()
+
+
+def test_each_number_says_whose_slot_it_is() -> None:
+    snapshots = [
+        Snapshot(
+            number,
+            "streaming",
+            number,
+            0,
+            HostCounters(model_rss_bytes=number),
+            Totals(number),
+            {"a": number},
+        )
+        for number in (0, 1)
+    ]
+    families = list(text_string_to_metric_families(text_of(snapshots)))
+    assert all({sample.labels["slot"] for sample in family.samples} == {"0", "1"} for family in families)
+    for name in ("reactor_viewers", "reactor_model_resident_bytes", "reactor_sessions", "reactor_session"):
+        (family,) = (each for each in families if each.name == name)
+        assert [sample.value for sample in family.samples] == [0, 1]

@@ -173,7 +173,7 @@ async def test_an_input_track_has_one_publisher_until_it_lets_go_or_leaves(runti
         await first.ask("note", number=1)
         await second.publish()
         await second.vanish()
-        await first.until(lambda: (now := runtime.sessions._slot.session) and now.viewers == 1)
+        await first.until(lambda: (now := runtime.sessions.slots[0].session) and now.viewers == 1)
         await first.publish()
 
 
@@ -218,7 +218,7 @@ async def test_viewers_beyond_the_limit_are_refused_and_a_place_is_free_again_wh
         assert refused.status_code == 503
         assert refused.json()["detail"] == "2 viewers are connected; no more are admitted"
         await second.vanish()
-        await first.until(lambda: (now := runtime.sessions._slot.session) and now.viewers == 1)
+        await first.until(lambda: (now := runtime.sessions.slots[0].session) and now.viewers == 1)
         await third.watch()
 
 
@@ -393,7 +393,7 @@ async def test_closing_the_server_tells_the_viewers_and_leaves_nothing(tmp_path:
 
 
 async def test_the_state_machine_is_where_the_health_says(runtime: Runtime) -> None:
-    assert runtime.sessions._slot.state is State.READY
+    assert runtime.sessions.slots[0].state is State.READY
     async with Visitor(runtime.url) as visitor:
         answer = await visitor.http.get("/health")
         assert (answer.status_code, answer.json()["state"]) == (200, "available")

@@ -35,6 +35,17 @@ def test_one_core_is_left_unless_the_operator_or_the_environment_says_otherwise(
         assert "MKL_NUM_THREADS" not in found
 
 
+@pytest.mark.parametrize(("slots", "expected"), [(1, "7"), (2, "3"), (3, "2"), (9, "1")])
+def test_the_model_processes_of_several_slots_share_what_is_left(slots: int, expected: str) -> None:
+    assert environment({}, 0, 8, slots=slots)["OMP_NUM_THREADS"] == expected
+
+
+def test_a_slot_s_gpu_is_the_only_one_that_its_process_sees_counted_as_nvidia_smi_does() -> None:
+    found = environment({"CUDA_VISIBLE_DEVICES": "0,1,2"}, 0, 8, gpu="1")
+    assert (found["CUDA_VISIBLE_DEVICES"], found["CUDA_DEVICE_ORDER"]) == ("1", "PCI_BUS_ID")
+    assert "CUDA_VISIBLE_DEVICES" not in environment({}, 0, 8)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"), [("150000 100000", 2), ("50000 100000", 1), ("max 100000", None)]
 )

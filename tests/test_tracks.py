@@ -179,7 +179,7 @@ async def test_an_input_track_goes_by_the_name_that_the_model_chose(tmp_path: Pa
         with pytest.raises(Exception, match="unknown input track 'webcam'; this model's are: sketch"):
             await visitor.publish()
         await visitor.publish("sketch")
-        session = runtime.sessions._slot.session
+        session = runtime.sessions.slots[0].session
         assert session is not None
         (viewer,) = session.connections
         viewer.input_frame("sketch", np.zeros((48, 64, 3), np.uint8))

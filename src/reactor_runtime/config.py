@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from . import limits
@@ -163,6 +163,17 @@ class ModelSettings(_Part):
     """How the model is run, and how patient its server is."""
 
     inline: bool = Field(False, description="run the model in the server's process, for debuggers")
+    slots: int | None = Field(
+        None,
+        ge=1,
+        le=limits.SLOTS_MAX,
+        description="models that are loaded, each for a session of its own; default: one, or one for each of the GPUs",
+    )
+    gpus: Annotated[str, Flag(metavar="0,1")] = Field(
+        "",
+        pattern=r"^[0-9A-Za-z/-]+(,[0-9A-Za-z/-]+)*$|^$",
+        description="GPUs by number or UUID, one for each slot in turn; empty: each slot sees all",
+    )
     model_threads: int = Field(
         0,
         ge=0,
@@ -176,6 +187,22 @@ class ModelSettings(_Part):
         limits.FIRST_FRAME_S, gt=0, description="the same before a session's first frame"
     )
     stop_s: float = Field(limits.STOP_S, gt=0, description="how long a session may take to stop")
+
+    @property
+    def slot_count(self) -> int:
+        return self.slots or len(self.gpus.split(","))
+
+    def gpu_of(self, slot: int) -> str:
+        """Return the GPU that a slot is given, "" where it sees all."""
+        gpus = self.gpus.split(",")
+        return gpus[slot % len(gpus)]
+
+    @field_validator("slots", "gpus")
+    @classmethod
+    def _not_inline(cls, value: int | str | None, info: ValidationInfo) -> int | str | None:
+        if info.data.get("inline") and value not in (None, 1, ""):
+            raise ValueError("with --inline there is one model, in the server's process")
+        return value
 
 
 class LogSettings(_Part):

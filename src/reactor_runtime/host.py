@@ -134,4 +134,5 @@ class ModelHost(Protocol):
         """End the session, the model and its process. May be called twice and from any state."""
 
 
-HostFactory = Callable[[HostEvents], ModelHost]
+HostFactory = Callable[[HostEvents, int], ModelHost]
+"""Makes the host of a slot, by its number."""

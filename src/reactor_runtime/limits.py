@@ -231,7 +231,10 @@ FIRST_FRAME_S: Final = 300.0
 LOAD_S: Final = 1800.0
 #: How long start_session may take to end once it was told to; then the process is killed.
 STOP_S: Final = 5.0
-#: Restarts of the model process within RESTART_WINDOW_S; one more and the runtime gives up.
+#: Model slots of one server, each a model process. More: the setting is refused.
+SLOTS_MAX: Final = 64
+#: Restarts of a slot's model process within RESTART_WINDOW_S; one more and it is out of service, and with the last
+#: slot the runtime gives up.
 RESTARTS: Final = 3
 RESTART_WINDOW_S: Final = 600.0
 #: Pauses before the first, second and third restart.

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from .types import JsonObject
 
-Step: TypeAlias = Literal["weights", "loading", "ready", "session", "restarting", "failed", "draining"]
+Step: TypeAlias = Literal[
+    "weights", "loading", "ready", "session", "restarting", "degraded", "failed", "draining"
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
     """How far it is, or what has changed.
 
-    step      "failed" is final: the model cannot be loaded, or died more often than the restart budget allows
+    step      "failed" is final: the model cannot be loaded, or died more often than the restart budget allows;
+              "degraded" says so of one slot of several
     text      one line for people
     fraction  of this step, in [0, 1]; None where nobody can tell
     """

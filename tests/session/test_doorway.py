@@ -77,7 +77,7 @@ async def test_everybody_of_a_hundred_who_come_again_is_in_soon(hall: House) -> 
             except SessionRefused as error:
                 await asyncio.sleep(error.retry_after_s or 1)
                 continue
-            viewer = hall.sessions._slot.session.connections.get(connection_id)  # type: ignore[union-attr]
+            viewer = hall.sessions.slots[0].session.connections.get(connection_id)  # type: ignore[union-attr]
             while not viewer.joining:  # type: ignore[union-attr]
                 await asyncio.sleep(0.01)
             viewer._link.connect()  # type: ignore[union-attr]

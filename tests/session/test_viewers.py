@@ -114,7 +114,7 @@ async def test_a_viewer_whose_link_flickers_is_counted_once(house: House) -> Non
     for state in (LinkState.INTERRUPTED, LinkState.CONNECTED) * 3:
         link.move(state)
     assert house.viewers == 1
-    assert "reactor_viewers_connected_total 1.0" in await house.sessions.metrics_text()
+    assert 'reactor_viewers_connected_total{slot="0"} 1.0' in await house.sessions.metrics_text()
     link.lose()
     await settle()
     assert (house.viewers, house.state()) == (0, State.ORPHANED)
@@ -410,7 +410,7 @@ async def test_a_viewer_whose_channel_is_full_costs_the_others_nothing(house: Ho
     full.full = True
     house.host.send("hello", {"n": 1})
     assert other.told("hello") == [{"n": 1}]
-    assert "reactor_messages_dropped_total 1.0" in await house.sessions.metrics_text()
+    assert 'reactor_messages_dropped_total{slot="0"} 1.0' in await house.sessions.metrics_text()
 
 
 async def test_everybody_hears_the_numbers_once_a_second(house: House) -> None:
@@ -487,7 +487,7 @@ async def test_frames_that_the_model_discards_are_never_shown_and_the_next_is_as
     assert demand.due_s <= now_s() + 2 * demand.interval_s
     await asyncio.sleep(1)
     assert link.frames == shown
-    discarded = f"reactor_frames_discarded_total {12 - len(shown)}.0"
+    discarded = f'reactor_frames_discarded_total{{slot="0"}} {12 - len(shown)}.0'
     assert discarded in await house.sessions.metrics_text()
     house.host.emit()
     await settle()

@@ -60,8 +60,8 @@ class Hosts:
         self.made: list[FakeHost] = []
         self._prepare = prepare
 
-    def make(self, events: HostEvents) -> FakeHost:
-        host = FakeHost(events)
+    def make(self, events: HostEvents, slot: int) -> FakeHost:
+        host = FakeHost(events, slot)
         self._prepare(host)
         self.made.append(host)
         return host
@@ -74,8 +74,9 @@ class Hosts:
 class FakeHost:
     """A model that a test plays by hand."""
 
-    def __init__(self, events: HostEvents) -> None:
+    def __init__(self, events: HostEvents, slot: int = 0) -> None:
         self.events = events
+        self.slot = slot
         self.state = HostState.CREATED
         self.pid = None
         self.load_s = 0.0

@@ -5,7 +5,8 @@
         link = await house.watch()
         link.say("paint", request_id="1")
 
-When it closes nothing may be left: no task, no frame that was not given back, no viewer that is counted.
+A house has one slot unless it is opened with `slots=2`; what names no session speaks of the first slot's. When it
+closes nothing may be left: no task, no frame that was not given back, no viewer that is counted.
 """
 
 from __future__ import annotations
@@ -68,17 +69,17 @@ class House:
         return self.hosts.last
 
     def state(self) -> State:
-        return self.sessions._slot.state
+        return self.sessions.slots[0].state
 
     @property
     def running(self) -> str:
         """The id of the session that runs or closes."""
-        session = self.sessions._slot.session
+        session = self.sessions.slots[0].session
         return session.session_id if session is not None else NO_SESSION
 
     @property
     def viewers(self) -> int:
-        return self.sessions._slot._lifecycle.viewers
+        return self.sessions.slots[0]._lifecycle.viewers
 
     def events(self) -> list[str]:
         """Return what the journal has, in order."""
@@ -91,14 +92,17 @@ class House:
     async def stop(self, *, moderate: bool = False, reason: str = "") -> None:
         await self.sessions.stop(None, moderate=moderate, reason=reason, grant=EVERYTHING)
 
-    async def join(self, *, grant: Grant = EVERYTHING, author: bool = False) -> tuple[int, FakeLink]:
+    async def join(
+        self, session_id: str = "", *, grant: Grant = EVERYTHING, author: bool = False
+    ) -> tuple[int, FakeLink]:
         """Register and offer; return the connection's id and its link, which is not connected yet."""
-        connection_id = (await self.sessions.register(self.running)).connection_id
-        return connection_id, await self.offer(connection_id, grant=grant, author=author)
+        connection_id = (await self.sessions.register(session_id or self.running)).connection_id
+        return connection_id, await self.offer(connection_id, session_id, grant=grant, author=author)
 
     async def offer(
         self,
         connection_id: int,
+        session_id: str = "",
         *,
         replace: bool = False,
         legacy: bool = False,
@@ -108,14 +112,14 @@ class House:
         """Offer on a connection and return the newest link."""
         offer = Offer("v=0", author=author)
         await self.sessions.offer(
-            self.running, connection_id, offer, replace=replace, legacy=legacy, grant=grant
+            session_id or self.running, connection_id, offer, replace=replace, legacy=legacy, grant=grant
         )
         await settle()
         return self.engine.links[-1]
 
-    async def watch(self, *, author: bool = False) -> FakeLink:
+    async def watch(self, session_id: str = "", *, author: bool = False) -> FakeLink:
         """Join, connect and ask for the picture; return the link."""
-        _, link = await self.join(author=author)
+        _, link = await self.join(session_id, author=author)
         link.connect()
         link.notify("resume_track")
         await settle()

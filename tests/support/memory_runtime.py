@@ -99,7 +99,9 @@ class MemoryService:
         self.metrics = "reactor_sessions_total 3\n"
         self.lifecycle.fire(Event.INITIALIZATION_SUCCESS)
 
-    async def descriptor(self) -> JsonObject:
+    async def descriptor(self, session_id: str | None = None) -> JsonObject:
+        if session_id is not None:
+            self._session(session_id)
         return self._describe()
 
     def _describe(self) -> JsonObject:

@@ -137,7 +137,8 @@ async def metrics(runtime: Runtime) -> dict[str, float]:
     async with httpx.AsyncClient(verify=False) as http:
         text = (await http.get(runtime.url + "/metrics")).text
     return {
-        sample.name + "".join(f"[{value}]" for value in sample.labels.values()): sample.value
+        sample.name
+        + "".join(f"[{value}]" for label, value in sample.labels.items() if label != "slot"): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }

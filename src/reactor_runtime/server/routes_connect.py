@@ -51,8 +51,7 @@ async def connect(
     if len(body.sdp_offer.encode()) > limits.OFFER_MAX_BYTES:
         raise OfferRejected(f"an offer may have {limits.OFFER_MAX_BYTES} bytes")
     if body.session_id is not None:
-        await service.check(body.session_id)
-        session = await service.descriptor()
+        session = await service.descriptor(body.session_id)
     else:
         session = await service.start(None, grant=grant)
     session_id = str(session["session_id"])

@@ -54,6 +54,7 @@ async def health_of(request: Request, service: Service) -> JsonObject:
         "status": "healthy" if now.healthy else "unhealthy",
         "state": now.state,
         "detail": now.detail,
+        "slots": list(now.slots),
         "instance": request.app.state.instance,
         **({"loading": now.loading} if now.loading else {}),
     }

@@ -1,4 +1,4 @@
-"""One runtime: a model slot behind an HTTP server. What `reactor run` starts and stops.
+"""One runtime: its model slots behind an HTTP server. What `reactor run` starts and stops.
 
 Everything is made here and handed down, so that this is the only place that knows all the parts.
 """
@@ -109,8 +109,11 @@ class Runtime:
             await self._server.close()
         await self._engine.close()
 
-    def _make_host(self, events: HostEvents) -> ModelHost:
-        return LoggedHost(events, self._make_bare_host, self._settings, self.sessions.logbook, self._describe)
+    def _make_host(self, events: HostEvents, slot: int) -> ModelHost:
+        def make_bare(logged: HostEvents) -> ModelHost:
+            return self._make_bare_host(logged, slot)
+
+        return LoggedHost(events, make_bare, self._settings, self.sessions.logbook, self._describe, slot=slot)
 
     def _describe(self) -> Described:
         """Say what a session log has to know beyond what the model tells."""
@@ -118,7 +121,7 @@ class Runtime:
         weights = weights_of(manifest.weights_for(self._args), beside=manifest.folder)
         return Described(manifest.class_path, {**manifest.args, **self._args}, weights)
 
-    def _make_bare_host(self, events: HostEvents) -> ModelHost:
+    def _make_bare_host(self, events: HostEvents, slot: int) -> ModelHost:
         # Both hosts are imported late: each brings what the other does not need.
         if self._settings.inline:
             from ..running.inline import InlineHost
@@ -127,4 +130,11 @@ class Runtime:
             return InlineHost(events, self._manifest_path, self._args, self._settings, weights)
         from ..worker.parent import ProcessHost
 
-        return ProcessHost(events, self._manifest_path, self._args, self._settings, self._supply)
+        return ProcessHost(
+            events,
+            self._manifest_path,
+            self._args,
+            self._settings,
+            self._supply,
+            gpu=self._settings.gpu_of(slot),
+        )

@@ -59,6 +59,8 @@ class Health:
     detail: str | None = None
     loading: JsonObject | None = None
     """How far a load is: {model, part, parts, fraction, elapsed_s}, each where it is known."""
+    slots: tuple[str, ...] = ()
+    """The state of each slot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,8 @@ class Service(Protocol):
 
     # The server ---------------------------------------------------------------------------------------
 
-    async def descriptor(self) -> JsonObject:
-        """Describe the first slot and its session, in any state and without changing it."""
+    async def descriptor(self, session_id: str | None = None) -> JsonObject:
+        """Describe a session that runs; None: of the slot that is free, or its session, in any state."""
 
     async def start(self, session_id: str | None, *, grant: Grant) -> JsonObject:
         """Start a session and return its descriptor, with where its log is.

@@ -2,10 +2,9 @@
 
     routes ──Service──▶ Sessions ──▶ admission.py: which slot, which place in the line, or why not
                            │
-                           └──▶ slot.py ──▶ session.py
+                           └──▶ slots.py ──▶ slot.py ──▶ session.py
 
-Owns the slots, the journal, the recordings and the logbook; one per server, on its event loop. There is one slot, and
-clients that name no session speak of it.
+Owns the slots, the journal, the recordings and the logbook; one per server, on its event loop.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import asyncio
 import contextlib
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 
 from .. import __version__, codes, limits
 from ..author import documents
@@ -35,11 +34,12 @@ from .admission import Admission, Admitted, Place
 from .fanout import EncoderThread, FanOutFactory
 from .grants import Grant, Right
 from .journal import Entry, Journal
-from .lifecycle import State, Transition
-from .metrics import Snapshot, Totals, text_of
+from .loads import Prepare
+from .metrics import MessageCounts, text_of
 from .service import Health, Offer, Registration, SocketOffer
 from .session import Session, SessionOwner
 from .slot import NO_SESSION, ModelSlot
+from .slots import Slots
 from .uploads import Reservation
 
 #: Whoever waits for the model asks more often than this, also on a busy machine; and how long the question for the
@@ -49,7 +49,7 @@ DETAILS_S = 2.0
 
 
 class Sessions:
-    """Implements `Service` and `SlotOwner`."""
+    """Implements `Service`."""
 
     def __init__(
         self,
@@ -70,20 +70,11 @@ class Sessions:
         self._report = report
         self._clock = clock
         self._fan_out = fan_out
-        self._totals = Totals()
         # A start may wait as long as a stop can take.
         self._admission = Admission(patience_s=settings.stop_s + 1, clock=clock)
-        self._slot = ModelSlot(
-            self,
-            make_host,
-            self._make_session,
-            settings,
-            number=0,
-            stop_s=settings.stop_s,
-            totals=self._totals,
-            clock=clock,
+        self.slots = Slots(
+            make_host, self._make_session, settings, journal=self.journal, report=report, clock=clock
         )
-        self._moved = asyncio.Event()
         self._asked_s: float | None = None
         self._asked = asyncio.Event()
         """When it was last asked how the server is, and that it was asked again."""
@@ -93,17 +84,23 @@ class Sessions:
         self._draining = False
         self._closed = False
 
-    async def load(self, prepare: Callable[[Callable[[Progress], None]], Awaitable[None]]) -> None:
+    async def load(self, prepare: Prepare) -> None:
         """Load the model, after `prepare(report)` has fetched what it needs.
 
         Raises what the author or the operator can fix, or ModelFailed.
         """
         if self.recordings.enabled:
             self._tasks.spawn(self.recordings.tend())
-        await self._slot.load(prepare)
+        await self.slots.load(prepare)
 
     def _make_session(
-        self, session_id: str, *, info: ModelInfo, host: ModelHost, owner: SessionOwner
+        self,
+        session_id: str,
+        *,
+        info: ModelInfo,
+        host: ModelHost,
+        owner: SessionOwner,
+        counts: MessageCounts,
     ) -> Session:
         return Session(
             session_id,
@@ -114,7 +111,7 @@ class Sessions:
             audience=self._settings,
             ping_timeout_s=self._settings.ping_timeout_s,
             owner=owner,
-            counts=self._totals.messages,
+            counts=counts,
             recordings=self.recordings,
             clock=self._clock,
             fan_out=self._fan_out,
@@ -122,14 +119,15 @@ class Sessions:
 
     # Service ------------------------------------------------------------------------------------------
 
-    async def descriptor(self) -> JsonObject:
-        return self._describe()
+    async def descriptor(self, session_id: str | None = None) -> JsonObject:
+        return self._describe(self.slots.best if session_id is None else self._slot_of(session_id))
 
-    def _describe(self) -> JsonObject:
-        session, info = self._slot.session, self._slot.info
+    def _describe(self, slot: ModelSlot) -> JsonObject:
+        session, info = slot.session, slot.info
         descriptor: JsonObject = {
             "session_id": session.session_id if session is not None else NO_SESSION,
-            "state": self._slot.state.value,
+            "state": slot.state.value,
+            "slot": slot.number,
             "cluster": "local",
             "model": {"name": info.name if info is not None else ""},
             "server_info": {"server_version": __version__},
@@ -149,71 +147,66 @@ class Sessions:
         grant.require(Right.DRIVE)
         session_id = session_id or str(uuid.uuid4())
         slot = await self._admitted()
+        if any(each.session is not None and each.session.session_id == session_id for each in self.slots):
+            raise SessionRefused("a session of this id runs", status=409)
         slot.begin(session_id)
         # Only whoever started it is told; the descriptor is everybody's.
         ticket = self.logbook.ticket(session_id)
-        return {**self._describe(), **({} if ticket is None else {"session_log": ticket})}
+        return {**self._describe(slot), **({} if ticket is None else {"session_log": ticket})}
 
     async def _admitted(self) -> ModelSlot:
         """Wait for a slot; it is free until the next await. Raises SessionRefused."""
         request = self._admission.ask()
         try:
             while True:
-                decision = self._admission.decide(request, [self._slot.view], draining=self._draining)
+                views = [slot.view for slot in self.slots]
+                decision = self._admission.decide(request, views, draining=self._draining)
                 if isinstance(decision, Admitted):
-                    return self._slot
+                    return self.slots[decision.index]
                 if not isinstance(decision, Place):
                     raise decision.error
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(request.until_s - self._clock()):
-                        await self._moved.wait()
+                await self.slots.wait_moved(request.until_s)
         finally:
             self._admission.leave(request)
 
     async def stop(self, session_id: str | None, *, moderate: bool, reason: str, grant: Grant) -> None:
         grant.require(Right.OPERATE if moderate else Right.DRIVE)
-        if session_id is not None:
-            self._running(session_id)
+        slot = self.slots.best if session_id is None else self._slot_of(session_id)
         if moderate:
             text = reason or "the session was ended by the operator"
-            self._slot.stop(say.Moderation("terminate", text), say.SessionEnded(codes.MODERATED))
+            slot.stop(say.Moderation("terminate", text), say.SessionEnded(codes.MODERATED))
         else:
-            self._slot.stop(say.SessionEnded(reason or codes.STOPPED))
+            slot.stop(say.SessionEnded(reason or codes.STOPPED))
+
+    def _slot_of(self, session_id: str) -> ModelSlot:
+        """Find a session that runs. Raises SessionRefused."""
+        try:
+            return self.slots.of(session_id)
+        except SessionRefused as refused:
+            if refused.status == 400:
+                self._explained.set()
+            raise
 
     def _running(self, session_id: str) -> Session:
-        """Find a session. Raises SessionRefused."""
-        session = self._slot.running
-        raised = self._slot.raised_in(session_id)
-        if session is None:
-            self._explained.set()
-            raise SessionRefused("No session running", status=400, raised=raised)
-        if session.session_id != session_id:
-            raise SessionRefused("Unknown session", status=404, raised=raised)
+        session = self._slot_of(session_id).running
+        assert session is not None
         return session
 
     async def health(self) -> Health:
         self._asked_s = self._clock()
         self._asked.set()
-        word = self._slot.health_word
+        best = self.slots.best
+        word, states = best.health_word, tuple(slot.state.value for slot in self.slots)
         if self._draining:
-            return Health(False, word, "shutting down")
-        return Health(word in ("available", "serving"), word, self._slot.detail, self._slot.loading.now())
+            return Health(False, word, "shutting down", slots=states)
+        healthy = word in ("available", "serving")
+        return Health(healthy, word, best.detail, best.loading, states)
 
     async def openapi(self) -> JsonObject:
-        return self._slot.openapi()
+        return self.slots[0].openapi()
 
     async def metrics_text(self) -> str:
-        slot, session = self._slot, self._slot.session
-        return text_of(
-            Snapshot(
-                state=slot.state.value,
-                viewers=session.viewers if session is not None else 0,
-                restarts=slot.restarts,
-                host=slot.counters(),
-                totals=self._totals.plus(session.streams.counters() if session is not None else None),
-                session=session.numbers() if session is not None else {},
-            )
-        )
+        return text_of([slot.snapshot() for slot in self.slots])
 
     def events(self, since: int) -> AsyncGenerator[Entry | None, None]:
         return self.journal.follow(since, idle_s=limits.EVENT_IDLE_S)
@@ -273,31 +266,14 @@ class Sessions:
     async def clip_file(self, recording_id: str, name: str, *, begin: int) -> bytes:
         return await asyncio.to_thread(self.recordings.read, recording_id, name, begin=begin)
 
-    # SlotOwner ----------------------------------------------------------------------------------------
-
-    def moved(self, slot: int, transition: Transition) -> None:
-        self.journal.transition(transition, slot=slot)
-        self._wake_the_line()
-
-    def noted(self, slot: int, event: str, state: State, detail: JsonObject) -> None:
-        self.journal.note(event, state, detail, slot=slot)
-
-    def reported(self, progress: Progress) -> None:
-        self._report(progress)
-
-    def _wake_the_line(self) -> None:
-        # A fresh event each time: whoever waits on the old one wakes, whoever comes later waits anew.
-        self._moved.set()
-        self._moved = asyncio.Event()
-
     # Leaving ------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
-        """Refuse new sessions and wait until the running one ended, at most `drain_s`."""
+        """Refuse new sessions and wait until the running ones ended, at most `drain_s`."""
         self._draining = True
-        self._wake_the_line()
+        self.slots.wake()
         self._report(Progress("draining", "no new sessions are accepted"))
-        await self._slot.drain()
+        await self.slots.drain()
 
     async def told(self) -> None:
         """Wait until whoever waited for the model has asked what became of it; not at all where nobody did."""
@@ -316,8 +292,8 @@ class Sessions:
         if self._closed:
             return
         self._closed = self._draining = True
-        self._wake_the_line()
-        await self._slot.close()
+        self.slots.wake()
+        await self.slots.close()
         await self._tasks.cancel()
         self.recordings.close()
         self.journal.close()

@@ -2,10 +2,10 @@
 
     load ─▶ ready ─▶ session ─▶ closing ─▶ ready ─▶ …        model lost ─▶ pause ─▶ load again
 
-Owns the host, its session, the lifecycle table and the restart budget, on the event loop. `sessions.Sessions` owns
-slots and tells them what to begin and to stop; the host reaches a slot through `host.HostEvents`, the session
-through `session.SessionOwner`. A failure of the model ends the session it happened in and nothing else: viewers are
-told, the server stays reachable, the next session is served.
+Owns the session, the lifecycle table and the loads of its model, on the event loop. `slots.Slots` owns all slots of a
+server, `sessions.Sessions` tells them what to begin and to stop; the host reaches a slot through `host.HostEvents`,
+the session through `session.SessionOwner`. A failure of the model ends the session it happened in and nothing else:
+viewers are told, the server stays reachable, the next session is served.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Protocol
 
 from .. import codes
 from ..author import documents
-from ..config import SessionSettings
+from ..config import SessionsSettings
 from ..errors import ModelFailed, ReactorError
 from ..host import HostCounters, HostFactory, HostState, ModelHost
 from ..progress import Progress
@@ -28,9 +28,8 @@ from ..wire import messages as say
 from .admission import SlotView
 from .from_host import FromHost
 from .lifecycle import Event, HealthWord, Lifecycle, State, Transition
-from .loading import Loading
-from .metrics import Totals
-from .restart import RestartBudget
+from .loads import Loads, Prepare
+from .metrics import MessageCounts, Snapshot, Totals
 from .session import Session, SessionOwner
 from .told import SessionTold
 
@@ -50,48 +49,46 @@ class SlotOwner(Protocol):
     def noted(self, slot: int, event: str, state: State, detail: JsonObject) -> None:
         """Something happened that moved no state."""
 
-    def reported(self, progress: Progress) -> None: ...
+    def reported(self, slot: int, progress: Progress) -> None: ...
 
 
 class SessionFactory(Protocol):
     def __call__(
-        self, session_id: str, *, info: ModelInfo, host: ModelHost, owner: SessionOwner
+        self,
+        session_id: str,
+        *,
+        info: ModelInfo,
+        host: ModelHost,
+        owner: SessionOwner,
+        counts: MessageCounts,
     ) -> Session: ...
 
 
 class ModelSlot:
-    """Implements `SessionOwner`; a host's events reach it through `from_host.FromHost`."""
+    """Implements `SessionOwner` and `LoadsOwner`; a host's events reach it through `from_host.FromHost`."""
 
     def __init__(
         self,
         owner: SlotOwner,
         make_host: HostFactory,
         make_session: SessionFactory,
-        settings: SessionSettings,
+        settings: SessionsSettings,
         *,
         number: int,
-        stop_s: float,
-        totals: Totals,
         clock: Callable[[], float],
     ) -> None:
         self.number = number
         self._owner = owner
-        self._make_host = make_host
         self._make_session = make_session
-        self._drain_s, self._stop_s = settings.drain_s, stop_s
-        self._totals = totals
+        self._drain_s, self._stop_s = settings.drain_s, settings.stop_s
+        self._totals = Totals()
         self._clock = clock
         self._lifecycle = Lifecycle(orphan_s=settings.orphan_s, clock=clock)
-        self._budget = RestartBudget(settings.restarts)
-        self._host: ModelHost | None = None
-        self._info: ModelInfo | None = None
-        self._openapi: JsonObject = {}
+        self._loads = Loads(
+            lambda: make_host(FromHost(self), number), self, restarts=settings.restarts, clock=clock
+        )
         self._session: Session | None = None
         self._told: SessionTold | None = None
-        self._detail: str | None = "loading the model"
-        self.loading = Loading(clock)
-        self._lost: ModelFailed | None = None
-        """Why the host is unusable, until it is replaced."""
         self._last_failed = ("", "")
         """The last session that failed, by its id, and what the model raised in it; also of the load before any."""
         self._settled = asyncio.Event()
@@ -117,11 +114,16 @@ class ModelSlot:
     @property
     def detail(self) -> str | None:
         """Why it can serve nobody, in words; None where there is nothing to say."""
-        return self._detail
+        return self._loads.detail
+
+    @property
+    def loading(self) -> JsonObject | None:
+        """How far a load is; None while nothing loads."""
+        return self._loads.loading.now()
 
     @property
     def view(self) -> SlotView:
-        return SlotView(self.state, self._detail)
+        return SlotView(self.state, self.detail)
 
     @property
     def session(self) -> Session | None:
@@ -136,97 +138,72 @@ class ModelSlot:
     @property
     def info(self) -> ModelInfo | None:
         """What is known of the model while it is loaded."""
-        return None if self.state is State.CREATED else self._info
+        return None if self.state is State.CREATED else self._loads.info
 
-    @property
-    def restarts(self) -> int:
-        return self._budget.total
-
-    def counters(self) -> HostCounters:
-        return self._host.counters() if self._host is not None else HostCounters()
+    def snapshot(self) -> Snapshot:
+        """Return its numbers as they are now."""
+        session, host = self._session, self._loads.host
+        return Snapshot(
+            slot=self.number,
+            state=self.state.value,
+            viewers=session.viewers if session is not None else 0,
+            restarts=self._loads.restarts,
+            host=host.counters() if host is not None else HostCounters(),
+            totals=self._totals.plus(session.streams.counters() if session is not None else None),
+            session=session.numbers() if session is not None else {},
+        )
 
     def openapi(self) -> JsonObject:
-        return self._openapi
+        return self._loads.openapi
 
     def capabilities(self) -> JsonObject:
-        return documents.capabilities(self._info) if self._info is not None else {}
+        info = self._loads.info
+        return documents.capabilities(info) if info is not None else {}
 
     # The model ----------------------------------------------------------------------------------------
 
-    async def load(self, prepare: Callable[[Callable[[Progress], None]], Awaitable[None]]) -> None:
+    async def load(self, prepare: Prepare) -> None:
         """Load the model for the first time, after `prepare(report)` has fetched what it needs.
 
         Raises what the author or the operator can fix, or ModelFailed.
         """
-        self._owner.reported(Progress("loading", "loading the model"))
-        self.loading.begin()
         try:
-            await prepare(self._preparing)
-            self._detail = "loading the model"
-            self.loading.fetched()
-            await self._load()
+            await self._loads.first(prepare)
         except ReactorError as error:
-            self.loading.end()
-            self._detail = "the model could not be loaded"
             self._last_failed = NO_SESSION, str(error)
-            self._fire(Event.INITIALIZATION_FAIL)
             raise
 
-    def _preparing(self, progress: Progress) -> None:
-        self._detail = progress.text
-        self.loading.told(progress)
-        self._owner.reported(progress)
+    async def load_beside(self) -> None:
+        """Load what another slot has loaded."""
+        await self._loads.beside()
 
-    async def _load(self) -> None:
-        host = self._host = self._make_host(FromHost(self))
-        info = await host.load()
-        self.loading.end()
-        self._info = info
-        self._openapi = documents.openapi(info)
-        self._detail = None
+    # LoadsOwner ---------------------------------------------------------------------------------------
+
+    def loaded(self) -> None:
         self._fire(Event.INITIALIZATION_SUCCESS)
-        self._owner.reported(Progress("ready", f"{info.name} {info.version} is ready"))
 
-    async def _reload(self) -> None:
-        """Replace a lost model, within the restart budget."""
-        while not self._closed:
-            cause = self._lost or ModelFailed("the model process was lost")
-            if self._host is not None:
-                await self._host.close()
-            pause_s = self._budget.pause_s(self._clock())
-            if pause_s is None:
-                self.loading.end()
-                self._detail = "the model failed too often; see the log, fix it and start the runtime again"
-                self._fire(Event.INITIALIZATION_FAIL)
-                self._owner.reported(Progress("failed", f"{self._detail} ({cause})"))
-                return
-            self._detail = f"the model is restarted after {cause.code.replace('_', ' ')}"
-            self.loading.begin(self._info.name if self._info else "")
-            text = f"{cause}; restarting the model in {pause_s:g} s"
-            self._owner.reported(Progress("restarting", text))
-            await asyncio.sleep(pause_s)
-            try:
-                await self._load()
-            except ReactorError as error:
-                self._lost = error if isinstance(error, ModelFailed) else ModelFailed(str(error))
-                log.error("the model could not be loaded again: %s", error)
-            else:
-                self._lost = None
-                return
+    def given_up(self) -> None:
+        self._fire(Event.INITIALIZATION_FAIL)
+
+    def reported(self, progress: Progress) -> None:
+        self._owner.reported(self.number, progress)
 
     # Beginning and ending a session -------------------------------------------------------------------
 
     def begin(self, session_id: str) -> None:
         """Start a session. Raises SessionRefused unless the slot is READY."""
         self._fire(Event.START_SESSION)
-        assert self._host is not None
-        assert self._info is not None
+        host, info = self._loads.host, self._loads.info
+        assert host is not None
+        assert info is not None
         self._settled.clear()
-        self._session = self._make_session(session_id, info=self._info, host=self._host, owner=self)
+        self._session = self._make_session(
+            session_id, info=info, host=host, owner=self, counts=self._totals.messages
+        )
         self._totals.sessions += 1
-        self._host.start_session(session_id)
+        host.start_session(session_id)
         self._told = SessionTold(session_id, self._clock())
-        self._owner.reported(self._told.started())
+        self.reported(self._told.started())
 
     def stop(self, *goodbyes: say.ServerMessage) -> None:
         """End the session, saying why. Raises SessionRefused when none runs."""
@@ -250,7 +227,7 @@ class ModelSlot:
     def model_lost(self, error: ModelFailed) -> None:
         """The model process is gone; whatever ran on it ends, then it is loaded again."""
         log.error("%s: %s", error.code, error)
-        self._lost = error
+        self._loads.lost = error
         self._failed(error)
         if self._lifecycle.running:
             self._fire(Event.MODEL_FINISHED)
@@ -259,7 +236,7 @@ class ModelSlot:
             )
         elif self.state is State.READY:
             self._fire(Event.MODEL_LOST)
-            self._tasks.spawn(self._reload())
+            self._tasks.spawn(self._loads.again())
         # While CLOSING, `_cleanup` sees that the host has failed; while CREATED, `load` raises.
 
     def raised_in(self, session_id: str) -> str:
@@ -286,7 +263,7 @@ class ModelSlot:
         self._endings.spawn(self._cleanup(session, goodbyes))
 
     async def _cleanup(self, session: Session, goodbyes: tuple[say.ServerMessage, ...]) -> None:
-        host = self._host
+        host = self._loads.host
         assert host is not None
         ended = await asyncio.gather(session.end(*goodbyes), host.stop_session(), return_exceptions=True)
         for error in ended:
@@ -296,13 +273,13 @@ class ModelSlot:
         self._session = None
         if host.state is HostState.FAILED:
             self._fire(Event.MODEL_LOST)
-            self._tasks.spawn(self._reload())
+            self._tasks.spawn(self._loads.again())
         else:
             self._fire(Event.CLEANUP_COMPLETE)
         self._settled.set()
         reason = next((each.reason for each in goodbyes if isinstance(each, say.SessionEnded)), "")
         if self._told is not None:
-            self._owner.reported(self._told.ended(reason, self._clock()))
+            self.reported(self._told.ended(reason, self._clock()))
         await session.part()
 
     # SessionOwner -------------------------------------------------------------------------------------
@@ -392,6 +369,5 @@ class ModelSlot:
             async with asyncio.timeout(PART_S):
                 await self._endings.wait()
         await self._endings.cancel()
-        if self._host is not None:
-            await self._host.close()
+        await self._loads.close()
         self._fire(Event.EVICTION)

@@ -3,8 +3,8 @@
     LoggedHost ──records──▶ OpenLog ──lines──▶ a file below `log_session`, or this process's memory
     page ──session id, key──▶ Logbook.read()
 
-One `Logbook` per server. It knows one log, that of the session that runs or ran last: also if the model's process
-was lost with it. Whoever starts a session is told the key to its log, and nobody else: what others of its
+One `Logbook` per server. It knows one log of each slot, that of the session that runs or ran last: also if the model's
+process was lost with it. Whoever starts a session is told the key to its log, and nobody else: what others of its
 viewers typed is in there as well. Records come from any thread; one lock orders the lines.
 
 Each line of a file is one write, so that what was written survives a kill of this process. A log that would
@@ -36,34 +36,36 @@ class Logbook:
 
     def __init__(self, settings: SessionLogSettings) -> None:
         self._folder = settings.log_session
-        self._last: OpenLog | None = None
+        self._last: dict[int, OpenLog] = {}
+        """Of each slot."""
 
-    def begin(self, began: Began) -> OpenLog:
-        """Begin the log of a session. That of the session before is forgotten; its file, if it has one, stays."""
-        self._last = OpenLog(began, Path(self._folder) if self._folder else None)
-        return self._last
+    def begin(self, began: Began, *, slot: int = 0) -> OpenLog:
+        """Begin the log of a session. That of its slot's before is forgotten; its file, if it has one, stays."""
+        self._last[slot] = OpenLog(began, Path(self._folder) if self._folder else None)
+        return self._last[slot]
 
     def ticket(self, session_id: str) -> JsonObject | None:
         """Return what the one who started this session may know: where its log is to be fetched."""
-        found = self._last
-        if found is None or found.began.session_id != session_id or not found.content():
+        found = self._of(session_id)
+        if found is None or not found.content():
             return None
         return {"path": f"sessions/{session_id}/log/{found.key}", "redacted": found.began.redacted}
 
     def read(self, session_id: str, key: str) -> bytes:
         """Return the log so far. Raises SessionRefused 404 for another session, or another key."""
-        found = self._last
-        if (
-            found is None
-            or found.began.session_id != session_id
-            or not hmac.compare_digest(found.key.encode(), key.encode())
-        ):
+        found = self._of(session_id)
+        if found is None or not hmac.compare_digest(found.key.encode(), key.encode()):
             raise SessionRefused("this session's log is not kept", status=404)
         try:
             return found.content()
         except OSError as error:  # somebody removed the file
             log.warning("the log of the session cannot be read: %s", error)
             raise SessionRefused("this session's log cannot be read", status=404) from None
+
+    def _of(self, session_id: str) -> OpenLog | None:
+        # A client may name its session as one was named that ran on another slot before: the newest is meant.
+        logs = [each for each in self._last.values() if each.began.session_id == session_id]
+        return max(logs, key=lambda each: each.began.started, default=None)
 
 
 class OpenLog:

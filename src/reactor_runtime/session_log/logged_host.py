@@ -69,8 +69,11 @@ class LoggedHost:
         settings: SessionLogSettings,
         logbook: Logbook,
         describe: Callable[[], Described],
+        *,
+        slot: int = 0,
     ) -> None:
         """`describe` is called on a thread, when the model is loaded."""
+        self._slot = slot
         self._events = events
         self._host = make_host(_Tap(self))
         self._settings = settings
@@ -112,7 +115,7 @@ class LoggedHost:
             digest_every=self._settings.log_digest_every,
             redacted=self._settings.log_redact,
         )
-        self._writer = _Writer(self._logbook.begin(began), self._info, self._digests)
+        self._writer = _Writer(self._logbook.begin(began, slot=self._slot), self._info, self._digests)
         self._host.start_session(session_id, seed=seed)
 
     async def stop_session(self) -> None:

@@ -69,8 +69,14 @@ class ProcessHost:
         args_overrides: Mapping[str, Any],
         settings: HostSettings,
         supply: Supply | None = None,
+        *,
+        gpu: str = "",
     ) -> None:
-        """`supply` has fetched what the manifest lists; None: a registry is opened when the model asks."""
+        """`supply` has fetched what the manifest lists; None: a registry is opened when the model asks.
+
+        `gpu` is the one that the process sees, as CUDA names it; "": all.
+        """
+        self._gpu = gpu
         self._events = events
         self._supply = supply or Supply(manifest_path, args_overrides, settings)
         self._own_supply = supply is None
@@ -196,6 +202,8 @@ class ProcessHost:
             self._process = ModelProcess(
                 inherited,
                 threads=self._settings.model_threads,
+                slots=self._settings.slot_count,
+                gpu=self._gpu,
                 on_exit=self._on_exit,
                 on_line=self._events.log,
             )

@@ -51,6 +51,8 @@ class ModelProcess:
         inherited: Sequence[int],
         *,
         threads: int,
+        slots: int,
+        gpu: str,
         on_exit: Callable[[int], None],
         on_line: Callable[[LogLine], None],
     ) -> None:
@@ -78,7 +80,9 @@ class ModelProcess:
                 stderr=write_fd,
                 pass_fds=(theirs.fileno(), *inherited),
                 start_new_session=True,
-                env=environment(without_credentials(os.environ), threads, usable_cores()),
+                env=environment(
+                    without_credentials(os.environ), threads, usable_cores(), slots=slots, gpu=gpu
+                ),
             )
         except BaseException:
             os.close(self._output)

@@ -17,16 +17,22 @@ from typing import Final
 VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_MAX_THREADS")
 
 
-def environment(inherited: Mapping[str, str], asked: int, cores: int) -> dict[str, str]:
+def environment(
+    inherited: Mapping[str, str], asked: int, cores: int, *, slots: int = 1, gpu: str = ""
+) -> dict[str, str]:
     """Return the model process's environment. `asked`: the operator's number, 0 for what is left of the cores.
 
-    Without an operator's number, whatever the environment says already stays.
+    Without an operator's number, whatever the environment says already stays, and `slots` model processes share what
+    is left. `gpu`: the only one that it sees.
     """
     found = dict(inherited)
+    if gpu:
+        # In the order of nvidia-smi, by which people count them; CUDA's own is the fastest first.
+        found |= {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": gpu}
     if asked:
         return found | dict.fromkeys(VARIABLES, str(asked))
     if not any(found.get(name) for name in VARIABLES):
-        found |= dict.fromkeys(VARIABLES, str(max(1, cores - 1)))
+        found |= dict.fromkeys(VARIABLES, str(max(1, (cores - 1) // slots)))
     return found
 
 
