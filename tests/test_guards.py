@@ -4,16 +4,36 @@ from __future__ import annotations
 
 from base64 import urlsafe_b64encode
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reactor_runtime.origins import Origins
-from reactor_runtime.server.guards import GRANT, BelowPrefix, BodyLimit, HostGuard, OriginGuard, TokenGuard
-from reactor_runtime.session.grants import EVERYTHING, NOTHING
+from reactor_runtime.server.access import GRANT, Access
+from reactor_runtime.server.guards import BelowPrefix, BodyLimit, HostGuard, OriginGuard
+from reactor_runtime.server.refusals import Refusals
+from reactor_runtime.server.token_guard import Doors, TokenGuard, TokenInPath
+from reactor_runtime.session.audit import Silent
+from reactor_runtime.session.grants import EVERYTHING, NOTHING, Grant
+from reactor_runtime.tokens import Claims, Keys
+from reactor_runtime.types import Role
 
 SECRET = "a secret"
+KEYS = Keys.parse([f"k:{'s' * 32}"])
+NOW_S = 1_800_000_000.0
+TICKET = KEYS.sign(Claims(Role.WATCH, NOW_S + 5, "j", sub="Ann"))
+
+
+def guarded(
+    app: ASGIApp, *, token: str = "", visitor: Role | None = None, keys: Keys | None = None
+) -> ASGIApp:
+    """The token guard of a server whose page has a file at /open."""
+    doors = Doors(token.encode(), keys or Keys(()), visitor)
+    return TokenGuard(
+        app, doors=doors, access=Access(["/open"]), refusals=Refusals(Silent()), wall=lambda: NOW_S
+    )
 
 
 class App:
@@ -28,7 +48,8 @@ GUARDS: dict[str, Callable[[ASGIApp], ASGIApp]] = {
     "prefix": lambda app: BelowPrefix(app, prefix=""),
     "origin": lambda app: OriginGuard(app, origins=Origins(set())),
     "host": lambda app: HostGuard(app, names=None),
-    "token": lambda app: TokenGuard(app, token="", open_paths=frozenset()),
+    "path": TokenInPath,
+    "token": guarded,
     "body": BodyLimit,
 }
 
@@ -49,7 +70,14 @@ async def through(guard: ASGIApp, scope: Scope) -> list[Message]:
 
 def http(path: str = "/session", method: str = "GET", **headers: str) -> dict[str, Any]:
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
-    return {"type": "http", "method": method, "path": path, "query_string": b"", "headers": pairs}
+    return {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": pairs,
+        "client": ("203.0.113.7", 5),
+    }
 
 
 def websocket(*, subprotocols: list[str] | None = None, **headers: str) -> dict[str, Any]:
@@ -85,7 +113,7 @@ async def test_a_websocket_is_judged_by_its_handshake_as_a_request_is(
     guards: dict[str, ASGIApp] = {
         "origin": OriginGuard(app, origins=Origins(set())),
         "host": HostGuard(app, names=frozenset({"localhost"})),
-        "token": TokenGuard(app, token=SECRET, open_paths=frozenset({"/session"})),
+        "token": guarded(app, token=SECRET, keys=KEYS),
     }
     sent = await through(guards[guard], scope)
     assert sent[0]["type"] == "websocket.http.response.start"
@@ -111,8 +139,8 @@ async def test_a_page_may_present_the_token_of_a_websocket_in_a_subprotocol(
     presented: dict[str, Any],
 ) -> None:
     app = App()
-    await through(TokenGuard(app, token=SECRET, open_paths=frozenset()), websocket(**presented))
-    assert [scope[GRANT] for scope in app.scopes] == [EVERYTHING]
+    await through(guarded(app, token=SECRET), websocket(**presented))
+    assert [scope[GRANT].role for scope in app.scopes] == [Role.OPERATE]
 
 
 @pytest.mark.parametrize("name", GUARDS)
@@ -144,13 +172,86 @@ async def test_whoever_presents_the_token_is_granted_everything_and_an_open_path
     token: str, scope: dict[str, Any], grant: Any
 ) -> None:
     app = App()
-    await through(TokenGuard(app, token=token, open_paths=frozenset({"/open"})), scope)
+    await through(guarded(app, token=token), scope)
     (seen,) = app.scopes
-    assert seen[GRANT] == grant
+    assert seen[GRANT] == replace(grant, address="203.0.113.7")
 
 
 async def test_a_client_cannot_bring_its_own_grant() -> None:
     app = App()
     scope = http("/open", **{GRANT: "everything"}) | {GRANT: EVERYTHING}
-    await through(TokenGuard(app, token=SECRET, open_paths=frozenset({"/open"})), scope)
-    assert app.scopes[0][GRANT] == NOTHING
+    await through(guarded(app, token=SECRET), scope)
+    assert app.scopes[0][GRANT].rights == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("visitor", "headers", "answered"),
+    [
+        (None, {}, 401),
+        (None, {"authorization": "Bearer local"}, 401),
+        (Role.WATCH, {}, Grant(Role.WATCH)),
+        (Role.WATCH, {"authorization": "Bearer local"}, Grant(Role.WATCH)),
+        (Role.WATCH, {"authorization": "Bearer wrong"}, 401),
+        (Role.WATCH, {"authorization": f"Bearer {SECRET}"}, EVERYTHING),
+        (None, {"authorization": f"Bearer {TICKET}"}, Grant(Role.WATCH, sub="Ann", jti="j", ends=NOW_S + 5)),
+        (None, {"authorization": "Bearer wrong", "x-reactor-token": SECRET}, EVERYTHING),
+    ],
+)
+async def test_what_is_shown_decides_and_what_is_shown_wrong_is_not_taken_for_nothing(
+    visitor: Role | None, headers: dict[str, str], answered: Any
+) -> None:
+    app = App()
+    sent = await through(guarded(app, token=SECRET, visitor=visitor, keys=KEYS), http(**headers))
+    if isinstance(answered, int):
+        assert sent[0]["status"] == answered
+        assert app.scopes == []
+    else:
+        assert app.scopes[0][GRANT] == replace(answered, address="203.0.113.7")
+
+
+async def test_a_visitor_without_a_token_is_asked_for_one_where_he_may_not_and_a_known_one_is_told() -> None:
+    guard = guarded(App(), visitor=Role.WATCH, keys=KEYS)
+    told = [
+        await through(guard, http("/start_session", "POST", **headers))
+        for headers in ({}, {"authorization": f"Bearer {TICKET}"})
+    ]
+    assert [sent[0]["status"] for sent in told] == [401, 403]
+    assert b"this takes the role drive; yours: watch" in told[1][1]["body"]
+
+
+@pytest.mark.parametrize(
+    ("path", "seen", "token"),
+    [
+        ("/t/abc/session", "/session", b"abc"),
+        ("/t/abc/", "/", b"abc"),
+        ("/t/a.b-c_d/sessions/s/media", "/sessions/s/media", b"a.b-c_d"),
+        ("/t/abc//session", "//session", b"abc"),
+        ("/t/abc/t/def/session", "/t/def/session", b"abc"),
+        ("/t/abc", "/t/abc", None),
+        ("/t//session", "/t//session", None),
+        ("/T/abc/session", "/T/abc/session", None),
+    ],
+)
+async def test_a_token_in_the_path_is_taken_off_before_anybody_routes_by_it(
+    path: str, seen: str, token: bytes | None
+) -> None:
+    app = App()
+    await through(TokenInPath(app), http(path) | {"raw_path": path.encode()})
+    (scope,) = app.scopes
+    assert (scope["path"], scope["raw_path"]) == (seen, seen.encode())
+    assert [value for value in scope.values() if value == b"abc"] == ([token] if token == b"abc" else [])
+
+
+def test_a_session_that_a_request_names_is_found_where_its_rule_says() -> None:
+    access = Access()
+    for method, path, query, named in [
+        ("GET", "/sessions/s/transport/webrtc/ice_servers", b"", "s"),
+        ("WEBSOCKET", "/sessions/s/media", b"session_id=t", "s"),
+        ("GET", "/clips/chunks/s/init.mp4", b"", "s"),
+        ("GET", "/clips", b"start=0&session_id=s", "s"),
+        ("GET", "/clips", b"session_id=s&session_id=t", "t"),
+        ("GET", "/clips", b"session_id=s&session_id=", ""),
+        ("GET", "/clips", b"start=0", None),
+        ("GET", "/session", b"session_id=s", None),
+    ]:
+        assert access.find(method, path, query)[1] == named, (path, query)

@@ -45,6 +45,11 @@ INTERNAL_ERROR: Final = _code("internal_error", "something broke here; the log s
 # HTTP
 MALFORMED: Final = _code("malformed", "the body is not what the route takes", "http")
 UNAUTHORIZED: Final = _code("unauthorized", "the token is missing or wrong", "http")
+TOKEN_EXPIRED: Final = _code("token_expired", "the token's time is over", "notice", "http")
+TOKEN_NOT_YET: Final = _code("token_not_yet", "the token's time has not begun", "http")
+TOKEN_REPLAYED: Final = _code(
+    "token_replayed", "the token is one person's, and in use by another connection or spent", "notice", "http"
+)
 NOT_GRANTED: Final = _code("not_granted", "the token does not allow this", "command", "http")
 SESSION_REFUSED: Final = _code("session_refused", "the session is busy, gone or not this one", "http")
 CLIP_REFUSED: Final = _code("clip_refused", "a clip or a part of it that is not kept", "http")

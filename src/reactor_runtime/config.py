@@ -29,6 +29,10 @@ log = logging.getLogger(__name__)
 _INJECTED: Final = re.compile(r"(?:tcp|udp|sctp)://\S+:\d+")
 
 
+#: What is wrong with one of these is told without it.
+_SECRET: Final = frozenset({"token", "token_keys"})
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """How a setting looks on the command line, where its name and type do not say it."""
@@ -51,7 +55,23 @@ class ListenSettings(_Part):
     )
     allow_public: bool = Field(False, description="listen beyond loopback without a token")
     token: str = Field(
-        "", max_length=512, repr=False, description="bearer token that every request must carry"
+        "", max_length=512, repr=False, description="bearer token of the operator, who may do everything"
+    )
+    token_keys: Annotated[tuple[str, ...], Flag(name="--token-key", metavar="ID:SECRET")] = Field(
+        (),
+        max_length=limits.TOKEN_KEYS,
+        repr=False,
+        description="key that signs tokens with a role, see tokens.md; the first signs, both are accepted",
+    )
+    token_key_file: Annotated[str, Flag(metavar="FILE")] = Field(
+        "", description="file with such keys, one a line"
+    )
+    visitor_role: Literal["", "watch", "vote", "drive"] = Field(
+        "", description="what whoever shows no token may do, where there is a token or a key; empty: nothing"
+    )
+    audit_log: Annotated[str, Flag(metavar="FILE")] = Field(
+        "",
+        description="file for who started, joined, drove and stopped sessions or was refused, in JSON lines",
     )
 
     allow_origins: Annotated[tuple[str, ...], Flag(name="--allow-origin", metavar="URL")] = Field(
@@ -85,6 +105,16 @@ class ListenSettings(_Part):
                     f"{text!r} is neither * nor like https://editor.example.org or https://*.example.org"
                 )
         return sources
+
+    @property
+    def locked(self) -> bool:
+        """Whether nothing is answered to whoever shows no token."""
+        return self.tokens_count and not self.visitor_role
+
+    @property
+    def tokens_count(self) -> bool:
+        """Whether a token tells one visitor from another."""
+        return bool(self.token or self.token_keys or self.token_key_file)
 
     @field_validator("token")
     @classmethod
@@ -273,8 +303,8 @@ class Settings(SessionsSettings, ReachSettings, HostSettings, ListenSettings):
             name = str(first["loc"][0]) if first["loc"] else "setting"
             raise SettingError(
                 f"{name} ({flag_of(name).name}, {variable_of(name)}): {first['msg']}; got {first['input']!r}"
-                if name != "token"
-                else f"token (REACTOR_TOKEN): {first['msg']}"
+                if name not in _SECRET
+                else f"{name} ({variable_of(name)}): {first['msg']}"
             ) from None
 
 

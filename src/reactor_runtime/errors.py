@@ -15,7 +15,10 @@
     │   ├── SessionRefused       the session is busy, gone or not this one
     │   ├── ClipRefused          a clip or a part of it that is not kept
     │   ├── Unauthorized         missing or wrong token
+    │   │   ├── TokenExpired     its time is over
+    │   │   └── TokenNotYet      its time has not begun
     │   ├── NotGranted           a token that does not allow this
+    │   │   └── TokenReplayed    one person's token that somebody uses already
     │   ├── WeightsMissing       weights that no source has, or a name that cannot be one
     │   ├── WeightsPublished     a version that exists already and never changes
     │   ├── UnsafeWeights        a weights file that could run code when it is loaded
@@ -185,10 +188,28 @@ class Unauthorized(Refused):
     code = codes.UNAUTHORIZED
 
 
+class TokenExpired(Unauthorized):
+    """A token of ours whose time is over."""
+
+    code = codes.TOKEN_EXPIRED
+
+
+class TokenNotYet(Unauthorized):
+    """A token of ours whose time has not begun."""
+
+    code = codes.TOKEN_NOT_YET
+
+
 class NotGranted(Refused):
-    """Whoever asks is known, and may not do this. Names the right that it takes."""
+    """Whoever asks is known, and may not do this. Names the role that it takes."""
 
     code = codes.NOT_GRANTED
+
+
+class TokenReplayed(NotGranted):
+    """One person's token: another connection uses it, or it was for a session that it has been in."""
+
+    code = codes.TOKEN_REPLAYED
 
 
 class WeightsMissing(Refused):

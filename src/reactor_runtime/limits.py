@@ -145,6 +145,26 @@ UPLOAD_WAIT_S: Final = 9.0
 #: How long GET sdp_params is held open for an answer. Clients poll six times within 6.2 s.
 ANSWER_HOLD_S: Final = 5.0
 
+# Tokens ------------------------------------------------------------------------------------------
+
+#: A token as it is shown. Longer: refused unread.
+TOKEN_MAX_BYTES: Final = 2 * KIB
+#: A token's words: whom it is for, its own name, its session's, its key's. Longer: refused.
+TOKEN_WORD_MAX: Final = 64
+#: How long before its time a token is taken, because clocks differ.
+TOKEN_EARLY_S: Final = 10.0
+#: Shortest secret of a key, in bytes: that of HMAC with SHA-256 (RFC 7518 section 3.2). Shorter: the start fails.
+TOKEN_SECRET_MIN_BYTES: Final = 32
+#: Keys that are taken at one time: the new one and the one before. More: the start fails.
+TOKEN_KEYS: Final = 2
+#: Tokens of one person whose use is remembered until they end. More: those that come new are refused.
+TOKENS_KNOWN: Final = 10_000
+#: An audit log's file. Larger: it is renamed and a new one begun; the one before that goes.
+AUDIT_MAX_BYTES: Final = 16 * MIB
+#: Refusals a second in an audit log, and how many may come at once. More: counted in the next one's line.
+AUDIT_REFUSALS_PER_S: Final = 5.0
+AUDIT_REFUSALS_BURST: Final = 50
+
 # WebRTC ------------------------------------------------------------------------------------------
 
 OFFER_MAX_BYTES: Final = 64 * KIB

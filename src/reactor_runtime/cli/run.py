@@ -40,6 +40,11 @@ def run(
     with mistakes(verbose=bool(ctx.obj["verbose"])):
         settings = Settings.load(ctx.obj, note=notes.append)
         require_token(settings)
+        if ctx.obj["token_keys"]:
+            notes.append(
+                "other users of this machine can read --token-key in the list of processes; "
+                "prefer --token-key-file, or REACTOR_TOKEN_KEYS"
+            )
         for server in settings.ice_servers:
             parse_ice_server(server)
         args = parse_args(arg or ())
@@ -74,7 +79,7 @@ def require_token(settings: ListenSettings) -> None:
     from ..errors import SettingError
     from ..server.guards import is_loopback
 
-    if settings.token or settings.allow_public or is_loopback(settings.host):
+    if settings.tokens_count or settings.allow_public or is_loopback(settings.host):
         return
     raise SettingError(
         f"--host {settings.host} lets everyone who reaches this machine drive the model.\n"

@@ -13,7 +13,10 @@ import typer
 from typer.core import TyperCommand
 
 #: What a value means beyond its field's description, for those who type it.
-_MORE: Final = {"token": "Other users see flags: prefer REACTOR_TOKEN."}
+_MORE: Final = {
+    "token": "Other users see flags: prefer REACTOR_TOKEN.",
+    "token_keys": "Other users see flags: prefer --token-key-file.",
+}
 
 
 class WithSettings(TyperCommand):

@@ -5,16 +5,22 @@ It keeps nothing of its own but the readers of the events and its name; made onc
 
 from __future__ import annotations
 
+import logging
 import secrets
 import socket
+from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
 from ..config import ListenSettings
+from ..errors import SettingError
 from ..origins import Origins, host_of
+from ..session.audit import Audit, Silent
 from ..session.service import Service
+from ..tokens import Keys
+from ..types import Role
 from . import (
     replies,
     routes_connect,
@@ -24,6 +30,7 @@ from . import (
     routes_page,
     routes_sessions,
 )
+from .access import Access
 from .author import is_author
 from .connection import HEALTH_PATHS
 from .guards import (
@@ -31,14 +38,24 @@ from .guards import (
     BodyLimit,
     HostGuard,
     OriginGuard,
-    TokenGuard,
     is_loopback,
 )
 from .places import Places
 from .readers import Readers
+from .refusals import Refusals
+from .token_guard import Doors, TokenGuard, TokenInPath
+
+log = logging.getLogger(__name__)
 
 
-def create_app(service: Service, settings: ListenSettings, *, author_key: str = "") -> FastAPI:
+def create_app(
+    service: Service,
+    settings: ListenSettings,
+    *,
+    doors: Doors | None = None,
+    audit: Audit | None = None,
+    author_key: str = "",
+) -> FastAPI:
     """Make the application for a server that listens on `settings.host`. Without an author's key it has no author."""
     app = FastAPI(
         title="Framehelm", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False
@@ -46,6 +63,7 @@ def create_app(service: Service, settings: ListenSettings, *, author_key: str = 
     app.state.service = service
     app.state.event_readers = Readers()
     app.state.places = Places()
+    refusals = app.state.refusals = Refusals(audit or Silent())
     app.state.instance = secrets.token_hex(8)
     app.state.author_key = author_key
     app.state.is_author = is_author
@@ -60,7 +78,12 @@ def create_app(service: Service, settings: ListenSettings, *, author_key: str = 
     # The last added is the outermost.
     app.add_middleware(BodyLimit)
     # The page must load to ask for a token, and probes have none.
-    app.add_middleware(TokenGuard, token=settings.token, open_paths=HEALTH_PATHS | files.keys())
+    app.add_middleware(
+        TokenGuard,
+        doors=doors or open_doors(settings),
+        access=Access(files.keys()),
+        refusals=refusals,
+    )
     local = not is_loopback(settings.host)
     app.add_middleware(HostGuard, names=_names(settings), local=local, open_paths=HEALTH_PATHS)
     # Whoever comes as far as this may read the answer. With a token that is any origin: there are no cookies, so
@@ -72,15 +95,42 @@ def create_app(service: Service, settings: ListenSettings, *, author_key: str = 
         allow_headers=["*"],
         expose_headers=["Retry-After"],
     )
-    if not settings.token:
+    if not settings.locked:
         app.add_middleware(OriginGuard, origins=Origins(settings.allow_origins))
+    app.add_middleware(TokenInPath)
     app.add_middleware(BelowPrefix, prefix=settings.root_path)
     return app
 
 
+def open_doors(settings: ListenSettings) -> Doors:
+    """Return what opens this server. Reads the file of keys. Raises SettingError."""
+    texts = list(settings.token_keys)
+    if settings.token_key_file:
+        texts.append(_file_of_keys(Path(settings.token_key_file)))
+    visitor = Role(settings.visitor_role) if settings.visitor_role else None
+    keys = Keys.parse(texts)
+    if settings.tokens_count and not settings.token and not keys:
+        raise SettingError(
+            f"the file of token keys {settings.token_key_file} has none, which would open the server to all.\n"
+            f"  Fix: reactor token key >> {settings.token_key_file}"
+        )
+    return Doors(settings.token.encode(), keys, visitor)
+
+
+def _file_of_keys(path: Path) -> str:
+    try:
+        if path.stat().st_mode & 0o077:
+            log.warning("other users of this machine may read the token keys in %s: chmod 600 it", path)
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        # The words of a decoding error would quote the file.
+        why = error.strerror if isinstance(error, OSError) else "not text"
+        raise SettingError(f"the file of token keys {path} cannot be read: {why}.") from None
+
+
 def _names(settings: ListenSettings) -> frozenset[str] | None:
     """Return the host names to answer to; None for all."""
-    if settings.token:
+    if settings.locked:
         return None
     host = settings.host.lower()
     bound = f"[{host}]" if ":" in host and not host.startswith("[") else host

@@ -36,7 +36,7 @@ _PROXIED: Final = frozenset({"forwarded", "via", "x-real-ip", "cf-connecting-ip"
 
 def is_private(settings: ListenSettings) -> bool:
     """Whether a server is for its own machine: a token, a prefix or a foreign origin tell that others come to it."""
-    others = settings.token or settings.root_path or not is_loopback(settings.host)
+    others = settings.tokens_count or settings.root_path or not is_loopback(settings.host)
     return not others and all(is_loopback(host_of(origin.lower())) for origin in settings.allow_origins)
 
 

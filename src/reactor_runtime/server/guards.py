@@ -1,23 +1,19 @@
 """Who may ask, and how much: plain ASGI middleware that runs before any route.
 
-    BelowPrefix ──▶ OriginGuard ──▶ CORS ──▶ HostGuard ──▶ TokenGuard ──▶ BodyLimit ──▶ routes
+    BelowPrefix ──▶ TokenInPath ──▶ OriginGuard ──▶ CORS ──▶ HostGuard ──▶ TokenGuard ──▶ BodyLimit ──▶ routes
 
-The token guard refuses by default: whatever is not on the short list of open paths needs the token, so an
-odd spelling of a path cannot slip by; nor can a kind of connection that they do not know. The handshake of a WebSocket
-is judged as a request. Nothing here reads a body.
+The two that know tokens are in `token_guard.py`. No kind of connection passes that a guard does not know. The handshake
+of a WebSocket is judged as a request. Nothing here reads a body.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import hmac
 import logging
 import re
 from ipaddress import ip_address
 from typing import Final
-from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -27,18 +23,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from .. import limits
 from ..errors import LimitExceeded
 from ..origins import Origins, is_local_name, names_this_machine, parse_origin
-from ..session.grants import EVERYTHING, NOTHING
 from .replies import refusal
 
 log = logging.getLogger(__name__)
 
 #: RFC 3986 host and port, as far as this server needs them.
 HOST: Final = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]{2,45}\]|[0-9A-Za-z._-]{1,253})(?::[0-9]{0,5})?")
-#: Where a request's scope has what its sender may do, a `Grant`.
-GRANT: Final = "reactor.grant"
-#: What a media socket speaks, and what a token looks like beside it.
-SUBPROTOCOL: Final = "reactor.media.v1"
-TOKEN_SUBPROTOCOL: Final = "reactor.token."  # noqa: S105
 #: An upload's own URL carries its permission; the route compares the key. SDKs send no token with the bytes.
 _UPLOAD_PATH: Final = re.compile(r"/sessions/[^/]+/uploads/[^/]+/[^/]+")
 
@@ -62,7 +52,7 @@ def is_address(host: str) -> bool:
         return False
 
 
-def _is_asked(scope: Scope) -> bool:
+def is_asked(scope: Scope) -> bool:
     """Whether a client asks something, by HTTP or with the handshake of a WebSocket; `lifespan` is the server's own."""
     if scope["type"] not in ("http", "websocket", "lifespan"):
         raise RuntimeError(f"no guard knows connections of type {scope['type']!r}")
@@ -81,7 +71,7 @@ class BelowPrefix:
         self._prefix = prefix.rstrip("/")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_asked(scope):
+        if is_asked(scope):
             told = Headers(scope=scope).get("x-forwarded-prefix", "").rstrip("/")
             prefix = told if _PREFIX.fullmatch(told) else self._prefix
             path = scope["path"]
@@ -107,7 +97,7 @@ class OriginGuard:
         self._told: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_asked(scope):
+        if is_asked(scope):
             headers = Headers(scope=scope)
             origin = headers.get("origin", "")
             if not self._origins.may_ask(
@@ -161,7 +151,7 @@ class HostGuard:
         self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_asked(scope):
+        if is_asked(scope):
             host = Headers(scope=scope).get("host")
             # Absent only in HTTP/1.0, which no browser speaks.
             if host is not None:
@@ -185,60 +175,6 @@ class HostGuard:
         return self._local and (is_address(name) or is_local_name(name))
 
 
-class TokenGuard:
-    """Demand the token, except for GETs of `open_paths`, and make the grant.
-
-    In `Authorization: Bearer`, in `X-Reactor-Token`, for behind a proxy that needs the first for itself, in
-    `?token=`, or in a subprotocol: pages can set no header of a WebSocket, and a query ends up in logs of proxies.
-
-    Without a token configured everything passes: SDKs then send the word `local`, or nothing.
-    """
-
-    def __init__(self, app: ASGIApp, *, token: str, open_paths: frozenset[str]) -> None:
-        self._app = app
-        self._token = token.encode()
-        self._open_paths = open_paths
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if _is_asked(scope):
-            grant = EVERYTHING if not self._token or self._presents(scope) else NOTHING
-            if grant is NOTHING and not self._is_open(scope):
-                answer = refusal(401, "missing or wrong token", headers={"WWW-Authenticate": "Bearer"})
-                await answer(scope, receive, send)
-                return
-            scope = {**scope, GRANT: grant}
-        await self._app(scope, receive, send)
-
-    def _is_open(self, scope: Scope) -> bool:
-        method = scope.get("method", "WEBSOCKET")
-        if method in ("GET", "HEAD"):
-            return scope["path"] in self._open_paths
-        return method == "PUT" and _UPLOAD_PATH.fullmatch(scope["path"]) is not None
-
-    def _presents(self, scope: Scope) -> bool:
-        headers = Headers(scope=scope)
-        scheme, _, credential = headers.get("authorization", "").partition(" ")
-        # Headers are decoded as Latin-1, so this gives back the bytes as they came.
-        given = [credential.strip().encode("latin-1")] if scheme.lower() == "bearer" else []
-        given += [text.strip().encode("latin-1") for text in headers.getlist("x-reactor-token")[:1]]
-        # A query is bounded by the header limit, and parsed leniently: a refusal must not fail.
-        asked = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])[:1]
-        given += [text.encode("utf-8", "replace") for text in asked]
-        given += [
-            _decoded(name) for name in scope.get("subprotocols", ()) if name.startswith(TOKEN_SUBPROTOCOL)
-        ][:1]
-        return any(hmac.compare_digest(text, self._token) for text in given)
-
-
-def _decoded(subprotocol: str) -> bytes:
-    """Return the token in a subprotocol, which is base64url without padding; b"" for what is none."""
-    text = subprotocol.removeprefix(TOKEN_SUBPROTOCOL)
-    try:
-        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    except ValueError:
-        return b""
-
-
 class BodyLimit:
     """Count a request body while it streams in, whatever its headers announce, and give it a deadline."""
 
@@ -247,7 +183,7 @@ class BodyLimit:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if (
-            not _is_asked(scope) or scope["type"] == "websocket"
+            not is_asked(scope) or scope["type"] == "websocket"
         ):  # whose messages are bounded where they arrive
             await self._app(scope, receive, send)
             return

@@ -28,6 +28,7 @@ from ..errors import (
     SessionRefused,
     Unauthorized,
 )
+from .access import GRANT
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +95,8 @@ def install(app: FastAPI) -> None:
 
 
 async def _reactor_error(request: Request, error: Exception) -> Response:
+    if isinstance(error, Unauthorized | NotGranted):
+        request.app.state.refusals.note(error, request.scope[GRANT])
     match error:
         case SessionRefused():
             retry = {} if error.retry_after_s is None else {"Retry-After": str(error.retry_after_s)}

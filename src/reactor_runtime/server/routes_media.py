@@ -14,10 +14,11 @@ from fastapi import APIRouter
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from .. import limits
-from ..errors import NotGranted, Refused, SessionRefused
+from ..errors import NotGranted, Refused, SessionRefused, Unauthorized
 from ..session.service import Service, SocketOffer
 from ..websocket.socket_link import PRIVATE, Closing
-from .guards import GRANT, SUBPROTOCOL
+from .access import GRANT
+from .token_guard import SUBPROTOCOL
 
 router: Final = APIRouter()
 
@@ -40,8 +41,9 @@ async def media(websocket: WebSocket, session_id: str, codecs: str = "h264,vp8")
                     await _send(websocket, message)
     except SessionRefused as error:
         await _close(websocket, error.status, error)
-    except NotGranted as error:
-        await _close(websocket, 403, error)
+    except (NotGranted, Unauthorized) as error:
+        websocket.app.state.refusals.note(error, websocket.scope[GRANT], session_id=session_id)
+        await _close(websocket, 403 if isinstance(error, NotGranted) else 401, error)
     except Refused as error:
         await _close(websocket, 400, error)
     except (WebSocketDisconnect, TimeoutError):

@@ -69,7 +69,8 @@ async def live() -> JSONResponse:
 @router.get("/metrics", response_class=PlainTextResponse)
 async def metrics(request: Request, service: Asked) -> Response:
     """Metrics in the Prometheus text format."""
-    text = await service.metrics_text() + metrics_of_places(request.app.state.places)
+    state = request.app.state
+    text = await service.metrics_text() + metrics_of_places(state.places) + state.refusals.metrics_text()
     return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 

@@ -17,9 +17,9 @@ from ..errors import OfferRejected, SessionRefused
 from ..session.grants import Grant
 from ..session.service import LEGACY_CONNECTION_ID, Service
 from ..webrtc.peer import IceServer
+from .access import GRANT
 from .author import is_author
 from .bodies import CandidatesBody, OfferBody, StartBody, StopBody, documented, json_body
-from .guards import GRANT
 from .places import Places, share_of
 
 router: Final = APIRouter()

@@ -6,7 +6,7 @@ number says by its label `slot` whose it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Final
@@ -127,6 +127,14 @@ def _text(families: Iterable[Metric]) -> str:
     registry = CollectorRegistry()
     registry.register(_Families(families))
     return generate_latest(registry).decode()
+
+
+def text_of_labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> str:
+    """Return one counter by its label's values as text; `_total` is added to its name."""
+    metric = CounterMetricFamily(name, text, labels=[label])
+    for each, value in values.items():
+        metric.add_metric([each], value)
+    return _text([metric])
 
 
 def _counters(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:

@@ -233,7 +233,7 @@ def without_credentials(environ: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environ.items()
-        if not name.startswith(_SECRET_PREFIXES) and name != "REACTOR_TOKEN"
+        if not name.startswith(_SECRET_PREFIXES) and not name.startswith("REACTOR_TOKEN")
     }
 
 

@@ -1,0 +1,123 @@
+"""What each route takes: a right, and whether a token for one session counts there. Pure.
+
+The guard looks a request up here before it is routed. What is not in the table takes the role of an operator,
+so a route that somebody forgot is shut; a test lets none be forgotten. docs/roles.md is written from here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+from urllib.parse import parse_qs
+
+from ..session.grants import Right
+
+#: Where a request's scope has what its sender may do, a `Grant`.
+GRANT: Final = "reactor.grant"
+_SIGNALLING: Final = "/sessions/{session_id}/transport/webrtc"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`right` None: whoever asks. `names` is where a request names its session; "service": in its body, judged there.
+
+    `takes` says that it takes the place of a person: there one person's token is refused that is in use.
+    """
+
+    right: Right | None
+    names: Literal["", "path", "query", "service"] = "path"
+    takes: bool = False
+    because: str = ""
+    """Why it is open."""
+
+
+def _paths(rows: Mapping[str, Rule]) -> dict[tuple[str, str], Rule]:
+    made = {}
+    for row, rule in rows.items():
+        method, _, path = row.partition(" ")
+        made[method, path] = rule
+    return made
+
+
+_PROBE: Final = Rule(None, "", because="probes have no token")
+_WATCH: Final = Rule(Right.WATCH)
+_OFFER: Final = Rule(Right.WATCH, takes=True)
+
+#: By method and path template; WEBSOCKET is the handshake of one.
+RULES: Final = _paths(
+    {
+        "GET /health": _PROBE,
+        "GET /health/live": _PROBE,
+        "GET /overview": Rule(Right.WATCH, ""),
+        "GET /session": Rule(Right.WATCH, ""),
+        "GET /schema": Rule(Right.WATCH, ""),
+        "GET /openapi.json": Rule(Right.WATCH, ""),
+        "POST /connect": Rule(Right.WATCH, "service", takes=True),
+        "POST /start_session": Rule(Right.DRIVE, "service", takes=True),
+        "POST /stop_session": Rule(Right.DRIVE, "service"),
+        f"GET {_SIGNALLING}/ice_servers": _WATCH,
+        f"POST {_SIGNALLING}/connections": _WATCH,
+        f"POST {_SIGNALLING}/connections/{{connection_id}}/sdp_params": _OFFER,
+        f"PUT {_SIGNALLING}/connections/{{connection_id}}/sdp_params": _OFFER,
+        f"GET {_SIGNALLING}/connections/{{connection_id}}/sdp_params": _WATCH,
+        f"POST {_SIGNALLING}/connections/{{connection_id}}/ice_candidates": _WATCH,
+        f"POST {_SIGNALLING}/sdp_params": _OFFER,
+        f"PUT {_SIGNALLING}/sdp_params": _OFFER,
+        f"GET {_SIGNALLING}/sdp_params": _WATCH,
+        f"POST {_SIGNALLING}/ice_candidates": _WATCH,
+        "WEBSOCKET /sessions/{session_id}/media": _OFFER,
+        "POST /sessions/{session_id}/uploads": Rule(Right.UPLOAD),
+        "PUT /sessions/{session_id}/uploads/{upload_id}/{key}": Rule(
+            None, "", because="the address holds a key; SDKs send no token with the bytes"
+        ),
+        "GET /sessions/{session_id}/log/{key}": Rule(Right.READ_LOG),
+        "GET /clips": Rule(Right.RECORD, "query"),
+        # A recording has the id of its session.
+        "GET /clips/chunks/{session_id}/{file}": Rule(Right.RECORD),
+        "GET /metrics": Rule(Right.OPERATE, ""),
+        "GET /events": Rule(Right.OPERATE, ""),
+    }
+)
+#: What is not in the table.
+OTHERWISE: Final = Rule(Right.OPERATE, "")
+
+
+class Access:
+    """The rules as a server looks them up. `open_paths` are read by whoever asks: the page's files."""
+
+    def __init__(self, open_paths: Iterable[str] = ()) -> None:
+        self._open = frozenset(open_paths)
+        self._exact: dict[tuple[str, str], Rule] = {}
+        self._templates: dict[str, list[tuple[re.Pattern[str], Rule]]] = {}
+        for (method, path), rule in RULES.items():
+            if "{" not in path:
+                self._exact[method, path] = rule
+                continue
+            pattern = "".join(
+                f"(?P<{part[1:-1]}>[^/]+)" if part.startswith("{") else re.escape(part)
+                for part in re.split(r"(\{\w+\})", path)
+            )
+            self._templates.setdefault(method, []).append((re.compile(pattern), rule))
+
+    def find(self, method: str, path: str, query: bytes = b"") -> tuple[Rule, str | None]:
+        """Return the rule for a request and the session that the request names."""
+        if method in ("GET", "HEAD") and path in self._open:
+            return _PROBE, None
+        method = "GET" if method == "HEAD" else method
+        rule = self._exact.get((method, path))
+        if rule is not None:
+            return rule, _asked(query) if rule.names == "query" else None
+        for pattern, templated in self._templates.get(method, ()):
+            if (found := pattern.fullmatch(path)) is not None:
+                return templated, found["session_id"] if templated.names == "path" else None
+        return OTHERWISE, None
+
+
+def _asked(query: bytes) -> str | None:
+    """Return the session in a query; where it is named twice the last counts, as it does for the route."""
+    asked: list[str | None] = [
+        *parse_qs(query.decode("latin-1"), keep_blank_values=True).get("session_id", [])
+    ]
+    return asked[-1] if asked else None
