@@ -14,6 +14,7 @@ from ..author.manifest import Manifest
 from ..config import Settings
 from ..host import HostEvents, ModelHost
 from ..progress import Progress
+from ..session.audit import AuditLog, Silent
 from ..session.sessions import Sessions
 from ..session_log.logged_host import Described, LoggedHost, weights_of
 from ..types import JsonValue
@@ -46,6 +47,7 @@ class Runtime:
             media_ports=parse_media_ports(settings.media_port),
             public=parse_public_address(settings.public_address),
         )
+        self._audit = AuditLog(Path(settings.audit_log)) if settings.audit_log else Silent()
         self._engine = open_engine(settings.engine, self._reach)
         self._supply = Supply(manifest_path, self._args, settings)
         self.sessions = Sessions(self._make_host, self._engine, settings, report)
@@ -75,7 +77,7 @@ class Runtime:
                     free,
                     self._settings.viewers,
                 )
-        app = create_app(self.sessions, self._settings, author_key=self._author_key)
+        app = create_app(self.sessions, self._settings, audit=self._audit, author_key=self._author_key)
         server = HttpServer(app, self._settings, self._reach.tcp)
         await server.start()
         self._reach.listening(self._settings.host, server.port)
@@ -108,6 +110,7 @@ class Runtime:
         if self._server is not None:
             await self._server.close()
         await self._engine.close()
+        self._audit.close()
 
     def _make_host(self, events: HostEvents, slot: int) -> ModelHost:
         def make_bare(logged: HostEvents) -> ModelHost:
