@@ -78,6 +78,7 @@ PURE = [
     "session.loading",
     "session.rate",
     "session.times",
+    "session.votes",
     "session_log.digests",
     "session_log.lines",
     "session_log.script",

@@ -52,6 +52,7 @@ DATA = [
         m.Command("r-7", "set", {"x": 1}),
     ),
     (b'{"scope":"runtime","data":{"type":"ping","data":{}}}', m.Ping()),
+    ('{"scope":"runtime","data":{"type":"vote","data":{"round":3,"choice":"w"}}}', m.Ballot(3, "w")),
 ]
 
 CONTROL = [
@@ -119,6 +120,9 @@ REJECTED = [
     '{"scope":"runtime","data":{"type":"requestClip","data":{"duration_seconds":"5"}}}',
     '{"scope":"runtime","data":{"type":"requestClip","data":{"duration_seconds":true}}}',
     '{"scope":"runtime","data":{"type":"requestClip","data":{"duration_seconds":1%s}}}' % ("0" * 400),
+    '{"scope":"runtime","data":{"type":"vote","data":{"choice":"w"}}}',
+    '{"scope":"runtime","data":{"type":"vote","data":{"round":true,"choice":"w"}}}',
+    '{"scope":"runtime","data":{"type":"vote","data":{"round":1,"choice":["w"]}}}',
     command('{"a":NaN}'),
     command('{"a":Infinity}'),
     command('{"a":-Infinity}'),
@@ -323,6 +327,51 @@ ENCODED: list[tuple[m.ServerMessage, list[tuple[str, Any]]]] = [
     (
         m.Values({"zoom": {"values": {"by": 1}}}, reset=True),
         [runtime("values", {"commands": {"zoom": {"values": {"by": 1}}}, "reset": True})],
+    ),
+    (
+        m.Vote(2, "set_sky", "sky", "Sky", {"day": 3, "night": 1}, ends_in_s=4.5, yours="day"),
+        [
+            runtime(
+                "vote",
+                {
+                    "round": 2,
+                    "command": "set_sky",
+                    "parameter": "sky",
+                    "title": "Sky",
+                    "choices": ["day", "night"],
+                    "counts": {"day": 3, "night": 1},
+                    "ends_in_s": 4.5,
+                    "yours": "day",
+                    "result": None,
+                },
+            )
+        ],
+    ),
+    (
+        m.Vote(2, "go", "to", "", {"w": 3}, result="w", receipt=m.VoteReceipt(False, "busy", "not now")),
+        [
+            runtime(
+                "vote",
+                {
+                    "round": 2,
+                    "command": "go",
+                    "parameter": "to",
+                    "title": "",
+                    "choices": ["w"],
+                    "counts": {"w": 3},
+                    "ends_in_s": None,
+                    "yours": None,
+                    "result": "w",
+                    "receipt": {
+                        "by": "vote",
+                        "counts": {"w": 3},
+                        "accepted": False,
+                        "code": "busy",
+                        "message": "not now",
+                    },
+                },
+            )
+        ],
     ),
     (m.Company(3, 1, driving=True), [runtime("company", {"viewers": 3, "drivers": 1, "driving": True})]),
     (

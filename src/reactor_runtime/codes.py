@@ -39,6 +39,7 @@ UNRESOLVED_UPLOAD: Final = _code(
 TIMEOUT: Final = _code("timeout", "the command was not handled in time", "command")
 SESSION_ENDED: Final = _code("session_ended", "the session ended before the command was handled", "command")
 UNSUPPORTED: Final = _code("unsupported", "a request that this server does not know", "command")
+VOTE_CLOSED: Final = _code("vote_closed", "nothing is voted on, or that round of the vote is over", "notice")
 PUBLISH_REFUSED: Final = _code("publish_refused", "no such input track, or someone else's", "command")
 INTERNAL_ERROR: Final = _code("internal_error", "something broke here; the log says what", "command", "http")
 

@@ -269,8 +269,30 @@ class AudienceSettings(_Part):
     )
 
 
+class VoteSettings(_Part):
+    """What is decided by many."""
+
+    vote: Annotated[str, Flag(metavar="COMMAND")] = Field(
+        "",
+        max_length=limits.MESSAGE_ID_MAX,
+        description="command that people vote on, with COMMAND.PARAMETER where several have choices; empty: none",
+    )
+    vote_s: float = Field(
+        limits.VOTE_S,
+        ge=1,
+        le=3600,
+        description="how long a round of the vote takes, from its first ballot on",
+    )
+
+
 class SessionsSettings(
-    AudienceSettings, SessionSettings, SessionLogSettings, RecordSettings, ModelSettings, PictureSettings
+    VoteSettings,
+    AudienceSettings,
+    SessionSettings,
+    SessionLogSettings,
+    RecordSettings,
+    ModelSettings,
+    PictureSettings,
 ):
     """What the sessions of a server read, in their parts."""
 

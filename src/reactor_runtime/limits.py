@@ -50,6 +50,12 @@ VALUE_MAX_BYTES: Final = 4 * KIB
 VALUES_MAX_BYTES: Final = 48 * KIB
 #: Viewers are told of changed values at most this often; what changes between is told with the next.
 VALUES_EVERY_S: Final = 0.1
+#: Choices of a vote, and voters whose ballots are counted in a round. More: no vote; refused with `rate_limited`.
+VOTE_CHOICES_MAX: Final = 32
+VOTE_BALLOTS_MAX: Final = 10_000
+#: How long a round of a vote takes from its first ballot on, and how often everybody is told how it stands.
+VOTE_S: Final = 15.0
+VOTES_EVERY_S: Final = 0.25
 #: How long after a command its sender counts as one who drives.
 DRIVES_S: Final = 15.0
 #: A command's reply is awaited for this long, then answered with `timeout`. Clients wait 10 s.

@@ -105,6 +105,7 @@ NEEDED: Final[Mapping[type[say.ClientMessage], Right]] = {
     say.FileUploaded: Right.UPLOAD,
     say.PublishTrack: Right.CAMERA,
     say.UnpublishTrack: Right.CAMERA,
+    say.Ballot: Right.VOTE,
     say.RequestClip: Right.RECORD,
     say.RequestRecording: Right.RECORD,
 }

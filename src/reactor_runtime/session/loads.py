@@ -29,6 +29,9 @@ Prepare = Callable[[Callable[[Progress], None]], Awaitable[None]]
 class LoadsOwner(Protocol):
     """What a slot does about its loads."""
 
+    def check(self, info: ModelInfo) -> None:
+        """Raise SettingError where a setting does not fit the model that was loaded."""
+
     def loaded(self) -> None: ...
 
     def given_up(self) -> None:
@@ -124,6 +127,7 @@ class Loads:
     async def _load(self) -> None:
         self.host = self._make_host()
         info = await self.host.load()
+        self._owner.check(info)
         self.loading.end()
         self.info = info
         self.openapi = documents.openapi(info)

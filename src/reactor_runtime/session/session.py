@@ -10,13 +10,14 @@ decides when that is. Everything runs on the event loop, except where a host or 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from .. import codes, limits
 from ..author.published import PublishedCommands
-from ..config import AudienceSettings, PictureSettings
+from ..config import AudienceSettings, PictureSettings, VoteSettings
 from ..errors import CommandRejected
 from ..host import ModelHost
 from ..recording.recordings import Recordings
@@ -25,7 +26,6 @@ from ..types import (
     Codec,
     CommandCall,
     CommandOutcome,
-    Demand,
     EmittedFrame,
     JsonObject,
     ModelInfo,
@@ -56,6 +56,7 @@ from .times import ms_since
 from .together import Together
 from .uploads import Uploads
 from .viewer import Viewer
+from .voting import BY_VOTE
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +92,7 @@ class Session:
         engine: PeerEngine,
         picture: PictureSettings,
         audience: AudienceSettings,
+        vote: VoteSettings,
         ping_timeout_s: float,
         owner: SessionOwner,
         counts: MessageCounts,
@@ -109,7 +111,7 @@ class Session:
                 track,
                 fps=fps,
                 bits_per_s=picture.bitrate_kbps * 1000 if picture.bitrate_kbps else None,
-                on_demand=self._demand,
+                on_demand=host.demand,
                 on_frame=self._arrived,
                 # One picture is recorded: that of the main track.
                 on_picture=self._clips.show if track == names[0] else None,
@@ -141,7 +143,8 @@ class Session:
         self._claims = Claims([track.name for track in info.tracks if track.direction == "in"])
         self._began_s = clock()
         self._tasks = Tasks(f"session {session_id}")
-        self._together = Together(info.commands, self.connections, self._tasks, clock=clock)
+        decide = functools.partial(self._pass_on, BY_VOTE)
+        self._together = Together(info.commands, self.connections, self._tasks, vote, decide, clock=clock)
         self._awaiting = AwaitingUploads(self._tasks)
         self._closed = False
         self._tasks.spawn(self._tick())
@@ -188,7 +191,8 @@ class Session:
         elif viewer is not None:
             why = (outcome.code, outcome.message, outcome.field, outcome.raised)
             viewer.send(say.CommandRefused(request_id, command, *why))
-        self._owner.note("command", {"command": command, "code": outcome.code or "ok"})
+        by = {"by": "vote"} if entry.who == BY_VOTE else {}
+        self._owner.note("command", {"command": command, "code": outcome.code or "ok", **by})
 
     def message(self, message: ModelMessage) -> None:
         self.broadcast(say.Broadcast(message.type, message.data))
@@ -203,9 +207,6 @@ class Session:
         """Say something to every viewer, each in its own format."""
         for viewer in self.connections:
             viewer.send(message)
-
-    def _demand(self, demand: Demand) -> None:
-        self._host.demand(demand)
 
     # Signalling ---------------------------------------------------------------------------------------
 
@@ -279,6 +280,8 @@ class Session:
         match message:
             case say.Command():
                 self._command(viewer, message)
+            case say.Ballot():
+                self._together.voted(viewer, message)
             case say.RequestSchema(request_id):
                 viewer.send(say.Schema(request_id, self._owner.openapi()))
             case say.RequestCapabilities():
@@ -309,7 +312,7 @@ class Session:
             self._published.check(command.name, command.arguments, beside)
             files = self.uploads.arrived(command.uploads, command.arguments)
             if files is not None:
-                self._call(viewer, command, files)
+                self._pass_on(viewer.connection_id, command, files)
             else:
                 self._awaiting.hold(command.arguments, lambda: self._command_with_uploads(viewer, command))
         except CommandRejected as error:
@@ -317,15 +320,23 @@ class Session:
 
     async def _command_with_uploads(self, viewer: Viewer, command: say.Command) -> None:
         try:
-            self._call(viewer, command, await self.uploads.resolve(command.uploads, command.arguments))
+            files = await self.uploads.resolve(command.uploads, command.arguments)
+            self._pass_on(viewer.connection_id, command, files)
         except CommandRejected as error:
             self._refuse(viewer, command, error)
 
-    def _call(self, viewer: Viewer, command: say.Command, files: dict[str, UploadedFile]) -> None:
-        number = self._book.open(viewer.connection_id, command.request_id, command.name)
+    def _pass_on(
+        self,
+        who: int,
+        command: say.Command,
+        files: dict[str, UploadedFile] | None = None,
+        entered: Callable[[int], None] = lambda number: None,
+    ) -> None:
+        number = self._book.open(who, command.request_id, command.name)
         self._together.asked(number, command.name, command.arguments, command.uploads)
+        entered(number)
         try:
-            self._host.send_command(CommandCall(number, command.name, command.arguments, files))
+            self._host.send_command(CommandCall(number, command.name, command.arguments, files or {}))
         except CommandRejected:
             self._book.strike(number)
             self._together.unasked(number)

@@ -109,6 +109,7 @@ class Sessions:
             engine=self._engine,
             picture=self._settings,
             audience=self._settings,
+            vote=self._settings,
             ping_timeout_s=self._settings.ping_timeout_s,
             owner=owner,
             counts=counts,

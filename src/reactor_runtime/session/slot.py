@@ -32,6 +32,7 @@ from .loads import Loads, Prepare
 from .metrics import MessageCounts, Snapshot, Totals
 from .session import Session, SessionOwner
 from .told import SessionTold
+from .votes import question
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +81,7 @@ class ModelSlot:
         self.number = number
         self._owner = owner
         self._make_session = make_session
-        self._drain_s, self._stop_s = settings.drain_s, settings.stop_s
+        self._drain_s, self._stop_s, self._vote = settings.drain_s, settings.stop_s, settings.vote
         self._totals = Totals()
         self._clock = clock
         self._lifecycle = Lifecycle(orphan_s=settings.orphan_s, clock=clock)
@@ -178,6 +179,10 @@ class ModelSlot:
         await self._loads.beside()
 
     # LoadsOwner ---------------------------------------------------------------------------------------
+
+    def check(self, info: ModelInfo) -> None:
+        if self._vote:
+            question(info.commands, self._vote)
 
     def loaded(self) -> None:
         self._fire(Event.INITIALIZATION_SUCCESS)

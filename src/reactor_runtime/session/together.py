@@ -1,8 +1,8 @@
-"""What those in one session are told of what they share: the model's values, and each other.
+"""What those in one session are told of what they share: the model's values, each other, and what they vote on.
 
     command ─▶ asked() ─▶ outcome() ─▶ everybody, a few times a second         a newcomer ─▶ greet(): all of it at once
 
-Owned by a session, on its event loop. What is kept and what is said is in `values.py` and `company.py`.
+Owned by a session, on its event loop. What is kept and what is said is in `values.py`, `company.py` and `voting.py`.
 """
 
 from __future__ import annotations
@@ -11,12 +11,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping
 
 from .. import limits
+from ..config import VoteSettings
 from ..tasks import Tasks
 from ..types import CommandOutcome, CommandSpec, JsonObject
 from ..wire import messages as say
 from .company import Company
 from .connections import Connections
 from .values import SetValues
+from .viewer import Viewer
+from .voting import Decide, Voting
 
 
 class Together:
@@ -27,11 +30,14 @@ class Together:
         commands: Iterable[CommandSpec],
         connections: Connections,
         tasks: Tasks,
+        vote: VoteSettings,
+        decide: Decide,
         *,
         clock: Callable[[], float],
     ) -> None:
         self._values = SetValues(commands)
         self._company = Company(clock)
+        self._voting = Voting(vote, commands, connections, tasks, decide, clock=clock)
         self._connections = connections
         self._tasks = tasks
         self._telling = False
@@ -41,10 +47,14 @@ class Together:
         viewer = self._connections.get(who)
         if viewer is not None and (everything := self._values.everything()):
             viewer.send(say.Values(everything))
+        if viewer is not None:
+            self._voting.greet(viewer)
         self.tell_company()
 
     def left(self, who: int) -> None:
         self._company.left(who)
+        if (viewer := self._connections.get(who)) is not None:
+            self._voting.left(viewer)
         self.tell_company()
 
     def asked(
@@ -60,9 +70,13 @@ class Together:
     def outcome(self, outcome: CommandOutcome) -> None:
         """The model is done with a command."""
         self._values.outcome(outcome)
+        self._voting.outcome(outcome)
         if not self._telling:
             self._telling = True
             self._tasks.spawn(self._tell_values())
+
+    def voted(self, viewer: Viewer, ballot: say.Ballot) -> None:
+        self._voting.cast(viewer, ballot)
 
     def drove(self, who: int) -> None:
         self._company.drove(who)

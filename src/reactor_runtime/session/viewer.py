@@ -309,6 +309,8 @@ class Viewer:
                 self.send(say.CommandRefused(request_id, name, error.code, error.public()))
             case say.PublishTrack(request_id):
                 self.send(say.RequestRefused(request_id, "publish_track", error.code, error.public()))
+            case say.Ballot():
+                self.send(say.RuntimeNotice(error.code, error.public()))
             case say.RequestClip(request_id) | say.RequestRecording(request_id):
                 self.send(say.ClipFailed(request_id, error.public()))
 

@@ -93,6 +93,14 @@ class ResumeTrack:
 
 
 @dataclass(frozen=True, slots=True)
+class Ballot:
+    """What somebody votes for, in a round by its number. v0 only."""
+
+    round: int
+    choice: str
+
+
+@dataclass(frozen=True, slots=True)
 class Unsupported:
     """A well-formed message of a kind we do not serve. Answered with an error if it has an id."""
 
@@ -112,6 +120,7 @@ ClientMessage: TypeAlias = (
     | UnpublishTrack
     | PauseTrack
     | ResumeTrack
+    | Ballot
     | Unsupported
 )
 
@@ -282,6 +291,35 @@ class Company:
     driving: bool
 
 
+@dataclass(frozen=True, slots=True)
+class VoteReceipt:
+    """What became of the command that a vote decided."""
+
+    accepted: bool
+    code: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """How a round of a vote stands, or what it ended with; the next round's number is then one more. v0 only.
+
+    `ends_in_s`: None before the first ballot, which begins the round, and at its end. `yours`: the receiver's ballot.
+    `receipt`: once the model answered.
+    """
+
+    round: int
+    command: str
+    parameter: str
+    title: str
+    counts: Mapping[str, int]
+    """Of every choice, in the author's order."""
+    ends_in_s: float | None = None
+    yours: str | None = None
+    result: str | None = None
+    receipt: VoteReceipt | None = None
+
+
 ServerMessage: TypeAlias = (
     CommandReply
     | CommandRefused
@@ -300,6 +338,7 @@ ServerMessage: TypeAlias = (
     | RuntimeStats
     | Values
     | Company
+    | Vote
 )
 
 Channel: TypeAlias = Literal["data", "control"]

@@ -6,7 +6,7 @@ Data channel, both ways: `{"scope": "application" | "runtime", "data": {"type": 
 The format has no request ids on the data channel, so nothing there is acknowledged. We add, and published
 clients ignore: a command may carry `request_id` beside its `type`; then it is answered with the runtime
 messages `commandReceipt` and, once its effect has left for this viewer, `commandShown`. `notice`, `stats`,
-`pictureSent`, `values` and `company` are ours as well.
+`pictureSent`, `values`, `company` and `vote` are ours as well.
 """
 
 from __future__ import annotations
@@ -104,6 +104,8 @@ class V0:
             case m.Company():
                 company: JsonObject = {"viewers": message.viewers, "drivers": message.drivers}
                 return [_runtime("company", {**company, "driving": message.driving})]
+            case m.Vote():
+                return [_runtime("vote", _vote(message))]
 
 
 def _data(envelope: JsonObject) -> m.ClientMessage:
@@ -140,6 +142,9 @@ def _platform(kind: str, inner: JsonObject) -> m.ClientMessage:
             return m.RequestClip(None, _seconds(_object(inner, "data").get("duration_seconds")))
         case "requestRecording":
             return m.RequestRecording(None)
+        case "vote":
+            ballot = _object(inner, "data")
+            return m.Ballot(_number(ballot, "round"), _text(ballot, "choice"))
     return m.Unsupported(None, kind)
 
 
@@ -183,6 +188,13 @@ def _text(parent: JsonObject, key: str) -> str:
     value = parent.get(key)
     if not isinstance(value, str) or not value or len(value) > limits.MESSAGE_ID_MAX:
         raise MessageRejected(f'"{key}" is not a text of 1 to {limits.MESSAGE_ID_MAX} characters')
+    return value
+
+
+def _number(parent: JsonObject, key: str) -> int:
+    value = parent.get(key)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise MessageRejected(f'"{key}" is not a whole number')
     return value
 
 
@@ -241,6 +253,26 @@ def _clip(ready: m.ClipReady) -> JsonObject:
         "predicted_ready_at_ms": ready.predicted_ready_at_ms,
         "playlist_url": ready.playlist_url,
     }
+
+
+def _vote(vote: m.Vote) -> JsonObject:
+    said: JsonObject = {
+        "round": vote.round,
+        "command": vote.command,
+        "parameter": vote.parameter,
+        "title": vote.title,
+        "choices": list(vote.counts),
+        "counts": dict(vote.counts),
+        "ends_in_s": vote.ends_in_s,
+        "yours": vote.yours,
+        "result": vote.result,
+    }
+    if vote.receipt is not None:
+        receipt: JsonObject = {"by": "vote", "counts": dict(vote.counts), "accepted": vote.receipt.accepted}
+        if not vote.receipt.accepted:
+            receipt |= {"code": vote.receipt.code, "message": vote.receipt.message}
+        said["receipt"] = receipt
+    return said
 
 
 def _application(kind: str, data: JsonObject) -> m.Outgoing:

@@ -166,6 +166,7 @@ def _envelope(message: m.ServerMessage) -> pb.DataServerMessage | pb.ControlServ
             | m.RuntimeStats()
             | m.Values()
             | m.Company()
+            | m.Vote()
         ):
             return None  # the format has no words for these
 
