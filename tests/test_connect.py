@@ -27,6 +27,7 @@ async def test_the_overview_is_what_its_parts_are(live: Live) -> None:
     assert body["session"] == (await live.call("GET", "/session")).json()
     assert body["schema"] == (await live.call("GET", "/schema")).json()
     await live.call("POST", "/start_session", json={})
+    assert body["sessions"] == []
     assert body["ice_servers"] == (await live.call("GET", P + "/ice_servers")).json()["ice_servers"]
 
 

@@ -77,6 +77,7 @@ PURE = [
     "session.lifecycle",
     "session.loading",
     "session.rate",
+    "session.starters",
     "session.times",
     "session.votes",
     "session_log.digests",

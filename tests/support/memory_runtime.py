@@ -104,6 +104,12 @@ class MemoryService:
             self._session(session_id)
         return self._describe()
 
+    async def adopted(self, *, grant: Grant) -> JsonObject:
+        return self._describe()
+
+    async def running_sessions(self) -> list[JsonObject]:
+        return []
+
     def _describe(self) -> JsonObject:
         if self.failure is not None:
             raise self.failure

@@ -28,6 +28,9 @@ class StartBody(BaseModel):
 
 
 class StopBody(BaseModel):
+    """`session_id` is that of the session to end; published clients name none."""
+
+    session_id: str | None = Field(None, min_length=1, max_length=64)
     moderate: StrictBool = False
     reason: str = Field("", max_length=64)
 

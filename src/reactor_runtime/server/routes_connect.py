@@ -19,17 +19,22 @@ from ..session.grants import Grant
 from ..session.service import Service
 from .bodies import ConnectBody, documented, json_body
 from .routes_operator import health_of
-from .routes_sessions import Asked, Author, Granted, MayOffer, ice_server
+from .routes_sessions import Asked, Author, Granted, MayName, MayOffer, ice_server
 
 router: Final = APIRouter()
 
 
 @router.get("/overview")
-async def overview(request: Request, service: Asked) -> JSONResponse:
-    """Health, session, schema and ICE servers, as their own routes tell them; 200 whatever the health is."""
+async def overview(request: Request, service: Asked, session_id: MayName = None) -> JSONResponse:
+    """Health, session, schema and ICE servers, as their own routes tell them; 200 whatever the health is.
+
+    `session` is the one that is named, while it runs; else a slot that is free, or what runs where none is.
+    `sessions` are all that run.
+    """
     body = {
         "health": await health_of(request, service),
-        "session": await service.descriptor(),
+        "session": await service.descriptor(session_id),
+        "sessions": await service.running_sessions(),
         "schema": await service.openapi(),
         "ice_servers": [ice_server(server) for server in await service.ice_servers(None)],
     }
@@ -51,6 +56,7 @@ async def connect(
     if len(body.sdp_offer.encode()) > limits.OFFER_MAX_BYTES:
         raise OfferRejected(f"an offer may have {limits.OFFER_MAX_BYTES} bytes")
     if body.session_id is not None:
+        await service.check(body.session_id)
         session = await service.descriptor(body.session_id)
     else:
         session = await service.start(None, grant=grant)

@@ -7,9 +7,10 @@ Status codes are part of the contract: the JavaScript client takes exactly 201 f
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from .. import limits
@@ -24,6 +25,8 @@ from .places import Places, share_of
 
 router: Final = APIRouter()
 
+#: Characters of a User-Agent by which a client is known again.
+AGENT_MAX: Final = 256
 _P: Final = "/sessions/{session_id}/transport/webrtc"
 
 
@@ -43,9 +46,10 @@ async def running_session(session_id: str, service: Annotated[Service, Depends(s
 
 
 async def granted(request: Request) -> Grant:
-    """What the guard lets this request do."""
+    """What the guard lets this request do, and who asks."""
     grant: Grant = request.scope[GRANT]
-    return grant
+    address = request.client.host if request.client else ""
+    return replace(grant, address=address, agent=request.headers.get("user-agent", "")[:AGENT_MAX])
 
 
 async def may_offer(request: Request) -> None:
@@ -68,6 +72,7 @@ Running = Annotated[str, Depends(running_session)]
 Granted = Annotated[Grant, Depends(granted)]
 OfferIn = Annotated[OfferBody, Depends(json_body(OfferBody))]
 MayOffer = Depends(may_offer)
+MayName = Annotated[str | None, Query(max_length=64)]
 Author = Annotated[bool, Depends(asked_by_author)]
 CandidatesIn = Annotated[CandidatesBody, Depends(json_body(CandidatesBody))]
 
@@ -81,17 +86,20 @@ async def start_session(
 
 
 @router.get("/session")
-async def session(service: Asked) -> JSONResponse:
-    """Describe the session, in any state."""
-    return JSONResponse(await service.descriptor())
+async def session(service: Asked, grant: Granted, session_id: MayName = None) -> JSONResponse:
+    """Describe the session that is named, 404 when it is over; without a name, that which this client started."""
+    if session_id is None:
+        return JSONResponse(await service.adopted(grant=grant))
+    await service.check(session_id)
+    return JSONResponse(await service.descriptor(session_id))
 
 
 @router.post("/stop_session", response_class=Response, openapi_extra=documented(StopBody))
 async def stop_session(
     service: Asked, grant: Granted, body: Annotated[StopBody, Depends(json_body(StopBody))]
 ) -> Response:
-    """End the session. 409 when none runs."""
-    await service.stop(None, moderate=body.moderate, reason=body.reason, grant=grant)
+    """End the session that is named, else that which this client started. 409 when none runs."""
+    await service.stop(body.session_id, moderate=body.moderate, reason=body.reason, grant=grant)
     return Response()
 
 

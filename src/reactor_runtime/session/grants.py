@@ -76,6 +76,13 @@ class Grant:
     """Whether it is for one session, the first that it joins."""
     address: str = ""
     """Where it was shown from, for the audit log."""
+    agent: str = ""
+    """What its client calls itself."""
+
+    @property
+    def client(self) -> tuple[str, ...]:
+        """Whom a client is known as from one request to the next; those of one kind at one address look alike."""
+        return self.sub, self.address, self.agent
 
     @property
     def rights(self) -> frozenset[Right]:

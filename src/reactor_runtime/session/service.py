@@ -80,7 +80,13 @@ class Service(Protocol):
     # The server ---------------------------------------------------------------------------------------
 
     async def descriptor(self, session_id: str | None = None) -> JsonObject:
-        """Describe a session that runs; None: of the slot that is free, or its session, in any state."""
+        """Describe the session of this id while it runs, else a free slot, else whatever a slot does."""
+
+    async def adopted(self, *, grant: Grant) -> JsonObject:
+        """Describe the newest session that this client started, else the only one that runs, else as `descriptor`."""
+
+    async def running_sessions(self) -> list[JsonObject]:
+        """Return {session_id, slot, state, viewers} of each session that runs."""
 
     async def start(self, session_id: str | None, *, grant: Grant) -> JsonObject:
         """Start a session and return its descriptor, with where its log is.
@@ -89,9 +95,9 @@ class Service(Protocol):
         """
 
     async def stop(self, session_id: str | None, *, moderate: bool, reason: str, grant: Grant) -> None:
-        """End a session, telling its viewers why; None is that of the first slot, of clients that name none.
+        """End a session, telling its viewers why; None is the one that this client started, see `starters`.
 
-        Raises SessionRefused 409 when the first slot has none that runs, NotGranted.
+        Raises SessionRefused 409 when it has none that runs, NotGranted.
         """
 
     async def health(self) -> Health: ...

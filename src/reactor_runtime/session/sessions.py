@@ -34,12 +34,14 @@ from .admission import Admission, Admitted, Place
 from .fanout import EncoderThread, FanOutFactory
 from .grants import Grant, Right
 from .journal import Entry, Journal
+from .lifecycle import State, Transition
 from .loads import Prepare
 from .metrics import MessageCounts, text_of
 from .service import Health, Offer, Registration, SocketOffer
 from .session import Session, SessionOwner
 from .slot import NO_SESSION, ModelSlot
 from .slots import Slots
+from .starters import Starters
 from .uploads import Reservation
 
 #: Whoever waits for the model asks more often than this, also on a busy machine; and how long the question for the
@@ -73,8 +75,15 @@ class Sessions:
         # A start may wait as long as a stop can take.
         self._admission = Admission(patience_s=settings.stop_s + 1, clock=clock)
         self.slots = Slots(
-            make_host, self._make_session, settings, journal=self.journal, report=report, clock=clock
+            make_host,
+            self._make_session,
+            settings,
+            journal=self.journal,
+            moved=self._moved,
+            report=report,
+            clock=clock,
         )
+        self._starters = Starters(clock)
         self._asked_s: float | None = None
         self._asked = asyncio.Event()
         """When it was last asked how the server is, and that it was asked again."""
@@ -121,7 +130,25 @@ class Sessions:
     # Service ------------------------------------------------------------------------------------------
 
     async def descriptor(self, session_id: str | None = None) -> JsonObject:
-        return self._describe(self.slots.best if session_id is None else self._slot_of(session_id))
+        return self._describe(self.slots.find(session_id) or self.slots.best)
+
+    async def adopted(self, *, grant: Grant) -> JsonObject:
+        own, running = self._starters.of(grant.client), self.slots.running
+        if own:
+            return await self.descriptor(own[-1])
+        return self._describe(running[0] if len(running) == 1 else self.slots.best)
+
+    async def running_sessions(self) -> list[JsonObject]:
+        return [
+            {
+                "session_id": session.session_id,
+                "slot": slot.number,
+                "state": slot.state.value,
+                "viewers": session.viewers,
+            }
+            for slot in self.slots.running
+            if (session := slot.running) is not None
+        ]
 
     def _describe(self, slot: ModelSlot) -> JsonObject:
         session, info = slot.session, slot.info
@@ -151,6 +178,7 @@ class Sessions:
         if any(each.session is not None and each.session.session_id == session_id for each in self.slots):
             raise SessionRefused("a session of this id runs", status=409)
         slot.begin(session_id)
+        self._starters.began(session_id, grant.client)
         # Only whoever started it is told; the descriptor is everybody's.
         ticket = self.logbook.ticket(session_id)
         return {**self._describe(slot), **({} if ticket is None else {"session_log": ticket})}
@@ -172,12 +200,27 @@ class Sessions:
 
     async def stop(self, session_id: str | None, *, moderate: bool, reason: str, grant: Grant) -> None:
         grant.require(Right.OPERATE if moderate else Right.DRIVE)
-        slot = self.slots.best if session_id is None else self._slot_of(session_id)
+        slot = self._slot_meant(grant, moderate=moderate) if session_id is None else self._slot_of(session_id)
+        if slot is None:
+            return
         if moderate:
             text = reason or "the session was ended by the operator"
             slot.stop(say.Moderation("terminate", text), say.SessionEnded(codes.MODERATED))
         else:
             slot.stop(say.SessionEnded(reason or codes.STOPPED))
+
+    def _slot_meant(self, grant: Grant, *, moderate: bool) -> ModelSlot | None:
+        """Return the slot that a stop without a session's id is for; None: it is kept. Raises SessionRefused."""
+        if len(self.slots) == 1:
+            return self.slots[0]
+        running = self.slots.running
+        if moderate and len(running) == 1:
+            return running[0]
+        if moderate or not self._starters.of(grant.client):
+            text = "this client started no session that runs; name the one to stop by its session_id"
+            raise SessionRefused(text, status=409)
+        meant = self._starters.leave(grant.client)
+        return None if meant is None else self._slot_of(meant)
 
     def _slot_of(self, session_id: str) -> ModelSlot:
         """Find a session that runs. Raises SessionRefused."""
@@ -266,6 +309,21 @@ class Sessions:
 
     async def clip_file(self, recording_id: str, name: str, *, begin: int) -> bytes:
         return await asyncio.to_thread(self.recordings.read, recording_id, name, begin=begin)
+
+    def _moved(self, slot: ModelSlot, transition: Transition) -> None:
+        """A slot has moved: see whether it was left, or its session is over."""
+        session = slot.session
+        if session is None:
+            return
+        if transition.after is State.CLOSING:
+            self._starters.ended(session.session_id)
+        elif transition.after is State.ORPHANED and self._starters.is_left(session.session_id):
+            asyncio.get_running_loop().call_soon(self._left, session)
+
+    def _left(self, session: Session) -> None:
+        for slot in self.slots.running:
+            if slot.running is session and slot.state is State.ORPHANED:
+                slot.stop(say.SessionEnded(codes.STOPPED))
 
     # Leaving ------------------------------------------------------------------------------------------
 

@@ -40,10 +40,12 @@ class Slots(SlotOwner):
         settings: SessionsSettings,
         *,
         journal: Journal,
+        moved: Callable[[ModelSlot, Transition], None],
         report: Callable[[Progress], None],
         clock: Callable[[], float],
     ) -> None:
         self._journal = journal
+        self._on_moved = moved
         self._report = report
         self._clock = clock
         self._all = [
@@ -66,13 +68,19 @@ class Slots(SlotOwner):
 
     def of(self, session_id: str) -> ModelSlot:
         """Return the slot that this session runs on. Raises SessionRefused."""
-        for slot in self._all:
-            if slot.running is not None and slot.running.session_id == session_id:
-                return slot
+        if (found := self.find(session_id)) is not None:
+            return found
         raised = next(filter(None, (slot.raised_in(session_id) for slot in self._all)), "")
         if self.running:
             raise SessionRefused("Unknown session", status=404, raised=raised)
         raise SessionRefused("No session running", status=400, raised=raised)
+
+    def find(self, session_id: str | None) -> ModelSlot | None:
+        """Return the slot that this session runs on; None where it is over."""
+        for slot in self._all:
+            if slot.running is not None and slot.running.session_id == session_id:
+                return slot
+        return None
 
     @property
     def running(self) -> list[ModelSlot]:
@@ -117,6 +125,7 @@ class Slots(SlotOwner):
 
     def moved(self, slot: int, transition: Transition) -> None:
         self._journal.transition(transition, slot=slot)
+        self._on_moved(self._all[slot], transition)
         self.wake()
 
     def noted(self, slot: int, event: str, state: State, detail: JsonObject) -> None:

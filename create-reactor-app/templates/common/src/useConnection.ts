@@ -103,7 +103,7 @@ export function useConnection(): Connection {
   // A page that goes away gives the model back. A beacon outlives the page, which the SDK's own request may not.
   useEffect(() => {
     if (status === "disconnected" || sessionId === undefined) return;
-    const giveBack = () => navigator.sendBeacon(addressOf("/stop_session"));
+    const giveBack = () => navigator.sendBeacon(addressOf("/stop_session"), JSON.stringify({ session_id: sessionId }));
     addEventListener("pagehide", giveBack);
     return () => removeEventListener("pagehide", giveBack);
   }, [status, sessionId]);

@@ -59,6 +59,7 @@ async function reach(server, rung) {
   const peer = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
   const abort = AbortSignal.timeout(TRY_MS);
   const beganMs = performance.now();
+  let began;
   try {
     const track = (running.capabilities?.tracks ?? []).find(({ direction }) => direction === "recvonly");
     const transceiver = peer.addTransceiver("video", { direction: "recvonly" });
@@ -68,7 +69,8 @@ async function reach(server, rung) {
     // A server that knows an address of ours by the other protocol finds us by it.
     const sdp = only(peer.localDescription?.sdp ?? "", rung);
     const sessionId = joins ? running.session_id : null;
-    const { answer } = await server.connect({ sessionId, sdp, mapping }, abort);
+    const { answer, descriptor } = await server.connect({ sessionId, sdp, mapping }, abort);
+    if (!joins) began = descriptor.session_id;
     await peer.setRemoteDescription({ type: "answer", sdp: only(answer, rung) });
     const way = rung === "tcp" ? wayOfThePage(location) : null;
     if (way) await peer.addIceCandidate(way).catch(() => {});
@@ -82,7 +84,7 @@ async function reach(server, rung) {
     return performance.now() - beganMs;
   } finally {
     peer.close();
-    if (!joins) await server.stopSession().catch(() => {});
+    if (began) await server.stopSession(began).catch(() => {});
   }
 }
 

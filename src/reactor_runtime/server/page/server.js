@@ -55,6 +55,8 @@ export class Server {
     this.token = takeSecret("token");
     /** What shows that the model's author opened the page, from the address that `reactor run` printed. */
     this.author = takeSecret("author");
+    /** The session that this tab was in last: while it runs, the overview is of that one. */
+    this.visited = "";
   }
 
   /**
@@ -88,7 +90,8 @@ export class Server {
    * @returns {Promise<Overview>}
    */
   async overview({ timeoutMs } = {}) {
-    const body = await json(await this.call("GET", "overview", { timeoutMs }));
+    const path = this.visited ? `overview?session_id=${encodeURIComponent(this.visited)}` : "overview";
+    const body = await json(await this.call("GET", path, { timeoutMs }));
     return {
       health: healthOf(body.health ?? {}),
       running: body.session ?? {},
@@ -97,9 +100,12 @@ export class Server {
     };
   }
 
-  /** @returns {Promise<Descriptor>} */
-  async session() {
-    return json(await this.call("GET", "session"));
+  /**
+   * @param {string} sessionId
+   * @returns {Promise<Descriptor>}
+   */
+  async session(sessionId) {
+    return json(await this.call("GET", `session?session_id=${encodeURIComponent(sessionId)}`));
   }
 
   /** @returns {Promise<Descriptor>} */
@@ -119,8 +125,9 @@ export class Server {
     return { url: url.href, protocols: ["reactor.media.v1", ...(this.token ? [`reactor.token.${spoken}`] : [])] };
   }
 
-  async stopSession() {
-    await this.call("POST", "stop_session", { body: {}, accept: [409] });
+  /** @param {string | undefined} sessionId */
+  async stopSession(sessionId) {
+    await this.call("POST", "stop_session", { body: { session_id: sessionId }, accept: [400, 404, 409] });
   }
 
   /**

@@ -68,6 +68,7 @@ export class Session {
     /** What its author said to expect until then. */
     this.expects = "";
     this.remembered = new Remembered();
+    server.visited = this.remembered.visited;
     this.endReason = "";
     this.failed = { said: "", detail: "" };
     /** Whether it is time to say what the model may wait for. */
@@ -113,7 +114,7 @@ export class Session {
     if (!created) return;
     this.creator = false;
     try {
-      await this.server.stopSession();
+      await this.server.stopSession(this.descriptor?.session_id);
     } catch {
       // The session ends by itself when nobody is connected.
     }
@@ -201,7 +202,7 @@ export class Session {
     // A session that somebody else left behind may still be theirs for the orphan time, but a stranger must not find
     // their state in it: it is ended, and a fresh one begins.
     const left = running.state === "orphaned" && !this.remembered.began(running.session_id);
-    if (left) await this.server.stopSession();
+    if (left) await this.server.stopSession(running.session_id);
     const joins = !left && isJoinable(running);
     const { visited } = this.remembered;
     if (joins && !join && visited && visited !== running.session_id) throw new Occupied();
@@ -217,6 +218,7 @@ export class Session {
     this.descriptor = descriptor;
     if (began) this.remembered.begin(descriptor);
     this.remembered.visit(descriptor.session_id);
+    this.server.visited = descriptor.session_id;
     this.creator = this.remembered.began(descriptor.session_id);
     this.log = this.creator ? (this.remembered.created.session_log ?? null) : null;
   }
@@ -235,7 +237,7 @@ export class Session {
     try {
       do {
         await this.rounds.pause(round, OCCUPIED_MS);
-      } while (isJoinable(await this.server.session()));
+      } while (isJoinable((await this.server.overview()).running));
       this.rounds.check(round);
       this.show("ended", "Your session is over", "The model is free again.", { canStart: true });
     } catch (error) {

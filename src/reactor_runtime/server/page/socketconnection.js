@@ -70,7 +70,7 @@ export class SocketConnection {
    * @returns {Promise<{descriptor: Descriptor, ready: Promise<void>}>}
    */
   async open(sessionId) {
-    const descriptor = sessionId === null ? await this.server.startSession() : await this.server.session();
+    const descriptor = sessionId === null ? await this.server.startSession() : await this.server.session(sessionId);
     if (this.tracks.length === 0) this.tracks = descriptor.capabilities?.tracks ?? [];
     const address = this.server.mediaAddress(sessionId ?? descriptor.session_id);
     address.url += `?codecs=${await decoded()}`;
