@@ -10,7 +10,7 @@ import numpy as np
 import psutil
 import pytest
 
-from reactor_runtime.encode import Encoder, open_encoder, to_i420
+from reactor_runtime.encode import Encoder, halved, open_encoder, to_i420
 from reactor_runtime.errors import EncoderFailed
 from reactor_runtime.types import Codec, EncodedFrame, Pixels
 
@@ -206,6 +206,18 @@ def test_odd_sides_are_padded_with_their_last_row_and_column() -> None:
     frame = encoder.encode(planes, frame_id=0, pts_us=0)
     assert frame is not None
     assert (frame.width, frame.height) == (322, 242)
+
+
+@pytest.mark.parametrize(("width", "height"), [(640, 480), (322, 242), (416, 234), (6, 4)])
+def test_half_of_a_picture_is_the_same_picture(width: int, height: int) -> None:
+    picture = cv2.GaussianBlur(next(scene(1, 640, 480)), (0, 0), 8)
+    picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    half = halved(to_i420(picture.astype(np.uint8)))
+    back = cv2.cvtColor(half, cv2.COLOR_YUV2RGB_I420)
+    assert back.shape[0] % 2 == back.shape[1] % 2 == 0
+    assert abs(back.shape[0] - height / 2) <= 2
+    assert abs(back.shape[1] - width / 2) <= 2 or width == 6
+    assert cv2.PSNR(cv2.resize(picture, back.shape[1::-1], interpolation=cv2.INTER_AREA), back) > 25
 
 
 def test_conversion_reuses_memory_of_the_right_shape_only() -> None:

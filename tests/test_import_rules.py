@@ -77,6 +77,7 @@ PURE = [
     "session.lifecycle",
     "session.loading",
     "session.rate",
+    "session.renditions",
     "session.starters",
     "session.times",
     "session.votes",

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from reactor_runtime import limits
-from reactor_runtime.session.fanout import BITRATE_FLOOR, KEYFRAME_GAP_S, Sink, allowed, default_bitrate
+from reactor_runtime.session.fanout import default_bitrate
+from reactor_runtime.session.sink import KEYFRAME_GAP_S, Sink
 from reactor_runtime.session.stream import VideoStream
 from reactor_runtime.types import MAIN_VIDEO, Codec, Demand, EmittedFrame, EncodedFrame
 
@@ -47,9 +50,14 @@ class Source:
     def __init__(self) -> None:
         self.made = self.released = 0
 
-    def frame(self, frame_id: int, *, size: tuple[int, int] = (96, 128), command_id: int = 0) -> EmittedFrame:
+    def frame(
+        self, frame_id: int, *, size: tuple[int, int] = (96, 128), command_id: int = 0, noise: bool = False
+    ) -> EmittedFrame:
+        """Make a picture of one colour, or one that takes all the bits there are."""
         self.made += 1
         pixels = np.full((*size, 3), frame_id * 40 % 256, np.uint8)
+        if noise:
+            pixels = np.random.default_rng(frame_id).integers(0, 256, (*size, 3), np.uint8)
         return EmittedFrame(frame_id, pixels, time.monotonic(), 0.03, command_id, self._release)
 
     def _release(self) -> None:
@@ -203,22 +211,56 @@ async def test_a_changed_size_begins_with_a_keyframe() -> None:
     assert (last.width, last.height, last.keyframe) == (176, 144, True)
 
 
-def test_the_poorest_viewer_sets_the_rate_of_a_shared_encoder() -> None:
-    rich, poor, other = Viewer().sink, Viewer().sink, Viewer("vp8").sink
-    other.bitrate_limit = 300_000
-    sinks = (rich, poor, other)
-    assert allowed(sinks, "h264", 2_000_000) == 2_000_000
-    poor.bitrate_limit = 600_000
-    assert allowed(sinks, "h264", 2_000_000) == 600_000
-    rich.bitrate_limit = 500_000
-    assert allowed(sinks, "h264", 2_000_000) == 500_000
+async def test_a_viewer_of_a_poor_line_comes_to_half_the_size_at_a_keyframe_and_back() -> None:
+    source, rich, poor = Source(), Viewer(), Viewer()
+    async with stream(fps=100) as video:
+        ids = itertools.count(1)
+
+        async def push_until(condition: Callable[[], bool]) -> None:
+            async with asyncio.timeout(10):
+                while not condition():
+                    video.push(source.frame(next(ids), noise=True))
+                    await asyncio.sleep(0.01)
+
+        async def until_poor_is_on(rendition: str) -> None:
+            await push_until(lambda: poor.sink.on == rendition)
+
+        video.add(rich.sink)
+        await push_until(lambda: sum(len(frame.data) for frame, _ in rich.got) >= 30_000)
+        video.add(poor.sink)
+        video.limit(rich.sink, 1_000_000)
+        video.limit(poor.sink, 170_000)
+        await until_poor_is_on("low")
+        assert video.on_low == 1
+        video.limit(poor.sink, 1_000_000)
+        await until_poor_is_on("full")
+        assert video.on_low == 0
+        await poor.saw(poor.ids[-1])
+        counters = video.counters()
+    sizes = [(frame.width, frame.height) for frame, _ in poor.got]
+    changes = [at for at in range(1, len(sizes)) if sizes[at] != sizes[at - 1]]
+    assert [sizes[at] for at in changes] == [(64, 48), (128, 96)]
+    assert all(poor.got[at][0].keyframe for at in changes)
+    assert {(frame.width, frame.height) for frame, _ in rich.got} == {(128, 96)}
+    assert poor.ids == sorted(poor.ids)
+    times = [frame.pts_us for frame, _ in poor.got]
+    assert all(before < after for before, after in pairwise(times))
+    assert counters.low_encoded >= 5
+    assert source.released == source.made
 
 
-def test_a_viewer_who_cannot_take_the_least_rate_holds_nobody_else_down() -> None:
-    rich, stalled = Viewer().sink, Viewer().sink
-    stalled.bitrate_limit = 1
-    assert allowed((stalled,), "h264", 2_000_000) == BITRATE_FLOOR
-    assert allowed((stalled, rich), "h264", 2_000_000) == 2_000_000
+async def test_a_viewer_that_takes_not_even_keyframes_is_given_up_once() -> None:
+    given_up: list[int] = []
+    source, viewer = Source(), Viewer()
+    viewer.sink.on_too_slow = lambda: given_up.append(1)
+    async with stream() as video:
+        video.add(viewer.sink)
+        viewer.sink.standing.too_slow = True
+        for frame_id in range(1, 4):
+            video.push(source.frame(frame_id))
+            await viewer.saw(frame_id)
+            video.limit(viewer.sink, 1)
+    assert given_up == [1]
 
 
 async def test_a_viewer_that_keeps_asking_gets_no_more_keyframes_than_others_can_pay_for() -> None:

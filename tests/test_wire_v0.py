@@ -379,7 +379,13 @@ ENCODED: list[tuple[m.ServerMessage, list[tuple[str, Any]]]] = [
         [
             runtime(
                 "pictureSent",
-                {"track": "main_video", "frame_id": 7, "rtp_timestamp": 9, "times": {"sent_ms": 1.5}},
+                {
+                    "track": "main_video",
+                    "frame_id": 7,
+                    "rendition": "full",
+                    "rtp_timestamp": 9,
+                    "times": {"sent_ms": 1.5},
+                },
             )
         ],
     ),

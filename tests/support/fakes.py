@@ -22,7 +22,8 @@ from reactor_runtime.errors import CommandRejected, ModelCrashed, ModelFailed, M
 from reactor_runtime.host import HostCounters, HostEvents, HostState
 from reactor_runtime.link import LinkEvents, LinkState
 from reactor_runtime.running.mailbox import Mailbox
-from reactor_runtime.session.fanout import FanOutCounters, Sink
+from reactor_runtime.session.fanout import FanOutCounters
+from reactor_runtime.session.sink import Sink
 from reactor_runtime.session.times import PictureTimes
 from reactor_runtime.types import (
     MAIN_VIDEO,
@@ -356,6 +357,8 @@ class FakeFanOut:
     def refresh(self) -> None:
         if self._last is not None:
             self._send(tuple(sink for sink in self.sinks if sink.needs_keyframe), keyframe=True)
+
+    def line_changed(self) -> None: ...
 
     def _send(self, sinks: tuple[Sink, ...], *, keyframe: bool) -> None:
         assert self._last is not None

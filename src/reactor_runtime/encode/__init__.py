@@ -4,7 +4,7 @@ Imports no other folder; is imported by `websocket`, `recording`, `session` and 
 
     RGB ─to_i420()─▶ I420 ─Encoder.encode()─▶ EncodedFrame ─▶ any number of peers
 
-    colour.py    RGB to I420
+    colour.py    RGB to I420, and to half of it
     bitstream.py one libavcodec encoder: one picture in, one out, without delay
     h264.py      how x264 and NVENC are set up        vp8.py   how libvpx is
     recorded.py  H.264 for recordings, apart from the others
@@ -19,9 +19,9 @@ from __future__ import annotations
 from typing import Protocol
 
 from ..types import Codec, EncodedFrame, Pixels
-from .colour import even, to_i420
+from .colour import even, halved, to_i420
 
-__all__ = ["Encoder", "even", "open_encoder", "to_i420"]
+__all__ = ["Encoder", "even", "halved", "open_encoder", "to_i420"]
 
 
 class Encoder(Protocol):

@@ -1,4 +1,4 @@
-"""RGB to I420, the layout that every encoder here takes.
+"""RGB to I420, the layout that every encoder here takes, and I420 to half its size.
 
 The matrix is BT.601 with limited range, which is what browsers assume of a stream that says nothing.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from .. import limits
 from ..types import Pixels
 
 
@@ -29,3 +30,24 @@ def to_i420(rgb: Pixels, out: Pixels | None = None) -> Pixels:
     target = out if out is not None and out.shape == shape else np.empty(shape, np.uint8)
     cv2.cvtColor(rgb, cv2.COLOR_RGB2YUV_I420, dst=target)
     return target
+
+
+def halved(i420: Pixels) -> Pixels:
+    """Return a picture of half of each side, of sides that an encoder takes, in memory of its own."""
+    rows, width = i420.shape
+    height = rows * 2 // 3
+    to_width, to_height = (max(limits.FRAME_MIN_SIDE, even(side // 2)) for side in (width, height))
+    out = np.empty((to_height * 3 // 2, to_width), np.uint8)
+    for plane, target in zip(_planes(i420, width, height), _planes(out, to_width, to_height), strict=True):
+        cv2.resize(plane, target.shape[::-1], dst=target, interpolation=cv2.INTER_AREA)
+    return out
+
+
+def _planes(i420: Pixels, width: int, height: int) -> tuple[Pixels, Pixels, Pixels]:
+    flat, luma, chroma = i420.reshape(-1), width * height, width * height // 4
+    half = (height // 2, width // 2)
+    return (
+        flat[:luma].reshape(height, width),
+        flat[luma : luma + chroma].reshape(half),
+        flat[luma + chroma :].reshape(half),
+    )

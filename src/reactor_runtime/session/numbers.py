@@ -57,6 +57,7 @@ class SessionNumbers:
             "convert_ms": mean_ms(_CONVERT, _ENCODED),
             "encode_ms": mean_ms(_ENCODE, _ENCODED),
             "command_ms": mean_ms(_HANDLING, _HANDLED),
+            "viewers_on_low": self._streams.on_low,
             "frames_shown": counters.shown,
             "frames_skipped": counters.skipped + counters.dropped,
         }

@@ -45,7 +45,7 @@ from .claims import Claims
 from .clips import Clips
 from .commands import CommandBook
 from .connections import Connections
-from .fanout import EncoderThread, FanOutFactory
+from .fanout import EncoderThreads, FanOutFactory
 from .grants import Grant
 from .metrics import MessageCounts
 from .numbers import SessionNumbers
@@ -98,7 +98,7 @@ class Session:
         counts: MessageCounts,
         recordings: Recordings,
         clock: Callable[[], float],
-        fan_out: FanOutFactory = EncoderThread,
+        fan_out: FanOutFactory = EncoderThreads,
     ) -> None:
         self.session_id = session_id
         self.uploads = Uploads()
@@ -269,8 +269,8 @@ class Session:
             viewer.send(say.CommandShown(entry.request_id, entry.name, frame_id, received_as, asked | times))
         viewer.report_from(self._book.unshown(viewer.connection_id))
         if times:
-            now = {"now_ms": ms_since(self._began_s, self._clock())}
-            viewer.send(say.PictureSent(track, frame_id, received_as, times | now))
+            now, on = {"now_ms": ms_since(self._began_s, self._clock())}, viewer.rendition_of(track)
+            viewer.send(say.PictureSent(track, frame_id, received_as, times | now, on))
 
     def input_frame(self, viewer: Viewer, track: str, pixels: Pixels) -> None:
         if self._claims.admits(track, viewer.connection_id):

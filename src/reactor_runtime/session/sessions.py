@@ -31,7 +31,7 @@ from ..webrtc.peer import Candidate, IceServer, PeerEngine
 from ..websocket.socket_link import Closing, carry
 from ..wire import messages as say
 from .admission import Admission, Admitted, Place
-from .fanout import EncoderThread, FanOutFactory
+from .fanout import EncoderThreads, FanOutFactory
 from .grants import Grant, Right
 from .journal import Entry, Journal
 from .lifecycle import State, Transition
@@ -61,7 +61,7 @@ class Sessions:
         report: Callable[[Progress], None] = lambda progress: None,
         *,
         clock: Callable[[], float] = time.monotonic,
-        fan_out: FanOutFactory = EncoderThread,
+        fan_out: FanOutFactory = EncoderThreads,
     ) -> None:
         self.journal = Journal()
         self.recordings = Recordings(settings)

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from ..pacing import Pacer
 from ..types import Demand, EmittedFrame, Pixels
-from .fanout import KEYFRAME_GAP_S, EncoderThread, FanOutFactory, Sink
+from .fanout import EncoderThreads, FanOutFactory
+from .sink import KEYFRAME_GAP_S, Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class StreamCounters:
     """Totals of one stream.
 
     `skipped`: overtaken before due; `dropped`: overtaken waiting for the encoder; `discarded`: by the model's wish.
+    What begins with `low` is of the low rendition, see `renditions`; the rest is of the full one.
     """
 
     received: int = 0
@@ -34,6 +36,10 @@ class StreamCounters:
     bytes: int = 0
     convert_s: float = 0.0
     encode_s: float = 0.0
+    low_dropped: int = 0
+    low_encoded: int = 0
+    low_bytes: int = 0
+    low_encode_s: float = 0.0
 
     def plus(self, other: StreamCounters) -> StreamCounters:
         return StreamCounters(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
@@ -52,7 +58,7 @@ class VideoStream:
         on_frame: Callable[[EmittedFrame], None] = lambda frame: None,
         on_picture: Callable[[Pixels, float], None] | None = None,
         clock: Callable[[], float],
-        fan_out: FanOutFactory = EncoderThread,
+        fan_out: FanOutFactory = EncoderThreads,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
@@ -134,6 +140,16 @@ class VideoStream:
             if sink.needs_keyframe:
                 self.want_keyframe(sink)
 
+    def limit(self, sink: Sink, bits_per_s: int) -> None:
+        """A viewer's line takes so much."""
+        sink.standing.limit = bits_per_s
+        self._fan_out.line_changed()
+
+    @property
+    def on_low(self) -> int:
+        """How many viewers are sent the low rendition."""
+        return sum(sink.on == "low" for sink in self._fan_out.sinks)
+
     @property
     def watched(self) -> bool:
         return bool(self._fan_out.sinks)
@@ -162,6 +178,10 @@ class VideoStream:
             bytes=sent.bytes,
             convert_s=sent.convert_s,
             encode_s=sent.encode_s,
+            low_dropped=sent.low_dropped,
+            low_encoded=sent.low_encoded,
+            low_bytes=sent.low_bytes,
+            low_encode_s=sent.low_encode_s,
         )
 
     async def close(self) -> None:

@@ -34,6 +34,11 @@ class Streams:
         for stream in self.by_track.values():
             stream.discard()
 
+    @property
+    def on_low(self) -> int:
+        """How many viewers are sent the low rendition of the main track."""
+        return self._main.on_low
+
     def counters(self) -> StreamCounters:
         """Return the totals of all tracks."""
         return functools.reduce(StreamCounters.plus, (each.counters() for each in self.by_track.values()))

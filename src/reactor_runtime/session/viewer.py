@@ -8,6 +8,7 @@ frame latched, and handed to the session; what the session says goes out in that
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import logging
 from collections import deque
@@ -22,10 +23,11 @@ from ..types import EncodedFrame, Pixels, Track
 from ..wire import messages as say
 from ..wire.sniff import Wire, sniff
 from ..wire.v0 import V0
-from .fanout import Sink
 from .grants import NOTHING, needed_for
 from .metrics import MessageCounts
 from .rate import TokenBucket
+from .renditions import Rendition
+from .sink import Sink
 from .stream import VideoStream
 from .times import PictureTimes
 
@@ -35,6 +37,8 @@ log = logging.getLogger(__name__)
 OUTBOX = 64
 #: How often a viewer is told when a picture of the main track was where.
 PICTURE_TOLD_S = 0.5
+#: How long what is said last to a viewer with a slow line may take to leave.
+LAST_WORDS_S = 1.0
 #: How often a viewer is told that it sends too much.
 FLOOD_NOTICE_S = 1.0
 
@@ -206,7 +210,7 @@ class Viewer:
             def send(frame: EncodedFrame, *, report: bool, track: str = track, link: Link = link) -> None:
                 link.send_frame(track, frame, report=report)
 
-            sink = self._sinks[track] = Sink(link.codecs[track], send)
+            sink = self._sinks[track] = Sink(link.codecs[track], send, self._give_up)
             if track == self._main:
                 sink.report_every_s = PICTURE_TOLD_S
             self._streams[track].add(sink)
@@ -227,6 +231,11 @@ class Viewer:
         self._report_from = command_id
         for sink in self._sinks.values():
             sink.report_from = command_id
+
+    def rendition_of(self, track: str) -> Rendition:
+        """Return which rendition of a track it is sent."""
+        sink = self._sinks.get(track)
+        return sink.on if sink is not None else "full"
 
     def times_of(self, track: str, frame_id: int) -> PictureTimes | None:
         """Return when this frame was where, if it is the last one of the track that was reported."""
@@ -323,6 +332,17 @@ class Viewer:
             text = "too many messages; what was sent beyond the limit was dropped"
             self.send(say.RuntimeNotice(codes.RATE_LIMITED, text))
 
+    def _give_up(self) -> None:
+        """Its line takes not even keyframes, although its link carries on."""
+        if self._link is not None:
+            self.too_slow()
+            self._tasks.spawn(self._let_go_later(self._link))
+
+    async def _let_go_later(self, link: Link) -> None:
+        await asyncio.sleep(LAST_WORDS_S)
+        if link is self._link:
+            await self.let_go(codes.SLOW_CONSUMER)
+
     def too_slow(self) -> None:
         text = "this connection is too slow for the picture; it was closed"
         self.send(say.RuntimeNotice(codes.SLOW_CONSUMER, text))
@@ -337,7 +357,7 @@ class Viewer:
 
     def bitrate_changed(self, track: str, bits_per_s: int) -> None:
         if (sink := self._sinks.get(track)) is not None:
-            sink.bitrate_limit = bits_per_s
+            self._streams[track].limit(sink, bits_per_s)
 
     def frame_sent(self, track: str, frame_id: int, received_as: Mapping[str, int]) -> None:
         if track in self._sinks:

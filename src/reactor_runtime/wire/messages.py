@@ -176,6 +176,7 @@ class PictureSent:
     frame_id: int
     received_as: Mapping[str, int]
     times: Mapping[str, float]
+    rendition: Literal["full", "low"] = "full"
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class V0:
                 return [_runtime("commandShown", {**shown, **message.received_as})]
             case m.PictureSent():
                 sent: JsonObject = {"track": message.track, "frame_id": message.frame_id}
+                sent["rendition"] = message.rendition
                 times = {"times": dict(message.times)}
                 return [_runtime("pictureSent", {**sent, **message.received_as, **times})]
             case m.Broadcast():

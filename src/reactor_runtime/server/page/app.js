@@ -138,8 +138,10 @@ const RUNTIME = {
   // Where there is no RTP, a picture's number is its time stamp.
   commandShown: ({ request_id: requestId, frame_id: id, rtp_timestamp: rtp, times }) =>
     tracker.shown(requestId, rtp ?? id ?? null, performance.now(), times ?? null),
-  pictureSent: ({ frame_id: id, rtp_timestamp: rtp, times }) =>
-    breakdown.sent(rtp ?? id, times, performance.now(), stage.frames.find(rtp ?? id)),
+  pictureSent: ({ frame_id: id, rtp_timestamp: rtp, times, rendition }) => {
+    overlay.rendition = rendition;
+    breakdown.sent(rtp ?? id, times, performance.now(), stage.frames.find(rtp ?? id));
+  },
   stats: (values) => overlay.setServer(values),
   company: (here) => company.show({
     viewers: Number(here.viewers),

@@ -32,6 +32,8 @@ export class Overlay {
     this.link = new LinkStats();
     /** @type {import("./connection.js").Connection | null} */
     this.connection = null;
+    /** Which one the server sends: "full", or "low" for a line that does not take that. */
+    this.rendition = "full";
     /** @type {Partial<Measured>} */
     this.values = {};
     /** @type {Record<string, number>} */
@@ -108,6 +110,7 @@ export class Overlay {
     const nowMs = performance.now();
     return {
       ...this.values,
+      rendition: this.rendition,
       displayedFps: this.frames.rate(nowMs),
       displayedFrames: this.frames.total,
       longestGapMs: this.frames.longestGapMs(nowMs),
@@ -130,7 +133,7 @@ export class Overlay {
     this.list.show([
       ["age", "Picture’s age", text(now.ageMs, "ms")],
       ["displayed", "Displayed", text(connection ? now.displayedFps : null, "fps")],
-      ["picture", "Picture", now.width ? `${now.width} × ${now.height} ${now.codec}` : NONE],
+      ["picture", "Picture", now.width ? this.pictureText(now) : NONE],
       ["quality", "Quality", qualityText(now)],
       ["rung", "Carried by", now.rung || NONE],
       ["roundtrip", "Round trip", text(now.roundTripMs, "ms", (now.roundTripMs ?? 0) < 10 ? 1 : 0)],
@@ -146,6 +149,11 @@ export class Overlay {
     if (!this.spark.hidden) this.drawSpark();
     this.model.show(this.reported);
     this.runtime.show(this.server);
+  }
+
+  /** @param {{width?: number, height?: number, codec?: string}} now */
+  pictureText({ width, height, codec }) {
+    return `${width} × ${height} ${codec}${this.rendition === "low" ? ", low rendition" : ""}`;
   }
 
   drawSpark() {
