@@ -87,3 +87,35 @@ def test_a_file_that_somebody_removed_is_refused_and_not_an_error_of_the_server(
     with pytest.raises(SessionRefused, match="cannot be read"):
         book.read("one", key)
     lines.close()
+
+
+def test_each_slot_s_last_log_is_kept_and_read_with_its_own_key(tmp_path: Path) -> None:
+    for folder in ("", str(tmp_path)):
+        book = Logbook(settings(log_session=folder))
+        for slot, session_id in enumerate(("one", "two")):
+            book.begin(began(session_id), slot=slot).close()
+        keys = {session_id: key_of(book, session_id) for session_id in ("one", "two")}
+        for session_id, key in keys.items():
+            assert session_id.encode() in book.read(session_id, key)
+            with pytest.raises(SessionRefused):
+                book.read(session_id, next(other for other in keys.values() if other != key))
+        book.begin(began("three"), slot=0).close()
+        with pytest.raises(SessionRefused):
+            book.read("one", keys["one"])
+        assert book.read("two", keys["two"])
+
+
+def test_of_two_logs_of_one_id_the_newest_is_meant() -> None:
+    book = Logbook(settings())
+    book.begin(began("one"), slot=1)
+    newest = book.begin(began("one"), slot=0)
+    assert key_of(book, "one") == newest.key
+
+
+def test_sessions_that_begin_in_one_second_under_one_beginning_are_all_logged(tmp_path: Path) -> None:
+    book = Logbook(settings(log_session=str(tmp_path)))
+    for slot in range(4):
+        lines = book.begin(began(f"visitor-{slot}"), slot=slot)
+        assert lines.is_open
+        lines.close()
+    assert len(list(tmp_path.iterdir())) == 4

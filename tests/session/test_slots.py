@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 import pytest
@@ -14,6 +15,7 @@ from reactor_runtime.errors import ManifestError, ModelFailed, SessionRefused
 from reactor_runtime.progress import Progress
 from reactor_runtime.session.grants import EVERYTHING
 from reactor_runtime.session.lifecycle import State
+from reactor_runtime.types import LogLine
 
 
 def states(house: House) -> list[State]:
@@ -181,6 +183,22 @@ async def test_what_happens_in_one_session_reaches_nobody_of_the_other() -> None
         assert links["a"].told("sessionEnded") == [{"reason": "model_crashed"}]
         assert not links["b"].told("sessionEnded")
         assert states(house)[1] is State.STREAMING
+
+
+async def test_the_log_says_whose_slot_it_is_where_there_are_several(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    for slots, said in ((1, "hello"), (2, "slot 0: hello")):
+        caplog.clear()
+        async with House.opened(slots=slots) as house:
+            await settle()
+            host_of(house, 0).events.log(LogLine("hello"))
+            host_of(house, 0).lose()
+            assert [record.getMessage() for record in caplog.records if "hello" in record.getMessage()] == [
+                said
+            ]
+            assert "slot 0: model_crashed: it died" in caplog.text or slots == 1
 
 
 async def test_a_drain_waits_for_the_sessions_of_all_slots() -> None:

@@ -20,6 +20,10 @@ class Hosting(Protocol):
     def session(self) -> Session | None:
         """The session that runs or closes."""
 
+    @property
+    def label(self) -> str:
+        """What a line of the log begins with that is of this slot; "" where there is no other."""
+
     def model_finished(self, error: ModelFailed | None) -> None:
         """start_session returned or raised."""
 
@@ -67,4 +71,5 @@ class FromHost(HostEvents):
         self._slot.model_lost(error)
 
     def log(self, line: LogLine) -> None:
-        (model_log.getChild(line.logger) if line.logger else model_log).log(line.level, "%s", line.text)
+        log = model_log.getChild(line.logger) if line.logger else model_log
+        log.log(line.level, "%s%s", self._slot.label, line.text)

@@ -48,6 +48,7 @@ class Loads:
         make_host: Callable[[], ModelHost],
         owner: LoadsOwner,
         *,
+        label: str,
         restarts: int,
         clock: Callable[[], float],
     ) -> None:
@@ -61,6 +62,7 @@ class Loads:
         """Why the host is unusable, until it is replaced."""
         self._make_host = make_host
         self._owner = owner
+        self._label = label
         self._budget = RestartBudget(restarts)
         self._clock = clock
         self._closed = False
@@ -142,7 +144,7 @@ class Loads:
 
     def _failed(self, error: ReactorError) -> None:
         self.lost = error if isinstance(error, ModelFailed) else ModelFailed(str(error))
-        log.error("the model could not be loaded again: %s", error)
+        log.error("%sthe model could not be loaded: %s", self._label, error)
 
     def _give_up(self, detail: str) -> None:
         self.loading.end()

@@ -79,6 +79,8 @@ class ModelSlot:
         clock: Callable[[], float],
     ) -> None:
         self.number = number
+        self.label = f"slot {number}: " if settings.slot_count > 1 else ""
+        """What a line of the log begins with that is of this slot; "" where there is no other."""
         self._owner = owner
         self._make_session = make_session
         self._drain_s, self._stop_s, self._vote = settings.drain_s, settings.stop_s, settings.vote
@@ -86,7 +88,11 @@ class ModelSlot:
         self._clock = clock
         self._lifecycle = Lifecycle(orphan_s=settings.orphan_s, clock=clock)
         self._loads = Loads(
-            lambda: make_host(FromHost(self), number), self, restarts=settings.restarts, clock=clock
+            lambda: make_host(FromHost(self), number),
+            self,
+            label=self.label,
+            restarts=settings.restarts,
+            clock=clock,
         )
         self._session: Session | None = None
         self._told: SessionTold | None = None
@@ -231,7 +237,7 @@ class ModelSlot:
 
     def model_lost(self, error: ModelFailed) -> None:
         """The model process is gone; whatever ran on it ends, then it is loaded again."""
-        log.error("%s: %s", error.code, error)
+        log.error("%s%s: %s", self.label, error.code, error)
         self._loads.lost = error
         self._failed(error)
         if self._lifecycle.running:
@@ -273,7 +279,7 @@ class ModelSlot:
         ended = await asyncio.gather(session.end(*goodbyes), host.stop_session(), return_exceptions=True)
         for error in ended:
             if isinstance(error, BaseException):
-                log.error("session %s did not end cleanly", session.session_id, exc_info=error)
+                log.error("%ssession %s did not end cleanly", self.label, session.session_id, exc_info=error)
         self._totals.add(session.streams.counters())
         self._session = None
         if host.state is HostState.FAILED:
@@ -368,7 +374,7 @@ class ModelSlot:
                 async with asyncio.timeout(self._stop_s + 2):
                     await self._settled.wait()
             except TimeoutError:
-                log.error("the session did not end in time")
+                log.error("%sthe session did not end in time", self.label)
         await self._tasks.cancel()
         with contextlib.suppress(TimeoutError):  # their viewers may still be reading what was said last
             async with asyncio.timeout(PART_S):

@@ -139,7 +139,7 @@ class Slots(SlotOwner):
         if step == "failed" and any(each.state is not State.TERMINATED for each in self._all):
             step, text = "degraded", f"out of service: {text}"
         fields = {**progress.fields, "slot": slot}
-        self._report(Progress(step, f"slot {slot}: {text}", progress.fraction, fields))
+        self._report(Progress(step, f"{self._all[slot].label}{text}", progress.fraction, fields))
 
     # Leaving ------------------------------------------------------------------------------------------
 

@@ -37,10 +37,11 @@ class Logbook:
     def __init__(self, settings: SessionLogSettings) -> None:
         self._folder = settings.log_session
         self._last: dict[int, OpenLog] = {}
-        """Of each slot."""
+        """Of each slot, the newest last."""
 
     def begin(self, began: Began, *, slot: int = 0) -> OpenLog:
         """Begin the log of a session. That of its slot's before is forgotten; its file, if it has one, stays."""
+        self._last.pop(slot, None)
         self._last[slot] = OpenLog(began, Path(self._folder) if self._folder else None)
         return self._last[slot]
 
@@ -65,7 +66,7 @@ class Logbook:
     def _of(self, session_id: str) -> OpenLog | None:
         # A client may name its session as one was named that ran on another slot before: the newest is meant.
         logs = [each for each in self._last.values() if each.began.session_id == session_id]
-        return max(logs, key=lambda each: each.began.started, default=None)
+        return logs[-1] if logs else None
 
 
 class OpenLog:
@@ -82,15 +83,12 @@ class OpenLog:
         self._limit_bytes = limits.SESSION_LOG_MEMORY_BYTES
         if folder is not None:
             self._limit_bytes = limits.SESSION_LOG_MAX_BYTES
-            self._path = folder / f"{time.strftime('%Y%m%d-%H%M%S')}-{began.session_id[:8]}.jsonl"
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                # Prompts are private: only this user reads them.
-                self._sink = io.FileIO(self._path, "xb", opener=_private)
+                self._path, self._sink = _new_file(folder, began.session_id)
             except OSError as error:
-                log.warning("the session is not logged: %s: %s", self._path, error)
+                log.warning("the session is not logged: %s: %s", folder, error)
                 self._open = False
-                self._path = None
                 return
             log.info("session log: %s", self._path)
         self.write(began)
@@ -136,6 +134,16 @@ class OpenLog:
         self._open = False
         if isinstance(self._sink, io.FileIO):
             self._sink.close()
+
+
+def _new_file(folder: Path, session_id: str) -> tuple[Path, io.FileIO]:
+    """Make a session's file: two of one second may be called alike."""
+    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{session_id[:8]}"
+    path = folder / f"{stem}.jsonl"
+    if path.exists():
+        path = folder / f"{stem}-{secrets.token_hex(4)}.jsonl"
+    # Prompts are private: only this user reads them.
+    return path, io.FileIO(path, "xb", opener=_private)
 
 
 def _private(path: str, flags: int) -> int:
