@@ -259,6 +259,8 @@ FIRST_FRAME_S: Final = 300.0
 LOAD_S: Final = 1800.0
 #: How long start_session may take to end once it was told to; then the process is killed.
 STOP_S: Final = 5.0
+#: Models whose memory is remembered for `reactor doctor`. More: the one that was loaded the longest ago is forgotten.
+FOOTPRINTS: Final = 64
 #: Model slots of one server, each a model process. More: the setting is refused.
 SLOTS_MAX: Final = 64
 #: Restarts of a slot's model process within RESTART_WINDOW_S; one more and it is out of service, and with the last

@@ -42,10 +42,13 @@ class Finding:
 
 
 def doctor(
+    path: Annotated[
+        Path | None, typer.Argument(help="A model's folder or manifest: says how many slots of it fit.")
+    ] = None,
+    *,
     port: Annotated[
         int, typer.Option("--port", "-p", help="The port that reactor run shall listen on.")
     ] = 8080,
-    *,
     from_browser: Annotated[
         bool,
         typer.Option(
@@ -72,6 +75,8 @@ def doctor(
         "GPU": check_gpu,
         "PyTorch": check_torch,
     }
+    if path is not None:
+        checks["Slots"] = lambda: check_slots(path)
     console = Console()
     table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     failed = False
@@ -191,6 +196,33 @@ def check_torch() -> Finding:
     )
     found = _first_line((sys.executable, "-c", script), "cannot be imported")
     return Finding(found.state, f"torch {installed}: {found.text}")
+
+
+def check_slots(path: Path) -> Finding:
+    from ..author.manifest import file_of
+    from ..worker import footprint
+
+    takes = footprint.recall(file_of(path))
+    if takes is None:
+        return Finding("warn", f"not known before the model was loaded once: reactor run {path}")
+    free_bytes, cards = footprint.free_memory(), footprint.gpus()
+    count = footprint.fitting(takes, free_bytes=free_bytes, cards=cards)
+    text = (
+        f"{_gb(takes.resident_bytes)} each, {_gb(takes.peak_bytes)} while it loads, of {_gb(free_bytes)} free"
+    )
+    if takes.gpu_bytes:
+        free = " and ".join(_gb(card.free_bytes) for card in cards) or "none"
+        text += f"; on a GPU {_gb(takes.gpu_bytes)} each, of {free} free"
+    text += f" (measured {takes.measured})"
+    if count == 0:
+        return Finding("fail", f"{text}: none fits now")
+    fits = f"{count} fit" if count > 1 else "1 fits"
+    more = f". reactor run {path} --slots {count}; on one GPU they take turns" if count > 1 else ""
+    return Finding("ok", f"{text}: {fits}{more}")
+
+
+def _gb(size_bytes: int) -> str:
+    return f"{size_bytes / 1e9:.1f} GB"
 
 
 def _first_line(command: tuple[str, ...], problem: str) -> Finding:

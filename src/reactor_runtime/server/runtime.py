@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ..author.manifest import Manifest
+from ..author.manifest import Manifest, file_of
 from ..config import Settings
 from ..host import HostEvents, ModelHost
 from ..progress import Progress
@@ -22,12 +22,16 @@ from ..webrtc.engines import open_engine
 from ..webrtc.ice import parse_ice_server
 from ..webrtc.reach import Reach, free_media_ports, parse_media_ports, parse_public_address
 from ..weights import resolve
+from ..worker import footprint
 from ..worker.supply import Supply
 from .app import create_app
 from .author import is_private, own_key
 from .http_server import HttpServer
 
 log = logging.getLogger(__name__)
+
+#: How often the memory of a model that loads is looked at.
+MEASURE_S = 0.25
 
 
 class Runtime:
@@ -54,6 +58,8 @@ class Runtime:
         self._author_key = own_key() if is_private(settings) else ""
         self._server: HttpServer | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._measuring: asyncio.Task[None] | None = None
+        self._takes: footprint.Footprint | None = None
         self._probing: asyncio.Task[None] | None = None
 
     @property
@@ -83,6 +89,7 @@ class Runtime:
         self._reach.listening(self._settings.host, server.port)
         self._server = server
         self._loading = asyncio.create_task(self.sessions.load(self._supply.fetch))
+        self._measuring = asyncio.create_task(self._measure())
         servers = tuple(parse_ice_server(url) for url in self._settings.ice_servers)
         self._probing = asyncio.create_task(self._engine.probe(servers))
 
@@ -101,16 +108,38 @@ class Runtime:
 
     async def close(self) -> None:
         """End everything, the model process included. May be called twice."""
-        for task in (self._loading, self._probing):
+        loaded = self._measuring is not None and self._measuring.done()
+        for task in (self._loading, self._measuring, self._probing):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
+        if loaded:
+            await self._remember()
         await self.sessions.close()
         self._supply.close()
         if self._server is not None:
             await self._server.close()
         await self._engine.close()
         self._audit.close()
+
+    async def _measure(self) -> None:
+        """Remember what the first slot's model takes when it is loaded, for the doctor."""
+        assert self._loading is not None
+        before, peak_bytes = await asyncio.to_thread(footprint.gpus), 0
+        while not self._loading.done():
+            pid = self.sessions.slots[0].pid
+            peak_bytes = max(peak_bytes, (footprint.held_bytes(pid) if pid is not None else None) or 0)
+            await asyncio.wait([self._loading], timeout=MEASURE_S)
+        await self._remember(peak_bytes=peak_bytes, before=before)
+
+    async def _remember(self, *, peak_bytes: int = 0, before: Sequence[footprint.Gpu] = ()) -> None:
+        pid, gpu = self.sessions.slots[0].pid, self._settings.gpu_of(0)
+        if pid is None:
+            return
+        found = await asyncio.to_thread(footprint.measure, pid, peak_bytes=peak_bytes, before=before, gpu=gpu)
+        if found is not None:
+            self._takes = found if self._takes is None else self._takes.with_more(found)
+            await asyncio.to_thread(footprint.remember, file_of(self._manifest_path), self._takes)
 
     def _make_host(self, events: HostEvents, slot: int) -> ModelHost:
         def make_bare(logged: HostEvents) -> ModelHost:

@@ -147,6 +147,11 @@ class ModelSlot:
         """What is known of the model while it is loaded."""
         return None if self.state is State.CREATED else self._loads.info
 
+    @property
+    def pid(self) -> int | None:
+        """The model process; None while there is none, and for the inline host."""
+        return self._loads.host.pid if self._loads.host is not None else None
+
     def snapshot(self) -> Snapshot:
         """Return its numbers as they are now."""
         session, host = self._session, self._loads.host
