@@ -12,9 +12,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from reactor_runtime.origins import Origins
 from reactor_runtime.server.access import GRANT, Access
+from reactor_runtime.server.doors import Doors
 from reactor_runtime.server.guards import BelowPrefix, BodyLimit, HostGuard, OriginGuard
 from reactor_runtime.server.refusals import Refusals
-from reactor_runtime.server.token_guard import Doors, TokenGuard, TokenInPath
+from reactor_runtime.server.token_guard import TokenGuard, TokenInPath
 from reactor_runtime.session.audit import Silent
 from reactor_runtime.session.grants import EVERYTHING, NOTHING, Grant
 from reactor_runtime.tokens import Claims, Keys
@@ -242,16 +243,26 @@ async def test_a_token_in_the_path_is_taken_off_before_anybody_routes_by_it(
     assert [value for value in scope.values() if value == b"abc"] == ([token] if token == b"abc" else [])
 
 
-def test_a_session_that_a_request_names_is_found_where_its_rule_says() -> None:
-    access = Access()
-    for method, path, query, named in [
-        ("GET", "/sessions/s/transport/webrtc/ice_servers", b"", "s"),
-        ("WEBSOCKET", "/sessions/s/media", b"session_id=t", "s"),
-        ("GET", "/clips/chunks/s/init.mp4", b"", "s"),
-        ("GET", "/clips", b"start=0&session_id=s", "s"),
-        ("GET", "/clips", b"session_id=s&session_id=t", "t"),
-        ("GET", "/clips", b"session_id=s&session_id=", ""),
-        ("GET", "/clips", b"start=0", None),
-        ("GET", "/session", b"session_id=s", None),
-    ]:
-        assert access.find(method, path, query)[1] == named, (path, query)
+@pytest.mark.parametrize(
+    ("path", "query", "served"),
+    [
+        ("/sessions/s/transport/webrtc/ice_servers", b"", True),
+        ("/sessions/t/transport/webrtc/ice_servers", b"session_id=s", False),
+        ("/clips/chunks/s/init.mp4", b"", True),
+        ("/clips/chunks/t/init.mp4", b"", False),
+        ("/clips", b"start=0&session_id=s", True),
+        ("/clips", b"session_id=s&session_id=t", False),
+        ("/clips", b"session_id=s&session_id=", False),
+        ("/clips", b"session_id=t", False),
+        ("/session", b"session_id=t", True),
+    ],
+)
+async def test_a_token_for_one_session_is_judged_where_a_request_names_its_own(
+    path: str, query: bytes, served: bool
+) -> None:
+    app = App()
+    text = KEYS.sign(Claims(Role.DRIVE, NOW_S + 5, "j", sid="s"))
+    scope = http(path, authorization=f"Bearer {text}") | {"query_string": query}
+    sent = await through(guarded(app, keys=KEYS), scope)
+    assert bool(app.scopes) is served
+    assert served or (sent[0]["status"], b"another session" in sent[1]["body"]) == (403, True)

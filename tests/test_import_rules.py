@@ -65,6 +65,7 @@ PURE = [
     "pacing",
     "recording.fmp4",
     "recording.playlist",
+    "server.access",
     "server.page_bundle",
     "server.places",
     "server.readers",
@@ -76,6 +77,7 @@ PURE = [
     "session.grants",
     "session.lifecycle",
     "session.loading",
+    "session.passes",
     "session.rate",
     "session.renditions",
     "session.starters",
@@ -84,6 +86,7 @@ PURE = [
     "session_log.digests",
     "session_log.lines",
     "session_log.script",
+    "tokens",
     "types",
 ]
 PURE += ["webrtc.addresses", "webrtc.candidate", "websocket.header", "websocket.relay"]

@@ -23,6 +23,7 @@ from .render import render
 from .replay import replay
 from .run import run
 from .setting_flags import WithSettings
+from .token import app as token
 from .weights import app as weights
 
 app = typer.Typer(
@@ -42,6 +43,7 @@ app.command()(init)
 app.command()(capabilities)
 app.command()(doctor)
 app.add_typer(weights, name="weights")
+app.add_typer(token, name="token")
 
 
 def show_version(wanted: bool) -> None:

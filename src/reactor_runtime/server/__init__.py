@@ -13,7 +13,11 @@ routes_page.py       the control page and its files
 page_bundle.py       its modules as one script; pure
 bodies.py            JSON request bodies
 replies.py           how errors look
-guards.py            token, host and body limits, as plain ASGI middleware
+guards.py            origin, host and body limits, as plain ASGI middleware
+token_guard.py       who asks, by the token that is shown
+access.py            what each route takes; pure
+doors.py             what opens this server: token, keys, what it is without
+refusals.py          who was not let in, counted
 connection.py        one socket; socket.py, once it is a WebSocket
 http_server.py       uvicorn on a socket of ours, without its signal handlers
 """

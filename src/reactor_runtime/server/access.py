@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
-from urllib.parse import parse_qs
 
 from ..session.grants import Right
 
@@ -101,23 +100,15 @@ class Access:
             )
             self._templates.setdefault(method, []).append((re.compile(pattern), rule))
 
-    def find(self, method: str, path: str, query: bytes = b"") -> tuple[Rule, str | None]:
-        """Return the rule for a request and the session that the request names."""
+    def find(self, method: str, path: str) -> tuple[Rule, str | None]:
+        """Return the rule for a request, and the session that its path names."""
         if method in ("GET", "HEAD") and path in self._open:
             return _PROBE, None
         method = "GET" if method == "HEAD" else method
         rule = self._exact.get((method, path))
         if rule is not None:
-            return rule, _asked(query) if rule.names == "query" else None
+            return rule, None
         for pattern, templated in self._templates.get(method, ()):
             if (found := pattern.fullmatch(path)) is not None:
                 return templated, found["session_id"] if templated.names == "path" else None
         return OTHERWISE, None
-
-
-def _asked(query: bytes) -> str | None:
-    """Return the session in a query; where it is named twice the last counts, as it does for the route."""
-    asked: list[str | None] = [
-        *parse_qs(query.decode("latin-1"), keep_blank_values=True).get("session_id", [])
-    ]
-    return asked[-1] if asked else None

@@ -5,22 +5,17 @@ It keeps nothing of its own but the readers of the events and its name; made onc
 
 from __future__ import annotations
 
-import logging
 import secrets
 import socket
-from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from .. import __version__
 from ..config import ListenSettings
-from ..errors import SettingError
 from ..origins import Origins, host_of
 from ..session.audit import Audit, Silent
 from ..session.service import Service
-from ..tokens import Keys
-from ..types import Role
 from . import (
     replies,
     routes_connect,
@@ -33,6 +28,7 @@ from . import (
 from .access import Access
 from .author import is_author
 from .connection import HEALTH_PATHS
+from .doors import Doors
 from .guards import (
     BelowPrefix,
     BodyLimit,
@@ -43,16 +39,13 @@ from .guards import (
 from .places import Places
 from .readers import Readers
 from .refusals import Refusals
-from .token_guard import Doors, TokenGuard, TokenInPath
-
-log = logging.getLogger(__name__)
+from .token_guard import TokenGuard, TokenInPath
 
 
 def create_app(
     service: Service,
     settings: ListenSettings,
     *,
-    doors: Doors | None = None,
     audit: Audit | None = None,
     author_key: str = "",
 ) -> FastAPI:
@@ -80,7 +73,7 @@ def create_app(
     # The page must load to ask for a token, and probes have none.
     app.add_middleware(
         TokenGuard,
-        doors=doors or open_doors(settings),
+        doors=Doors.of(settings),
         access=Access(files.keys()),
         refusals=refusals,
     )
@@ -100,32 +93,6 @@ def create_app(
     app.add_middleware(TokenInPath)
     app.add_middleware(BelowPrefix, prefix=settings.root_path)
     return app
-
-
-def open_doors(settings: ListenSettings) -> Doors:
-    """Return what opens this server. Reads the file of keys. Raises SettingError."""
-    texts = list(settings.token_keys)
-    if settings.token_key_file:
-        texts.append(_file_of_keys(Path(settings.token_key_file)))
-    visitor = Role(settings.visitor_role) if settings.visitor_role else None
-    keys = Keys.parse(texts)
-    if settings.tokens_count and not settings.token and not keys:
-        raise SettingError(
-            f"the file of token keys {settings.token_key_file} has none, which would open the server to all.\n"
-            f"  Fix: reactor token key >> {settings.token_key_file}"
-        )
-    return Doors(settings.token.encode(), keys, visitor)
-
-
-def _file_of_keys(path: Path) -> str:
-    try:
-        if path.stat().st_mode & 0o077:
-            log.warning("other users of this machine may read the token keys in %s: chmod 600 it", path)
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        # The words of a decoding error would quote the file.
-        why = error.strerror if isinstance(error, OSError) else "not text"
-        raise SettingError(f"the file of token keys {path} cannot be read: {why}.") from None
 
 
 def _names(settings: ListenSettings) -> frozenset[str] | None:

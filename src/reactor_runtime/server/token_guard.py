@@ -1,6 +1,6 @@
 """Who asks, by the token that is shown: what it allows, and whether that is enough for what is asked.
 
-    TokenInPath ──/t/TOKEN off──▶ … ──▶ TokenGuard ──▶ presented() ─▶ tokens.py ─▶ Grant ─▶ access.py
+    TokenInPath ──/t/TOKEN off──▶ … ──▶ TokenGuard ──▶ presented() ─▶ doors.py ─▶ Grant ─▶ access.py
 
 Plain ASGI, beside the guards of `guards.py`. Refuses by default: a request is looked up among the rules of
 `access.py` as it will be routed, and what is not there takes an operator. A token is never logged, answered or sent on.
@@ -9,11 +9,10 @@ Plain ASGI, beside the guards of `guards.py`. Refuses by default: a request is l
 from __future__ import annotations
 
 import base64
-import hmac
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -22,10 +21,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import limits
 from ..errors import NotGranted, Unauthorized
-from ..session.grants import EVERYTHING, NOTHING, Grant
-from ..tokens import Keys
-from ..types import Role
+from ..session.grants import NOTHING, Grant
 from .access import GRANT, Access
+from .doors import Doors
 from .guards import is_asked
 from .refusals import Refusals
 from .replies import refusal
@@ -100,49 +98,10 @@ def _decoded(subprotocol: str) -> bytes:
         return b"?"
 
 
-@dataclass(frozen=True, slots=True)
-class Doors:
-    """What opens a server: the operator's token, keys that sign others, and what it is without any."""
-
-    token: bytes = b""
-    keys: Keys = field(default_factory=lambda: Keys(()))
-    visitor: Role | None = None
-
-    @property
-    def open(self) -> bool:
-        """Whether nothing is asked for: then everybody may do everything."""
-        return not self.token and not self.keys
-
-    def grant(self, shown: Iterable[bytes], now_s: float) -> Grant:
-        """Return what the first good token of these allows. Raises Unauthorized if all that are shown are bad."""
-        if self.open:
-            return EVERYTHING
-        refused: Unauthorized | None = None
-        for text in shown:
-            if self.token and hmac.compare_digest(text, self.token):
-                return EVERYTHING
-            try:
-                return self._signed(text, now_s)
-            except Unauthorized as error:
-                # What is known of one of our own says more than that another is none.
-                refused = error if refused is None or type(refused) is Unauthorized else refused
-        if refused is not None:
-            raise refused
-        return Grant(self.visitor)
-
-    def _signed(self, text: bytes, now_s: float) -> Grant:
-        if not self.keys:
-            raise Unauthorized("missing or wrong token")
-        said = self.keys.read(text, now_s)
-        return Grant(
-            said.role,
-            sid=said.sid,
-            sub=said.sub,
-            jti=said.jti,
-            ends=said.exp,
-            max_s=said.max_s,
-            once=said.once,
-        )
+def asked_session(query: bytes) -> str | None:
+    """Return the session in a query; where it is named twice the last counts, as it does for the route."""
+    asked = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("session_id")
+    return asked[-1] if asked else None
 
 
 class TokenGuard:
@@ -168,7 +127,9 @@ class TokenGuard:
             client = scope.get("client")
             address = client[0] if client else ""
             method = scope.get("method", "WEBSOCKET")
-            rule, session_id = self._access.find(method, scope["path"], scope["query_string"])
+            rule, session_id = self._access.find(method, scope["path"])
+            if rule.names == "query":
+                session_id = asked_session(scope["query_string"])
             grant = NOTHING
             try:
                 grant = self._doors.grant(presented(scope), self._wall())
