@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -65,13 +66,16 @@ async def test_who_may_only_watch_sees_the_picture_and_moves_nothing(house: Hous
     assert [told["reason"] for told in link.told("clipFailed")] == ["this takes the role drive; yours: watch"]
 
 
-async def test_a_connection_has_the_grant_of_its_last_offer(house: House) -> None:
+async def test_nobody_takes_over_the_connection_of_another_by_guessing_its_id(house: House) -> None:
     await house.start()
-    connection_id, _ = await house.join(grant=EVERYTHING)
-    link = await house.offer(connection_id, replace=True, grant=WATCHER)
+    connection_id, link = await house.join(grant=replace(DRIVER, jti="a"))
+    for other in (WATCHER, EVERYTHING, replace(DRIVER, jti="b")):
+        with pytest.raises(NotGranted, match="another visitor"):
+            await house.offer(connection_id, replace=True, grant=other)
+    link = await house.offer(connection_id, replace=True, grant=replace(DRIVER, jti="a"))
     link.connect()
     link.say("paint", request_id="a")
-    assert house.host.calls == []
+    assert len(house.host.calls) == 1
 
 
 async def test_starting_and_stopping_take_the_right_to_drive(house: House) -> None:

@@ -36,7 +36,13 @@ class House:
         self.told: list[Progress] = []
         loop = asyncio.get_running_loop()
         self.sessions = Sessions(
-            self.hosts.make, self.engine, self.settings, self.told.append, clock=loop.time, fan_out=FakeFanOut
+            self.hosts.make,
+            self.engine,
+            self.settings,
+            self.told.append,
+            clock=loop.time,
+            wall=lambda: 1_800_000_000 + loop.time(),
+            fan_out=FakeFanOut,
         )
 
     @classmethod

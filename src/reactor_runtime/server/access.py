@@ -20,13 +20,14 @@ _SIGNALLING: Final = "/sessions/{session_id}/transport/webrtc"
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`right` None: whoever asks. `names` is where a request names its session; "service": in its body, judged there.
+    """`right` None: whoever asks. `names` is where a request names its session; "service": in its body, judged there;
+    "server": what it asks is of all sessions, and no token for one counts.
 
     `takes` says that it takes the place of a person: there one person's token is refused that is in use.
     """
 
     right: Right | None
-    names: Literal["", "path", "query", "service"] = "path"
+    names: Literal["", "path", "query", "service", "server"] = "path"
     takes: bool = False
     because: str = ""
     """Why it is open."""
@@ -75,12 +76,12 @@ RULES: Final = _paths(
         "GET /clips": Rule(Right.RECORD, "query"),
         # A recording has the id of its session.
         "GET /clips/chunks/{session_id}/{file}": Rule(Right.RECORD),
-        "GET /metrics": Rule(Right.OPERATE, ""),
-        "GET /events": Rule(Right.OPERATE, ""),
+        "GET /metrics": Rule(Right.OPERATE, "server"),
+        "GET /events": Rule(Right.OPERATE, "server"),
     }
 )
 #: What is not in the table.
-OTHERWISE: Final = Rule(Right.OPERATE, "")
+OTHERWISE: Final = Rule(Right.OPERATE, "server")
 
 
 class Access:

@@ -54,7 +54,7 @@ class Runtime:
         self._audit = AuditLog(Path(settings.audit_log)) if settings.audit_log else Silent()
         self._engine = open_engine(settings.engine, self._reach)
         self._supply = Supply(manifest_path, self._args, settings)
-        self.sessions = Sessions(self._make_host, self._engine, settings, report)
+        self.sessions = Sessions(self._make_host, self._engine, settings, report, audit=self._audit)
         self._author_key = own_key() if is_private(settings) else ""
         self._server: HttpServer | None = None
         self._loading: asyncio.Task[None] | None = None

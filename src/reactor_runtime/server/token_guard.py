@@ -130,6 +130,8 @@ class TokenGuard:
             rule, session_id = self._access.find(method, scope["path"])
             if rule.names == "query":
                 session_id = asked_session(scope["query_string"])
+            elif rule.names == "server":
+                session_id = ""  # which is no session's
             grant = NOTHING
             try:
                 grant = self._doors.grant(presented(scope), self._wall())

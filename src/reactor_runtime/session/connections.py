@@ -13,13 +13,15 @@ import random
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from .. import limits
-from ..errors import SessionRefused
+from ..errors import Refused, SessionRefused
 from ..tasks import Tasks
 from ..webrtc.ice import allowed_servers
 from ..webrtc.peer import Candidate, IceServer
 from ..webrtc.signalling import Signalling
+from ..wire import messages as say
 from .doorway import Doorway
 from .grants import Grant
+from .register import Desk
 from .service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
 from .viewer import Viewer
 
@@ -36,10 +38,12 @@ class Connections:
         ice_servers: Sequence[IceServer],
         client_ice_hosts: Collection[str],
         room: int,
+        desk: Desk,
         ping_timeout_s: float,
         clock: Callable[[], float],
     ) -> None:
         self.room = room
+        self._desk = desk
         """How many may be connected."""
         self._make = make
         self._forgotten = forgotten
@@ -94,6 +98,7 @@ class Connections:
         if legacy and connection_id not in self._viewers:
             self._add(LEGACY_CONNECTION_ID)
         viewer = self._known(connection_id)
+        self._desk.check(grant, viewer)
         signalling = self._signalling[connection_id]
         if signalling.offered and not (replace or legacy):
             raise SessionRefused("this connection has offered already; use PUT to reconnect", status=409)
@@ -115,7 +120,8 @@ class Connections:
         signalling.offer(offer.sdp, offer.mapping, ice_servers=named or self._ice_servers, after_s=wait_s)
 
     def attach(self, *, grant: Grant) -> Viewer:
-        """Return a viewer of its own for a link that is there already. Raises SessionRefused."""
+        """Return a viewer of its own for a link that is there already. Raises SessionRefused, and for its token."""
+        self._desk.check(grant)
         viewer = self._viewers[self.register()]
         viewer.grant = grant
         return viewer
@@ -145,6 +151,17 @@ class Connections:
     def _check_open(self) -> None:
         if self._ended:
             raise SessionRefused("No session running", status=400)
+
+    def entered(self, viewer: Viewer) -> None:
+        """Take note that somebody is connected; close it where its token is no good any more."""
+        try:
+            self._desk.entered(viewer)
+        except Refused as error:
+            viewer.send(say.RuntimeNotice(error.code, error.public()))
+            viewer.drop(error.public())
+
+    def left(self, viewer: Viewer, reason: str) -> None:
+        self._desk.left(viewer, reason)
 
     # Bounds -------------------------------------------------------------------------------------------
 
@@ -193,7 +210,10 @@ class Connections:
         """Drop the links of viewers that fell silent or did not connect in time."""
         now_s, silent_s = self._clock(), self._ping_timeout_s
         for viewer in self._viewers.values():
-            if viewer.connected and 0 < silent_s < now_s - viewer.heard_s:
+            if viewer.connected and viewer.ends_s is not None and now_s >= viewer.ends_s:
+                viewer.send(self._desk.expired(viewer))
+                viewer.drop("its token ended")
+            elif viewer.connected and 0 < silent_s < now_s - viewer.heard_s:
                 viewer.drop(f"nothing heard for {silent_s:g} s")
             elif viewer.interrupted_s is not None and now_s - viewer.interrupted_s > limits.INTERRUPTED_S:
                 viewer.drop("connection lost")

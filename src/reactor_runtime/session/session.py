@@ -49,6 +49,7 @@ from .fanout import EncoderThreads, FanOutFactory
 from .grants import Grant
 from .metrics import MessageCounts
 from .numbers import SessionNumbers
+from .register import Register
 from .service import LEGACY_CONNECTION_ID, Offer, SocketOffer
 from .stream import VideoStream
 from .streams import Streams
@@ -96,6 +97,7 @@ class Session:
         ping_timeout_s: float,
         owner: SessionOwner,
         counts: MessageCounts,
+        register: Register,
         recordings: Recordings,
         clock: Callable[[], float],
         fan_out: FanOutFactory = EncoderThreads,
@@ -137,6 +139,7 @@ class Session:
             ice_servers=tuple(parse_ice_server(text) for text in picture.ice_servers),
             client_ice_hosts=picture.client_ice_hosts,
             room=audience.viewers,
+            desk=register.desk(session_id),
             ping_timeout_s=ping_timeout_s,
             clock=clock,
         )
@@ -243,6 +246,7 @@ class Session:
         if self._closed:
             return
         self._owner.viewer_opened()
+        self.connections.entered(viewer)
         if self.viewers > self.connections.room:
             viewer.drop("no room")
 
@@ -258,6 +262,7 @@ class Session:
         if not self._closed:
             self._owner.viewer_closed()
             self._owner.note("viewer_gone", {"connection_id": viewer.connection_id, "reason": reason})
+            self.connections.left(viewer, reason)
             self._together.left(viewer.connection_id)
 
     def sent(self, viewer: Viewer, track: str, frame_id: int, received_as: Mapping[str, int]) -> None:

@@ -31,12 +31,14 @@ from ..webrtc.peer import Candidate, IceServer, PeerEngine
 from ..websocket.socket_link import Closing, carry
 from ..wire import messages as say
 from .admission import Admission, Admitted, Place
+from .audit import Audit, Silent
 from .fanout import EncoderThreads, FanOutFactory
 from .grants import Grant, Right
 from .journal import Entry, Journal
 from .lifecycle import State, Transition
 from .loads import Prepare
 from .metrics import MessageCounts, text_of
+from .register import Register
 from .service import Health, Offer, Registration, SocketOffer
 from .session import Session, SessionOwner
 from .slot import NO_SESSION, ModelSlot
@@ -60,9 +62,13 @@ class Sessions:
         settings: SessionsSettings,
         report: Callable[[Progress], None] = lambda progress: None,
         *,
+        audit: Audit | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
         fan_out: FanOutFactory = EncoderThreads,
     ) -> None:
+        self.audit = audit or Silent()
+        self._register = Register(self.audit, clock, wall)
         self.journal = Journal()
         self.recordings = Recordings(settings)
         self.logbook = Logbook(settings)
@@ -122,6 +128,7 @@ class Sessions:
             ping_timeout_s=self._settings.ping_timeout_s,
             owner=owner,
             counts=counts,
+            register=self._register,
             recordings=self.recordings,
             clock=self._clock,
             fan_out=self._fan_out,
@@ -172,12 +179,15 @@ class Sessions:
 
     async def start(self, session_id: str | None, *, grant: Grant) -> JsonObject:
         """Start a session; while the last one is closing, wait for that instead of refusing."""
-        grant.require(Right.DRIVE)
-        session_id = session_id or str(uuid.uuid4())
+        # Who has a token for one session starts that one.
+        session_id = session_id or grant.sid or str(uuid.uuid4())
+        grant.require(Right.DRIVE, session_id)
+        self._register.passes.check(grant, session_id)
         slot = await self._admitted()
         if any(each.session is not None and each.session.session_id == session_id for each in self.slots):
             raise SessionRefused("a session of this id runs", status=409)
         slot.begin(session_id)
+        self.audit.note("start", grant, session_id=session_id)
         self._starters.began(session_id, grant.client)
         # Only whoever started it is told; the descriptor is everybody's.
         ticket = self.logbook.ticket(session_id)
@@ -199,10 +209,14 @@ class Sessions:
             self._admission.leave(request)
 
     async def stop(self, session_id: str | None, *, moderate: bool, reason: str, grant: Grant) -> None:
-        grant.require(Right.OPERATE if moderate else Right.DRIVE)
+        right = Right.OPERATE if moderate else Right.DRIVE
+        grant.require(right, session_id)
         slot = self._slot_meant(grant, moderate=moderate) if session_id is None else self._slot_of(session_id)
         if slot is None:
             return
+        stopped = slot.session.session_id if slot.session is not None else ""
+        grant.require(right, stopped or None)
+        self.audit.note("moderate" if moderate else "stop", grant, session_id=stopped, reason=reason)
         if moderate:
             text = reason or "the session was ended by the operator"
             slot.stop(say.Moderation("terminate", text), say.SessionEnded(codes.MODERATED))
@@ -270,7 +284,7 @@ class Sessions:
     async def offer(
         self, session_id: str, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant
     ) -> None:
-        grant.require(Right.WATCH)
+        grant.require(Right.WATCH, session_id)
         self._running(session_id).offer(connection_id, offer, replace=replace, legacy=legacy, grant=grant)
 
     async def answer(self, session_id: str, connection_id: int, *, hold_s: float) -> str | None:
@@ -284,7 +298,7 @@ class Sessions:
     async def media(
         self, session_id: str, inbound: AsyncIterable[str | bytes], offer: SocketOffer, *, grant: Grant
     ) -> AsyncGenerator[str | bytes | Closing, None]:
-        grant.require(Right.WATCH)
+        grant.require(Right.WATCH, session_id)
         link = self._running(session_id).attach(offer, grant=grant)
         async with contextlib.aclosing(carry(link, inbound)) as outbound:
             async for message in outbound:

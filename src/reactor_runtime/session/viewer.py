@@ -110,6 +110,8 @@ class Viewer:
         """Whether it is the model's author, who may read what the model raised."""
         self.grant = NOTHING
         """What its messages may do; that of its last offer."""
+        self.ends_s: float | None = None
+        """When its token ends, monotonic seconds; None: never."""
         self.active = False
         """Whether it is sent every output track as soon as it is connected, without resuming them."""
         self.linked_s = 0.0
@@ -117,6 +119,11 @@ class Viewer:
         self.interrupted_s: float | None = None
         """Since when its link is interrupted; None while it is not."""
         self.heard_s = self._clock()
+
+    @property
+    def there(self) -> bool:
+        """Whether it is connected, as far as anybody knows."""
+        return self.connected and self.interrupted_s is None
 
     @property
     def joining(self) -> bool:

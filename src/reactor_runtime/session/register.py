@@ -1,0 +1,60 @@
+"""Who comes to a session and leaves it: their tokens counted, their coming and going written down.
+
+    Connections ──check, entered, left──▶ Desk, of one session ──▶ Passes, Audit: of the server
+
+One `Register` per server, one `Desk` per session, on the event loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .. import codes
+from ..errors import NotGranted
+from ..wire import messages as say
+from .audit import Audit
+from .grants import Grant
+from .passes import Passes
+from .viewer import Viewer
+
+
+class Register:
+    def __init__(self, audit: Audit, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+        self.audit = audit
+        self.passes = Passes(clock, wall)
+
+    def desk(self, session_id: str) -> Desk:
+        return Desk(self, session_id)
+
+
+class Desk:
+    def __init__(self, register: Register, session_id: str) -> None:
+        self._audit = register.audit
+        self._passes = register.passes
+        self._session_id = session_id
+
+    def check(self, grant: Grant, viewer: Viewer | None = None) -> None:
+        """Let this grant offer a connection, or raise TokenExpired or a NotGranted.
+
+        An id that somebody has offered on is his: who guesses it may not take it over.
+        """
+        if viewer is not None and viewer.grant.role is not None and not _same(viewer.grant, grant):
+            raise NotGranted("this connection is another visitor's")
+        self._passes.check(grant, self._session_id, viewer)
+
+    def entered(self, viewer: Viewer) -> None:
+        """Take note of a connection. Raises what `check` raises, where another was faster."""
+        viewer.ends_s = self._passes.enter(viewer.grant, self._session_id, viewer)
+        self._audit.note("join", viewer.grant, session_id=self._session_id)
+
+    def left(self, viewer: Viewer, reason: str) -> None:
+        self._audit.note("leave", viewer.grant, session_id=self._session_id, reason=reason)
+
+    def expired(self, viewer: Viewer) -> say.RuntimeNotice:
+        """Return what somebody is told whose token has ended."""
+        self._audit.note("expire", viewer.grant, session_id=self._session_id)
+        return say.RuntimeNotice(codes.TOKEN_EXPIRED, "your token's time is over; ask for another to go on")
+
+
+def _same(one: Grant, other: Grant) -> bool:
+    return (one.role, one.jti, one.sub) == (other.role, other.jti, other.sub)
