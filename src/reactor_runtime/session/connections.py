@@ -153,12 +153,14 @@ class Connections:
             raise SessionRefused("No session running", status=400)
 
     def entered(self, viewer: Viewer) -> None:
-        """Take note that somebody is connected; close it where its token is no good any more."""
+        """Take note that somebody is connected; close it where there is no room, or its token is no good any more."""
         try:
             self._desk.entered(viewer)
         except Refused as error:
             viewer.send(say.RuntimeNotice(error.code, error.public()))
             viewer.drop(error.public())
+        if self.connected > self.room:
+            viewer.drop("no room")
 
     def left(self, viewer: Viewer, reason: str) -> None:
         self._desk.left(viewer, reason)

@@ -243,12 +243,9 @@ class Session:
     # What viewers tell (ViewerEvents) -----------------------------------------------------------------
 
     def connected(self, viewer: Viewer) -> None:
-        if self._closed:
-            return
-        self._owner.viewer_opened()
-        self.connections.entered(viewer)
-        if self.viewers > self.connections.room:
-            viewer.drop("no room")
+        if not self._closed:
+            self._owner.viewer_opened()
+            self.connections.entered(viewer)
 
     def released(self, viewer: Viewer) -> None:
         self._claims.release(viewer.connection_id)
