@@ -255,8 +255,7 @@ class Session:
         self._together.greet(viewer.connection_id)
 
     def gone(self, viewer: Viewer, reason: str) -> None:
-        """A connection ended. Its id stays known, so that its client may reconnect."""
-        if not self._closed:
+        if not self._closed:  # its id stays known, so that its client may reconnect
             self._owner.viewer_closed()
             self._owner.note("viewer_gone", {"connection_id": viewer.connection_id, "reason": reason})
             self.connections.left(viewer, reason)
