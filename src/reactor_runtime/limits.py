@@ -165,6 +165,8 @@ TOKEN_EARLY_S: Final = 10.0
 TOKEN_SECRET_MIN_BYTES: Final = 32
 #: Keys that are taken at one time: the new one and the one before. More: the start fails.
 TOKEN_KEYS: Final = 2
+#: How long a token counts that the page makes for a link. Longer: refused; `reactor token create` makes such.
+TOKEN_SHARED_S: Final = 30 * 86_400.0
 #: Tokens of one person whose use is remembered until they end. More: those that come new are refused.
 TOKENS_KNOWN: Final = 10_000
 #: An audit log's file. Larger: it is renamed and a new one begun; the one before that goes.

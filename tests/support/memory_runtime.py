@@ -19,6 +19,7 @@ from reactor_runtime.recording.playlist import Segment
 from reactor_runtime.recording.recordings import Recordings
 from reactor_runtime.server.app import create_app
 from reactor_runtime.server.http_server import HttpServer
+from reactor_runtime.session.audit import Audit
 from reactor_runtime.session.grants import Grant, Right
 from reactor_runtime.session.journal import Entry, Journal
 from reactor_runtime.session.lifecycle import Event, Lifecycle
@@ -221,10 +222,12 @@ class Live:
 
 
 @asynccontextmanager
-async def serving(*, author_key: str = "", **settings: Any) -> AsyncIterator[Live]:
+async def serving(
+    *, author_key: str = "", audit: Audit | None = None, **settings: Any
+) -> AsyncIterator[Live]:
     service = MemoryService()
     values = Settings.load({"host": "127.0.0.1", "port": 0} | settings, {})
-    server = HttpServer(create_app(service, values, author_key=author_key), values)
+    server = HttpServer(create_app(service, values, audit=audit, author_key=author_key), values)
     await server.start()
     try:
         async with httpx.AsyncClient(

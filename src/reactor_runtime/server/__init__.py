@@ -8,6 +8,7 @@ app.py               the application: routes, errors, middleware in order
 routes_sessions.py   start, stop, session; signalling
 routes_files.py      uploads and clips
 routes_media.py      the WebSocket of a viewer
+routes_tokens.py     tokens for links that an operator shares
 routes_operator.py   health, metrics, events, schema
 routes_page.py       the control page and its files
 page_bundle.py       its modules as one script; pure

@@ -76,6 +76,7 @@ RULES: Final = _paths(
         "GET /clips": Rule(Right.RECORD, "query"),
         # A recording has the id of its session.
         "GET /clips/chunks/{session_id}/{file}": Rule(Right.RECORD),
+        "POST /tokens": Rule(Right.OPERATE, "server"),
         "GET /metrics": Rule(Right.OPERATE, "server"),
         "GET /events": Rule(Right.OPERATE, "server"),
     }

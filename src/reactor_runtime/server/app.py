@@ -24,6 +24,7 @@ from . import (
     routes_operator,
     routes_page,
     routes_sessions,
+    routes_tokens,
 )
 from .access import Access
 from .author import is_author
@@ -56,15 +57,18 @@ def create_app(
     app.state.service = service
     app.state.event_readers = Readers()
     app.state.places = Places()
-    refusals = app.state.refusals = Refusals(audit or Silent())
+    app.state.audit = audit or Silent()
+    refusals = app.state.refusals = Refusals(app.state.audit)
     app.state.instance = secrets.token_hex(8)
     app.state.author_key = author_key
+    app.state.doors = Doors.of(settings)
     app.state.is_author = is_author
     files = routes_page.page_files(routes_page.PAGE)
     app.include_router(routes_sessions.router, responses=replies.REFUSALS)
     app.include_router(routes_connect.router, responses=replies.REFUSALS)
     app.include_router(routes_files.router, responses=replies.REFUSALS)
     app.include_router(routes_media.router)
+    app.include_router(routes_tokens.router, responses=replies.REFUSALS)
     app.include_router(routes_operator.router, responses=replies.REFUSALS)
     routes_page.install(app, files, frame_ancestors=settings.frame_ancestors)
     replies.install(app)
@@ -73,7 +77,7 @@ def create_app(
     # The page must load to ask for a token, and probes have none.
     app.add_middleware(
         TokenGuard,
-        doors=Doors.of(settings),
+        doors=app.state.doors,
         access=Access(files.keys()),
         refusals=refusals,
     )

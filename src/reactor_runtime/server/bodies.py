@@ -7,7 +7,7 @@ are ignored everywhere, because newer clients add some.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, Field, StrictBool, ValidationError
@@ -77,6 +77,14 @@ class ConnectBody(OfferBody):
     """`session_id` is that of the session to join; without it one is started."""
 
     session_id: str | None = Field(None, min_length=1, max_length=64)
+
+
+class TokenBody(BaseModel):
+    """`role` and how long it counts; `session_id` is the one session that it is for."""
+
+    role: Literal["watch", "vote", "drive"]
+    for_s: float = Field(gt=0, le=limits.TOKEN_SHARED_S)
+    session_id: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[0-9A-Za-z._~-]+$")
 
 
 class CandidateBody(BaseModel):

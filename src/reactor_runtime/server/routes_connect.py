@@ -20,16 +20,19 @@ from ..session.service import Service
 from .bodies import ConnectBody, documented, json_body
 from .routes_operator import health_of
 from .routes_sessions import Asked, Author, Granted, MayName, MayOffer, ice_server
+from .routes_tokens import shares
 
 router: Final = APIRouter()
 
 
 @router.get("/overview")
-async def overview(request: Request, service: Asked, session_id: MayName = None) -> JSONResponse:
+async def overview(
+    request: Request, service: Asked, grant: Granted, session_id: MayName = None
+) -> JSONResponse:
     """Health, session, schema and ICE servers, as their own routes tell them; 200 whatever the health is.
 
     `session` is the one that is named, while it runs; else a slot that is free, or what runs where none is.
-    `sessions` are all that run.
+    `sessions` are all that run. `role` is that of whoever asks, `shares` those that he may make links for.
     """
     body = {
         "health": await health_of(request, service),
@@ -37,6 +40,8 @@ async def overview(request: Request, service: Asked, session_id: MayName = None)
         "sessions": await service.running_sessions(),
         "schema": await service.openapi(),
         "ice_servers": [ice_server(server) for server in await service.ice_servers(None)],
+        "role": grant.role.value if grant.role is not None else "",
+        "shares": shares(request.app.state.doors, grant),
     }
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
 

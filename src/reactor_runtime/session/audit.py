@@ -26,7 +26,7 @@ from .rate import TokenBucket
 log = logging.getLogger(__name__)
 
 Deed: TypeAlias = Literal[
-    "start", "join", "drive", "leave", "stop", "moderate", "kick", "drain", "refuse", "expire"
+    "start", "join", "drive", "leave", "stop", "moderate", "kick", "drain", "refuse", "expire", "issue"
 ]
 
 
