@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..importing import importing
+
 if TYPE_CHECKING:
     from ..config import ListenSettings
     from ..types import JsonValue
@@ -32,9 +34,10 @@ def run(
 
     Every setting is also an environment variable, REACTOR_<NAME>; a flag wins.
     """
-    from ..config import Settings
-    from ..webrtc.ice import parse_ice_server
-    from .screen import mistakes
+    with importing():
+        from ..config import Settings
+        from ..webrtc.ice import parse_ice_server
+        from .screen import mistakes
 
     notes: list[str] = []
     with mistakes(verbose=bool(ctx.obj["verbose"])):

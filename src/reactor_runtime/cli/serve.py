@@ -21,6 +21,7 @@ from typing import Protocol
 
 from ..config import ListenSettings, Settings
 from ..errors import ReactorError, SettingError
+from ..importing import importing
 from ..progress import Progress
 from ..types import JsonValue
 from . import arenas
@@ -70,7 +71,8 @@ def serve(
     `notes` are said first; `opens` is the page that people are sent to, where it is not the control page.
     """
     # The server takes half a second to import: mistakes in flags are told before.
-    from ..server.runtime import Runtime
+    with importing():
+        from ..server.runtime import Runtime
 
     arenas.keep_one()
     failed = asyncio.Event()

@@ -4,7 +4,7 @@
     io thread     reads the pipe: start, stop, commands, demands, releases, input frames, end of file
     command thread, while a blocking loop runs: handlers
 
-Run as `python -m reactor_runtime.worker.child CONTROL PULSE FRAMES INPUT PARENT`: four inherited
+Run as `python -m reactor_runtime.worker CONTROL PULSE FRAMES INPUT PARENT`: four inherited
 descriptors, and the process id of its `reaper`, which the reaper adds. It listens on nothing, inherits nothing
 else, and dies with the reaper by the kernel's parent-death signal where there is one, and at the end of the pipe.
 """
@@ -290,7 +290,3 @@ def _prepare() -> None:
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -71,7 +71,7 @@ class ModelProcess:
                 with contextlib.suppress(OSError):
                     fcntl.fcntl(write_fd, fcntl.F_SETPIPE_SZ, MIB)
             # -P: the author's folder is put on the path by the manifest, the working directory is not.
-            command = [sys.executable, "-P", "-m", "reactor_runtime.worker.child", *map(str, inherited)]
+            command = [sys.executable, "-P", "-m", "reactor_runtime.worker", *map(str, inherited)]
             words = [str(theirs.fileno()), ",".join(map(str, inherited)), *command]
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and modules
                 [sys.executable, "-I", "-S", reaper.__file__, *words],
