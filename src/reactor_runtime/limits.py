@@ -112,6 +112,8 @@ HTTP_BODY_PIECES: Final = 4096
 #: Small pieces that are parsed for one address, at once and per second. More: they wait unread.
 HTTP_WORK_BURST: Final = 4096
 HTTP_WORK_PER_S: Final = 4096
+#: Files of the page that are kept packed in the user's cache folder, some fifty a release. More: the oldest go.
+PACKED_FILES_MAX: Final = 256
 #: Requests of one address (a proxy is one), at once and per second; the page loads some fifty files. More: 429,
 #: unparsed, after a pause, so that asking again at once gains nothing. And how many of /health are answered beyond
 #: them, so that a crowd does not make a probe believe that the server is down.

@@ -12,6 +12,7 @@ routes_tokens.py     tokens for links that an operator shares
 routes_operator.py   health, metrics, events, schema
 routes_page.py       the control page and its files
 page_bundle.py       its modules as one script; pure
+packing.py           its files packed, kept between starts
 bodies.py            JSON request bodies
 replies.py           how errors look
 guards.py            origin, host and body limits, as plain ASGI middleware

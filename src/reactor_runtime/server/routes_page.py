@@ -12,7 +12,6 @@ A request's path is looked up among the names found then, so it never becomes a 
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -23,12 +22,8 @@ from typing import Final
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
+from .packing import CODINGS
 from .page_bundle import Unbundled, bundle, loaded_later, squeezed
-
-try:
-    import brotli
-except ImportError:  # an installation without its dependencies serves gzip
-    brotli = None
 
 PAGE: Final = Path(__file__).parent / "page"
 
@@ -61,11 +56,6 @@ _HEADERS: Final = {
 }
 
 
-#: How a file can be packed, the best first. Once in a server's life, so brotli takes its last level.
-_CODINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
-    **({"br": lambda content: bytes(brotli.compress(content, quality=11))} if brotli else {}),
-    "gzip": lambda content: gzip.compress(content, mtime=0),
-}
 #: What the page's address asks for when its files are to be read as they are written.
 SOURCE: Final = "source"
 _ENTRY, _INDEX = "app.js", "index.html"
@@ -86,9 +76,9 @@ class PageFile:
     _packed: dict[str, bytes] = field(default_factory=dict)
 
     async def packed(self, coding: str) -> bytes:
-        """Return the content in a coding of `_CODINGS`, packed once, beside the event loop."""
+        """Return the content in a coding of `CODINGS`, packed once, beside the event loop."""
         if (made := self._packed.get(coding)) is None:
-            made = self._packed[coding] = await asyncio.to_thread(_CODINGS[coding], self.content)
+            made = self._packed[coding] = await asyncio.to_thread(CODINGS[coding], self.content)
         return made
 
 
@@ -199,4 +189,4 @@ def _coding(accepted: str) -> str:
         for part in accepted.split(",")
         if not re.search(r";\s*q=0(\.0*)?\s*$", part)
     }
-    return next((coding for coding in _CODINGS if coding in names), "")
+    return next((coding for coding in CODINGS if coding in names), "")
