@@ -63,7 +63,7 @@ def create_app(
     app.state.author_key = author_key
     app.state.doors = Doors.of(settings)
     app.state.is_author = is_author
-    files = routes_page.page_files(routes_page.PAGE)
+    files = routes_page.own_files()
     app.include_router(routes_sessions.router, responses=replies.REFUSALS)
     app.include_router(routes_connect.router, responses=replies.REFUSALS)
     app.include_router(routes_files.router, responses=replies.REFUSALS)

@@ -16,6 +16,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -80,6 +81,12 @@ class PageFile:
         if (made := self._packed.get(coding)) is None:
             made = self._packed[coding] = await asyncio.to_thread(CODINGS[coding], self.content)
         return made
+
+
+@cache
+def own_files() -> dict[str, PageFile]:
+    """Return the files of the page that comes with this package; the servers of one process share them."""
+    return page_files(PAGE)
 
 
 def page_files(folder: Path) -> dict[str, PageFile]:
@@ -153,7 +160,8 @@ def install(app: FastAPI, files: dict[str, PageFile], *, frame_ancestors: Sequen
     headers = {**_HEADERS, policy: _HEADERS[policy] + framing}
     for url_path, file in files.items():
         source = files["/" + _INDEX] if url_path == "/" else file
-        app.add_api_route(
+        # Not FastAPI's kind of route: nothing of it is to be validated, and there are fifty.
+        app.add_route(
             url_path, _serve(file, source, headers), methods=["GET", "HEAD"], include_in_schema=False
         )
 
