@@ -11,6 +11,7 @@ can be piped. Exit status: 0 done, 1 something broke here, 2 a mistake that the 
 
 from __future__ import annotations
 
+import gc
 from typing import Annotated
 
 import typer
@@ -66,4 +67,8 @@ def options(
 
 def main() -> None:
     """Run the command line and exit with its status."""
-    app()
+    try:
+        app()
+    finally:
+        # An interpreter that ends looks for garbage once more, among all that goes with the process anyway.
+        gc.freeze()
