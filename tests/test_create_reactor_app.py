@@ -36,8 +36,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, FilePayload, Page, expect, sync_playwright
-from support.chromium import ARGUMENTS, CHROMIUM
+from playwright.sync_api import Browser, FilePayload, Page, expect
 from support.server import running, write_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -96,18 +95,31 @@ def wait_for_port(port: int, within_s: float = 30) -> None:
 
 
 @pytest.fixture(scope="module")
-def tarball(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pack the package in a copy, so that the working tree gets no node_modules from a test."""
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package in a copy with its libraries, so that the working tree gets no node_modules from a test."""
     copy = tmp_path_factory.mktemp("package") / "create-reactor-app"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("node_modules", "*.tgz"))
-    call("npm", "ci", "--omit=dev", "--prefer-offline", "--no-audit", "--no-fund", cwd=copy)
-    call("npm", "pack", cwd=copy)
-    (packed,) = copy.glob("create-reactor-app-*.tgz")
+    call("npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", cwd=copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def tarball(package: Path) -> Path:
+    call("npm", "pack", cwd=package)
+    (packed,) = package.glob("create-reactor-app-*.tgz")
     return packed
 
 
-def npx(tarball: Path, *arguments: str) -> list[str]:
-    return ["npx", "--yes", f"file:{tarball}", *arguments]
+@pytest.fixture(scope="module")
+def unpacked(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The command that npx runs, without npx, which takes longer than the command itself."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    call("tar", "xf", str(tarball), cwd=folder)
+    return ["node", str(folder / "package" / "bin" / "create-reactor-app.js")]
+
+
+def npx(tarball: Path) -> list[str]:
+    return ["npx", "--yes", f"file:{tarball}"]
 
 
 @pytest.fixture(scope="module")
@@ -116,19 +128,16 @@ def projects(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("projects")
     env = {**OFFLINE, "npm_config_cache": str(tmp_path_factory.mktemp("empty-cache"))}
     for template in TEMPLATES:
-        call(*npx(tarball, template, "--template", template, "--no-install"), cwd=folder, env=env)
+        call(*npx(tarball), template, "--template", template, "--no-install", cwd=folder, env=env)
     shutil.copy(folder / "dynamic" / "package.json", folder / "package.json")
     call("npm", "install", "--prefer-offline", "--no-audit", "--no-fund", cwd=folder)
     return folder
 
 
-def test_the_packages_own_tests_and_types_pass(tmp_path: Path) -> None:
-    copy = tmp_path / "create-reactor-app"
-    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("node_modules"))
-    call("npm", "ci", "--prefer-offline", "--no-audit", "--no-fund", cwd=copy)
-    call("npm", "run", "typecheck", cwd=copy)
+def test_the_packages_own_tests_and_types_pass(package: Path) -> None:
+    call("npm", "run", "typecheck", cwd=package)
     # Node 20 says "# fail 0", Node 24 "ℹ fail 0".
-    assert re.search(r"^\S fail 0$", call("npm", "test", cwd=copy), re.MULTILINE)
+    assert re.search(r"^\S fail 0$", call("npm", "test", cwd=package), re.MULTILINE)
 
 
 def test_no_lock_file_and_no_template_names_a_registry() -> None:
@@ -156,7 +165,7 @@ def test_the_packed_tarball_makes_a_template_offline(projects: Path, template: s
     call("npm", "run", "typecheck", cwd=project)
 
 
-def test_a_folder_with_something_in_it_is_refused(tarball: Path, tmp_path: Path) -> None:
+def test_a_folder_with_something_in_it_is_refused(unpacked: list[str], tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "work.txt").write_text("of years")
     (tmp_path / "test-app").write_text("a file")
@@ -166,15 +175,15 @@ def test_a_folder_with_something_in_it_is_refused(tarball: Path, tmp_path: Path)
         (["Not Valid", "--yes"], "cannot be a package"),
     ):
         done = subprocess.run(
-            npx(tarball, *arguments), cwd=tmp_path, capture_output=True, text=True, timeout=60
+            [*unpacked, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60
         )
         assert (done.returncode, says in done.stdout + done.stderr) == (1, True), done.stdout + done.stderr
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["work.txt"]
 
 
-def test_without_a_terminal_it_says_which_flags_are_missing(tarball: Path, tmp_path: Path) -> None:
+def test_without_a_terminal_it_says_which_flags_are_missing(unpacked: list[str], tmp_path: Path) -> None:
     done = subprocess.run(
-        npx(tarball, "name"),
+        [*unpacked, "name"],
         cwd=tmp_path,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -241,16 +250,16 @@ class Terminal:
 
 
 @contextmanager
-def conversation(tarball: Path, cwd: Path, *arguments: str, **env: str) -> Iterator[Terminal]:
-    terminal = Terminal(npx(tarball, *arguments), cwd, env)
+def conversation(command: list[str], cwd: Path, *arguments: str, **env: str) -> Iterator[Terminal]:
+    terminal = Terminal([*command, *arguments], cwd, env)
     try:
         yield terminal
     finally:
         terminal.close()
 
 
-def test_only_what_is_missing_is_asked(tarball: Path, tmp_path: Path) -> None:
-    with conversation(tarball, tmp_path, "--no-install") as terminal:
+def test_only_what_is_missing_is_asked(unpacked: list[str], tmp_path: Path) -> None:
+    with conversation(unpacked, tmp_path, "--no-install") as terminal:
         terminal.wait_for("What is the project called?")
         terminal.wait_for("test-app")
         terminal.type("My App" + ENTER)
@@ -263,13 +272,13 @@ def test_only_what_is_missing_is_asked(tarball: Path, tmp_path: Path) -> None:
             assert step in terminal.text
     assert "LongLive" in (tmp_path / "my-app" / "src" / "App.tsx").read_text()
 
-    with conversation(tarball, tmp_path, "other", "--no-install") as terminal:
+    with conversation(unpacked, tmp_path, "other", "--no-install") as terminal:
         terminal.wait_for("Which template?")
         assert "called" not in terminal.text
         terminal.type(ENTER)
         assert terminal.end() == 0
 
-    with conversation(tarball, tmp_path, "-t", "matrix", "--no-install") as terminal:
+    with conversation(unpacked, tmp_path, "-t", "matrix", "--no-install") as terminal:
         terminal.wait_for("What is the project called?")
         terminal.type(ENTER)
         assert terminal.end() == 0
@@ -280,9 +289,9 @@ def test_only_what_is_missing_is_asked(tarball: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("key", [ESC, CTRL_C], ids=["Esc", "Ctrl-C"])
 @pytest.mark.parametrize("question", ["What is the project called?", "Which template?"])
 def test_a_cancelled_conversation_leaves_nothing(
-    tarball: Path, tmp_path: Path, question: str, key: str
+    unpacked: list[str], tmp_path: Path, question: str, key: str
 ) -> None:
-    with conversation(tarball, tmp_path) as terminal:
+    with conversation(unpacked, tmp_path) as terminal:
         terminal.wait_for("What is the project called?")
         if question != "What is the project called?":
             terminal.type(ENTER)
@@ -303,7 +312,7 @@ def test_ctrl_c_while_the_packages_are_installed_takes_the_project_back(
         }
         work = tmp_path / "work"
         work.mkdir()
-        with conversation(tarball, work, "--yes", "-p", "npm", **env) as terminal:
+        with conversation(npx(tarball), work, "--yes", "-p", "npm", **env) as terminal:
             terminal.wait_for("Installing the packages with npm")
             assert select.select([silent], [], [], 30)[0], terminal.text
             assert (work / "test-app" / "package.json").exists()
@@ -316,14 +325,11 @@ def test_ctrl_c_while_the_packages_are_installed_takes_the_project_back(
 # In the browser ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
-        expect.set_options(timeout=WITHIN_MS)
-        yield launched
-        expect.set_options(timeout=None)
-        launched.close()
+@pytest.fixture(autouse=True, scope="module")
+def patience() -> Iterator[None]:
+    expect.set_options(timeout=WITHIN_MS)
+    yield
+    expect.set_options(timeout=None)
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -760,7 +766,7 @@ def test_the_guides_last_step_works_as_written(
         cwd=tools,
     )
     path = f"{tools / 'node_modules' / '.bin'}{os.pathsep}{os.environ['PATH']}"
-    with conversation(tarball, tmp_path, PATH=path) as terminal:
+    with conversation(npx(tarball), tmp_path, PATH=path) as terminal:
         terminal.wait_for("What is the project called?")
         terminal.type(ENTER)
         terminal.wait_for("Which template?")
