@@ -49,11 +49,13 @@ class ReactorRun:
         assert found is not None  # waited for
         return found.group(0)
 
-    def wait_for(self, condition: Callable[[], bool], what: str, within_s: float = 30.0) -> None:
+    def wait_for(
+        self, condition: Callable[[], bool], what: str, within_s: float = 30.0, every_s: float = 0.01
+    ) -> None:
         deadline = time.monotonic() + within_s
         while not condition():
             assert time.monotonic() < deadline, f"{what} did not happen within {within_s} s:\n{self.text}"
-            time.sleep(0.01)
+            time.sleep(every_s)
 
     def get(self, path: str) -> httpx.Response:
         # Loading the authorities takes a client 30 ms, which plain HTTP has no use for.
@@ -68,7 +70,9 @@ class ReactorRun:
         return state
 
     def wait_for_state(self, *states: str, within_s: float = 30.0) -> None:
-        self.wait_for(lambda: self.session_state() in states, f"state {' or '.join(states)}", within_s)
+        # A question takes both sides 3 ms.
+        what = f"state {' or '.join(states)}"
+        self.wait_for(lambda: self.session_state() in states, what, within_s, every_s=0.03)
 
     def end_session(self) -> None:
         """End the session that runs, if any, and wait until the model is ready for the next."""
