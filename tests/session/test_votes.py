@@ -118,7 +118,8 @@ def test_each_has_one_ballot_and_the_last_one_counts() -> None:
 def test_what_most_want_wins_and_the_next_round_is_empty() -> None:
     hall = Hall()
     hall.cast(ann="day", ben="storm", cem="storm")
-    assert hall.votes.close() == Decision(1, "storm", {"day": 1, "night": 0, "storm": 2})
+    ballots = {"ann": "day", "ben": "storm", "cem": "storm"}
+    assert hall.votes.close() == Decision(1, "storm", {"day": 1, "night": 0, "storm": 2}, ballots)
     assert hall.votes.standing.counts == {"day": 0, "night": 0, "storm": 0}
     assert (hall.votes.standing.round, hall.votes.standing.ends_s, hall.votes.choice_of("ann")) == (
         2,
@@ -235,7 +236,7 @@ async def test_everybody_sees_the_ballots_and_the_winner_becomes_a_command(plane
     await asyncio.sleep(10)
     assert [(call.name, call.arguments) for call in house.host.calls] == [("set_sky", {"sky": "night"})]
     result, receipt = two.told("vote")[-2:]
-    assert (result["result"], "receipt" in result) == ("night", False)
+    assert (result["result"], result["yours"], "receipt" in result) == ("night", "night", False)
     assert receipt["receipt"] == {
         "by": "vote",
         "counts": {"day": 1, "night": 2, "storm": 0},

@@ -150,7 +150,7 @@ class FakeHost:
 
     # What a test makes the model do -------------------------------------------------------------------
 
-    def emit(self, *, seen: int | None = None) -> int:
+    def emit(self, *, seen: int | None = None, pixels: Pixels = _PIXELS) -> int:
         """Emit a frame that saw command `seen`, the last one that came unless it is given; return its id."""
         self.emitted += 1
         seen = (self.calls[-1].command_id if self.calls else 0) if seen is None else seen
@@ -160,7 +160,7 @@ class FakeHost:
             self.released += 1
 
         at_s = asyncio.get_running_loop().time()
-        self.events.frame(EmittedFrame(self.emitted, _PIXELS, at_s, busy_s, seen, release))
+        self.events.frame(EmittedFrame(self.emitted, pixels, at_s, busy_s, seen, release))
         return self.emitted
 
     def discard(self) -> None:
@@ -204,8 +204,9 @@ class FakeHost:
 class FakeEngine:
     """Makes links that connect when a test says so."""
 
-    def __init__(self) -> None:
+    def __init__(self, link: Callable[[LinkEvents, FakeEngine], FakeLink] | None = None) -> None:
         self.links: list[FakeLink] = []
+        self._link = link or FakeLink
         self.refusal: Exception | None = None
         """What offers are refused with from now on."""
         self.answer_s = 0.0
@@ -220,7 +221,7 @@ class FakeEngine:
         codecs: Sequence[Codec],
         ice_servers: Sequence[IceServer] = (),
     ) -> FakeLink:
-        self.links.append(FakeLink(events, self))
+        self.links.append(self._link(events, self))
         return self.links[-1]
 
     async def close(self) -> None: ...

@@ -18,6 +18,7 @@ from typing import Any
 
 from reactor_runtime.config import Settings
 from reactor_runtime.progress import Progress
+from reactor_runtime.session.fanout import FanOutFactory
 from reactor_runtime.session.grants import EVERYTHING, Grant
 from reactor_runtime.session.lifecycle import State
 from reactor_runtime.session.service import Offer
@@ -29,9 +30,16 @@ from .virtual_time import now_s, settle
 
 
 class House:
-    def __init__(self, prepare: Callable[[FakeHost], None], settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        prepare: Callable[[FakeHost], None],
+        settings: dict[str, Any],
+        *,
+        engine: FakeEngine | None = None,
+        fan_out: FanOutFactory = FakeFanOut,
+    ) -> None:
         self.hosts = Hosts(prepare)
-        self.engine = FakeEngine()
+        self.engine = engine or FakeEngine()
         self.settings = Settings(**settings)
         self.told: list[Progress] = []
         loop = asyncio.get_running_loop()
@@ -42,16 +50,22 @@ class House:
             self.told.append,
             clock=loop.time,
             wall=lambda: 1_800_000_000 + loop.time(),
-            fan_out=FakeFanOut,
+            fan_out=fan_out,
         )
 
     @classmethod
     @asynccontextmanager
     async def opened(
-        cls, *, prepare: Callable[[FakeHost], None] = lambda host: None, load: bool = True, **settings: Any
+        cls,
+        *,
+        prepare: Callable[[FakeHost], None] = lambda host: None,
+        load: bool = True,
+        engine: FakeEngine | None = None,
+        fan_out: FanOutFactory = FakeFanOut,
+        **settings: Any,
     ) -> AsyncIterator[House]:
         before = asyncio.all_tasks()
-        house = cls(prepare, settings)
+        house = cls(prepare, settings, engine=engine, fan_out=fan_out)
         try:
             if load:
                 await house.load()

@@ -89,11 +89,12 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What a round ended with."""
+    """What a round ended with. `ballots` has the choice of each voter."""
 
     round: int
     choice: str
     counts: Mapping[str, int]
+    ballots: Mapping[str, str]
 
 
 _LOT: Final = random.SystemRandom().choice
@@ -157,11 +158,11 @@ class Votes:
     def close(self) -> Decision | None:
         """End the round; return what won, or None where no ballot is left. The next one waits for its first."""
         most = max(self._counts.values())
-        decision = Decision(self._round, self._winner(most), dict(self._counts)) if most else None
+        decision = Decision(self._round, self._winner(most), self._counts, self._ballots) if most else None
         if decision is not None:
             self._won[decision.choice] = self._round
         self._round += 1
-        self._ballots.clear()
+        self._ballots = {}
         self._counts = dict.fromkeys(self._counts, 0)
         self._ends_s = None
         return decision

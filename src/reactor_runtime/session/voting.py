@@ -119,16 +119,17 @@ class Voting:
     def _announce(self, decision: Decision, receipt: say.VoteReceipt | None) -> None:
         assert self._votes is not None
         asked = self._votes.question
-        message = say.Vote(
-            decision.round,
-            asked.command,
-            asked.parameter,
-            asked.title,
-            decision.counts,
-            result=decision.choice,
-            receipt=receipt,
-        )
         for voter in self._voters:
+            message = say.Vote(
+                decision.round,
+                asked.command,
+                asked.parameter,
+                asked.title,
+                decision.counts,
+                yours=decision.ballots.get(_name(voter)),
+                result=decision.choice,
+                receipt=receipt,
+            )
             voter.send(message)
 
     async def _tell(self) -> None:

@@ -9,6 +9,7 @@
  *   play ── keypad, thumbs, look, gamepad  the same with the hands, on the picture
  *   sharing ── webcam                      what people give
  *   invitation                             what a newcomer does first
+ *   ballot                                 what is voted on; loaded when something is
  */
 
 import { announce } from "./announcer.js";
@@ -149,6 +150,7 @@ const RUNTIME = {
     driving: here.driving === true,
   }),
   values: ({ commands: set, reset }) => commands.follow({ commands: Object(set), reset: reset === true }),
+  vote: async (told) => (await vote()).show(told),
   notice: ({ message, code, detail }) => {
     if (String(code).startsWith("recording_")) {
       bar.offerRecording(false);
@@ -176,6 +178,23 @@ const RUNTIME = {
     ),
   sessionEnded: ({ reason }) => session.ended(String(reason ?? "")),
 };
+
+/** @type {Promise<import("./ballot.js").Ballot> | null} */
+let ballot = null;
+
+/** What is voted on is shown where something is. */
+function vote() {
+  ballot ??= import("./ballot.js").then(({ Ballot }) => new Ballot({
+    stage: byId("stage"),
+    send: (text) => session.connection?.send(text) ?? false,
+    announce,
+    shortcuts: bar.shortcuts,
+    keypads: () => commands.keypads,
+  }));
+  // Where it did not come, the next word asks for it again.
+  ballot.catch(() => (ballot = null));
+  return ballot;
+}
 
 /** @param {import("./wire.js").Said} message */
 function onMessage({ scope, type, data }) {
@@ -218,6 +237,7 @@ function onLost() {
   overlay.watch(null);
   line.watch(null);
   company.show(null);
+  ballot?.then((shown) => shown.lost());
   commands.setConnected(false);
   recording.lost();
   sharing.detach();

@@ -34,6 +34,21 @@ export class Shortcuts {
     this.describe();
   }
 
+  /**
+   * Keys of the page's own that come later.
+   * @param {Record<string, {label: string, run: () => void}>} keys
+   */
+  add(keys) {
+    Object.assign(this.keys, keys);
+    this.describe();
+  }
+
+  /** @param {string[]} names */
+  drop(names) {
+    for (const name of names) delete this.keys[name];
+    this.describe();
+  }
+
   /** @param {KeyboardEvent} event */
   down(event) {
     const { target } = event;

@@ -1,0 +1,155 @@
+"""Many watchers of one session without a network: links that only count, for what they cost the server.
+
+    async with crowded() as crowd:
+        alone = await crowd.measure(5)
+        await crowd.join(100, "webrtc")
+        beside = await crowd.measure(5)
+
+Everything else is real: sessions, viewers, pacing, the encoder and its thread. The model is played by hand.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from reactor_runtime.link import LinkEvents
+from reactor_runtime.session.doorway import Doorway
+from reactor_runtime.session.fanout import EncoderThreads
+from reactor_runtime.session.grants import EVERYTHING
+from reactor_runtime.session.service import SocketOffer
+from reactor_runtime.types import EncodedFrame
+from reactor_runtime.websocket.header import ack, parse
+from reactor_runtime.websocket.socket_link import SocketLink
+
+from .fakes import FakeEngine, FakeLink
+from .house import House
+from .virtual_time import settle
+
+Kind = Literal["webrtc", "websocket"]
+SIZE = (480, 640)
+FPS = 30
+PING_S = 5.0
+
+
+class CountingLink(FakeLink):
+    """As an engine's link: pictures come on the encoder's thread, and reports of them go to the loop."""
+
+    def __init__(self, events: LinkEvents, engine: FakeEngine) -> None:
+        super().__init__(events, engine)
+        self._loop = asyncio.get_running_loop()
+        self.pictures = self.bytes = 0
+
+    def send_frame(self, track: str, frame: EncodedFrame, *, report: bool = False) -> None:
+        self.pictures += 1
+        self.bytes += len(frame.data)
+        if report:
+            received_as: Mapping[str, int] = {"rtp_timestamp": frame.frame_id * 3000}
+            self._loop.call_soon_threadsafe(self._sent, track, frame.frame_id, received_as)
+
+    def send(self, label: str, data: str | bytes) -> bool:
+        self.bytes += len(data)
+        return not self.closed
+
+
+@dataclass
+class Measured:
+    """Of one stretch of time: seconds of CPU on the event loop's thread and of the process, and frames."""
+
+    loop_s: float
+    process_s: float
+    emitted: int
+    driver: int
+    watchers: int
+    """Pictures that all watchers together were sent."""
+
+
+@dataclass
+class Crowd:
+    house: House
+    driver: CountingLink
+    links: list[CountingLink] = field(default_factory=list)
+    sockets: list[SocketLink] = field(default_factory=list)
+    socket_pictures: int = 0
+    readers: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def join(self, watchers: int, kind: Kind) -> None:
+        session = self.house.sessions.slots[0].session
+        assert session is not None
+        # Nothing is negotiated here, so nobody has to wait for that.
+        session.connections._doorway = Doorway(rate_per_s=1e6, burst=1_000)
+        for _ in range(watchers):
+            if kind == "webrtc":
+                _, link = await self.house.join()
+                assert isinstance(link, CountingLink)
+                link.connect()
+                link.notify("resume_track")
+                self.links.append(link)
+            else:
+                self._attach()
+
+    def _attach(self) -> None:
+        session = self.house.sessions.slots[0].session
+        assert session is not None
+        link = session.attach(SocketOffer(("h264",)), grant=EVERYTHING)
+        link.received('{"type":"notification","event":"resume_track","data":{"name":"main_video"}}')
+        self.sockets.append(link)
+        self.readers.append(asyncio.create_task(self._read(link)))
+
+    async def _read(self, link: SocketLink) -> None:
+        """A client that decodes each picture at once."""
+        async for message in link.outbound():
+            if isinstance(message, bytes):
+                self.socket_pictures += 1
+                header = parse(message)
+                link.received(ack(header.track, header.frame_id))
+
+    async def measure(self, seconds: float) -> Measured:
+        """Emit `FPS` frames a second for so long, while everybody pings as clients do."""
+        pictures = [np.random.default_rng(n).integers(0, 255, (*SIZE, 3), np.uint8) for n in range(2)]
+        for picture in pictures:  # a still scene with a part that moves, so that encoding costs what it does
+            picture[:] = np.linspace(0, 255, SIZE[1], dtype=np.uint8)[None, :, None]
+        pictures[1][200:280, 300:380] = 20
+        emitted, driver, sent = self.house.host.emitted, self.driver.pictures, self._sent()
+        loop_s, process_s, began_s = time.thread_time(), time.process_time(), time.monotonic()
+        pings = 0.0
+        everybody: list[Any] = [self.driver, *self.links]
+        for frame in range(int(seconds * FPS)):
+            self.house.host.emit(pixels=pictures[frame % 2])
+            pings += len(everybody) / (PING_S * FPS)
+            while pings >= 1:
+                pings -= 1
+                everybody[frame % len(everybody)].ask("ping")
+            await asyncio.sleep(max(0.0, began_s + (frame + 1) / FPS - time.monotonic()))
+        loop_s, process_s = time.thread_time() - loop_s, time.process_time() - process_s
+        await asyncio.sleep(0.2)
+        return Measured(
+            loop_s,
+            process_s,
+            self.house.host.emitted - emitted,
+            self.driver.pictures - driver,
+            self._sent() - sent,
+        )
+
+    def _sent(self) -> int:
+        return sum(link.pictures for link in self.links) + self.socket_pictures
+
+
+@asynccontextmanager
+async def crowded() -> AsyncIterator[Crowd]:
+    """Open a session with its driver, on the real clock; `join` adds watchers."""
+    engine = FakeEngine(CountingLink)
+    async with House.opened(engine=engine, fan_out=EncoderThreads, viewers=1000, ping_timeout_s=0) as house:
+        await house.start()
+        _, link = await house.join()
+        assert isinstance(link, CountingLink)
+        link.connect()
+        link.notify("resume_track")
+        await settle()
+        yield Crowd(house, link)
