@@ -51,7 +51,7 @@ types: setup
 check-page: $(PAGE_TOOLS)/node_modules/.installed ## Lint and type-check the control page
 	$(NPM) run --silent check
 
-nightly: system setup ## Run the long form of every promise, hours on two cores; writes docs/promises.md
+nightly: system setup $(VENV)/.installed-notebook ## Run the long form of every promise, hours on two cores; writes docs/promises.md
 	PATH="$(abspath $(BIN)):$$PATH" REACTOR_NIGHTLY=1 $(BIN)/python -m pytest --timeout=3600 --promises docs/promises.md $(ARGS)
 	@$(MAKE) --no-print-directory coverage ARGS=
 
@@ -83,6 +83,10 @@ $(PAGE_TOOLS)/node_modules/.installed: $(PAGE_TOOLS)/package-lock.json | setup
 $(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
 	@echo 'Installing Python packages into $(VENV); the first time takes a few minutes.'
 	$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.installed-notebook: pyproject.toml | $(BIN)/python
+	$(PIP) -e '.[notebook]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python

@@ -35,6 +35,7 @@ STREAMS = [
     Case(640, 480, 30, commands=40),
     Case(640, 480, 30, "emit", commands=40),
     Case(1280, 720, 30),
+    Case(1280, 720, 30, link="websocket"),
     Case(1280, 720, 30, "emit"),
     Case(1920, 1080, 30),
     Case(640, 480, 30, viewers=2),

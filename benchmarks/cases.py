@@ -34,6 +34,8 @@ class Case:
     viewers: int = 1
     codec: str = "auto"
     engine: str = "reactor"
+    link: str = ""
+    """The rung that is forced; "" for the page's own choice, here UDP."""
     flags: tuple[str, ...] = ()
     commands: int = 0
     note: str = ""
@@ -43,7 +45,7 @@ class Case:
         words = [f"{self.width}x{self.height}@{self.fps}", self.pace]
         words += [f"{self.viewers} viewers"] if self.viewers > 1 else []
         words += [word for word in (self.codec if self.codec != "auto" else "", self.note) if word]
-        words += [self.engine] if self.engine != "reactor" else []
+        words += [word for word in (self.engine if self.engine != "reactor" else "", self.link) if word]
         return " ".join(words)
 
 
@@ -78,7 +80,8 @@ def metrics(url: str) -> dict[str, float]:
 async def stream(browser: Browser, case: Case, *, window_s: float) -> dict[str, Any]:
     """Measure a running stream: latency, smoothness, cost, and commands if the case has any."""
     async with serving(case) as run, AsyncExitStack() as stack:
-        watcher = await stack.enter_async_context(viewer(browser, run.url))
+        url = f"{run.url}/?link={case.link}" if case.link else run.url
+        watcher = await stack.enter_async_context(viewer(browser, url))
         for _ in range(case.viewers - 1):
             await stack.enter_async_context(viewer(browser, run.url, probing=False))
         await asyncio.sleep(WARM_UP_S)
@@ -108,6 +111,7 @@ async def stream(browser: Browser, case: Case, *, window_s: float) -> dict[str, 
         decoded = rtp_after["framesDecoded"] - rtp_before["framesDecoded"]
         result: dict[str, Any] = {
             "latency_ms": describe([frame["ageMs"] for frame in frames if frame["ageMs"] is not None]),
+            "decoded_ms": describe([frame["decodedMs"] for frame in frames if frame["ageMs"] is not None]),
             "displayed_fps": round(len(frames) / passed_s, 2),
             "decoded_fps": round(decoded / passed_s, 2),
             "decoded_share": round(decoded / max(1.0, shown), 4),
@@ -120,16 +124,24 @@ async def stream(browser: Browser, case: Case, *, window_s: float) -> dict[str, 
             "model_rss_mb": round(model_after.rss_mb, 1),
             "other_cpu_percent": round((machine_s - server_s - model_s) / passed_s * 100, 1),
             "mbit_per_s": round(
-                8 * (rtp_after["bytesReceived"] - rtp_before["bytesReceived"]) / passed_s / 1e6, 3
+                8 * (_bytes(rtp_after, counted) - _bytes(rtp_before, counted_before)) / passed_s / 1e6, 3
             ),
-            "jitter_buffer_ms": _per_frame(
-                rtp_before, rtp_after, "jitterBufferDelay", "jitterBufferEmittedCount"
-            ),
-            "decode_ms": _per_frame(rtp_before, rtp_after, "totalDecodeTime", "framesDecoded"),
         }
+        if "jitterBufferDelay" in rtp_after:
+            result |= {
+                "jitter_buffer_ms": _per_frame(
+                    rtp_before, rtp_after, "jitterBufferDelay", "jitterBufferEmittedCount"
+                ),
+                "decode_ms": _per_frame(rtp_before, rtp_after, "totalDecodeTime", "framesDecoded"),
+            }
         if case.commands:
             result |= await _commands(watcher, case.commands)
         return result
+
+
+def _bytes(inbound: dict[str, float], counted: dict[str, float]) -> float:
+    """What was received; over a WebSocket what was encoded, which is all sent on a good line."""
+    return inbound.get("bytesReceived", counted["reactor_encoded_bytes_total"])
 
 
 async def _commands(watcher: Viewer, count: int) -> dict[str, Any]:

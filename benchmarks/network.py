@@ -10,6 +10,7 @@ Each row is a server and its clients at both ends of `tests/net/relay.py`, with 
     page        the control page in Chromium
     page/aiortc the same page, the server with the engine aiortc
     aiortc      a client of aiortc, as scripts are
+    socket      a client over the WebSocket, which acks what it has decoded
     sdk         the published Python client
 
 Ages are of decoded pictures in Python and of displayed ones in a browser, which wait for its next refresh.
@@ -39,7 +40,7 @@ from .report import table
 
 Column = Callable[[str, Any], object]
 
-PEERS = ("page", "page/aiortc", "aiortc", "sdk")
+PEERS = ("page", "page/aiortc", "aiortc", "socket", "sdk")
 LOSSES = (0.0, 0.01, 0.03, 0.05, 0.1)
 TRIPS_MS = (0, 50, 100, 150, 300)
 JITTERS_MS = (0, 10, 30)

@@ -1,4 +1,4 @@
-"""A client of the network benchmark: `python network_client.py aiortc|sdk URL SECONDS`, run in its namespace.
+"""A client of the network benchmark: `python network_client.py aiortc|socket|sdk URL SECONDS`, run in its namespace.
 
 Joins or starts a session, decodes for so long, and prints {first_frame_s, seen: [[at_ms, age_ms, frame]]} as JSON.
 """
@@ -23,7 +23,10 @@ Seen = list[tuple[float, float, int]]
 
 def note(seen: Seen, picture: Any) -> None:
     now_s = time.time()
-    if (stamp := stamps.read(picture)) is not None:
+    # The low rendition has half the size, and so has its stamp.
+    rows, columns = (stamps.TOP + stamps.HEIGHT) // 2, (stamps.LEFT + stamps.WIDTH) // 2
+    twice = picture[:rows, :columns].repeat(2, 0).repeat(2, 1)
+    if (stamp := stamps.read(picture) or stamps.read(twice)) is not None:
         seen.append((now_s * 1000, stamp.age_ms(now_s), stamp.frame))
 
 
@@ -38,6 +41,18 @@ async def aiortc_client(url: str, seen: Seen, seconds: float) -> None:
             if visitor.frames != frames:
                 frames = visitor.frames
                 note(seen, visitor.last["main_video"].to_ndarray(format="rgb24"))
+            await asyncio.sleep(0.001)
+
+
+async def socket_client(url: str, seen: Seen, seconds: float) -> None:
+    from support.socket_viewer import SocketViewer
+
+    async with SocketViewer.joined(url) as viewer:
+        until_s, frames = time.monotonic() + seconds, 0
+        while time.monotonic() < until_s and viewer.closed is None:
+            if viewer.frames != frames:
+                frames = viewer.frames
+                note(seen, viewer.last)
             await asyncio.sleep(0.001)
 
 
@@ -62,8 +77,8 @@ def main() -> None:
     peer, url, seconds = sys.argv[1:]
     seen: Seen = []
     began_s = time.time()
-    watching = (aiortc_client if peer == "aiortc" else sdk_client)(url, seen, float(seconds))
-    asyncio.run(watching)
+    clients = {"aiortc": aiortc_client, "socket": socket_client, "sdk": sdk_client}
+    asyncio.run(clients[peer](url, seen, float(seconds)))
     print(json.dumps({"first_frame_s": seen[0][0] / 1000 - began_s, "seen": seen}))
 
 

@@ -14,9 +14,9 @@ export class Probe {
     this.canvas = new OffscreenCanvas(STAMP_AREA.width, STAMP_AREA.height);
     this.context = this.canvas.getContext("2d", { willReadFrequently: true });
     this.forget();
-    const look = () => {
+    const look = (_now, { presentationTime }) => {
       this.video.requestVideoFrameCallback(look);
-      this.look(wallMs());
+      this.look(wallMs(), performance.timeOrigin + presentationTime);
     };
     this.video.requestVideoFrameCallback(look);
   }
@@ -26,12 +26,19 @@ export class Probe {
     this.unread = 0;
   }
 
-  look(nowMs) {
-    const { x, y, width, height } = STAMP_AREA;
-    this.context.drawImage(this.video, x, y, width, height, 0, 0, width, height);
-    const stamp = readStampArea(this.context.getImageData(0, 0, width, height));
+  /** `presentedMs` is when the decoded picture was handed to the screen, which shows it at its next refresh. */
+  look(nowMs, presentedMs) {
+    // On a poor line the picture may be the low rendition: half the size, and so is the stamp.
+    const stamp = this.stamp(1) ?? this.stamp(2);
     if (stamp === null) this.unread += 1;
-    this.frames.push({ atMs: nowMs, ageMs: stamp && stampAgeMs(stamp, nowMs), frame: stamp?.frame, command: stamp?.command });
+    const [ageMs, decodedMs] = [nowMs, presentedMs].map((atMs) => stamp && stampAgeMs(stamp, atMs));
+    this.frames.push({ atMs: nowMs, ageMs, decodedMs, frame: stamp?.frame, command: stamp?.command });
+  }
+
+  stamp(times) {
+    const { x, y, width, height } = STAMP_AREA;
+    this.context.drawImage(this.video, x / times, y / times, width / times, height / times, 0, 0, width, height);
+    return readStampArea(this.context.getImageData(0, 0, width, height));
   }
 
   /** Wait for a displayed picture that `accept` takes; resolve to its moment, reject after `withinMs`. */
@@ -83,6 +90,10 @@ export class Probe {
   }
 
   async inbound() {
+    if (!this.page.peer) {
+      const { framesDecoded, framesDropped } = this.page.stats;
+      return { framesDecoded, framesDropped };
+    }
     for (const report of (await this.page.peer.getStats()).values())
       if (report.type === "inbound-rtp" && report.kind === "video") {
         const { timestamp, framesDecoded, framesDropped, bytesReceived, qpSum, jitterBufferDelay, jitterBufferEmittedCount, totalDecodeTime } = report;

@@ -33,6 +33,7 @@ def _streams(streams: dict[str, Any]) -> str:
         {
             "stream": lambda name, row: name,
             "emit→displayed p50 (range) · p95 ms": lambda name, row: _latency(row["latency_ms"]),
+            "emit→decoded p50 · p95 ms": lambda name, row: _pair(row.get("decoded_ms"), "p50", "p95"),
             "command→displayed p50 · p95 ms": lambda name, row: _pair(
                 row.get("command_shown_ms"), "p50", "p95"
             ),

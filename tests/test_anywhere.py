@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 from net import ssh
 from net.line import Conditions
-from net.live import over_there, page, rung, until_state
+from net.live import over_there, page, rung
 from net.relay import ADDRESSES, ADDRESSES_6, Network, bad_network, missing
 from playwright.async_api import Browser, Page
 from support.chromium import CHROMIUM, chromium
 from support.served import MODEL
 from support.server import REACTOR, ReactorRun, running, write_model
+from support.using import use
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
@@ -43,21 +44,9 @@ def model(tmp_path: Path) -> Path:
     return write_model(tmp_path / "model", MODEL)
 
 
-async def use(watcher: Page) -> None:
-    """What people do: see, command, be answered, upload, reload."""
-    said = await watcher.evaluate("async () => (await reactorPage.sendCommand('note', {number: 7})).receipt")
-    assert said["accepted"], said
-    size = await watcher.evaluate(
-        """async () => {
-          const canvas = new OffscreenCanvas(33, 22);
-          canvas.getContext("2d").fillRect(0, 0, 9, 9);
-          const picture = await reactorPage.upload(await canvas.convertToBlob(), "a.png");
-          return (await reactorPage.sendCommand("use", {picture})).receipt.reply.data.size;
-        }"""
-    )
-    assert size == [33, 22]
-    await watcher.reload()
-    await until_state(watcher, "live")
+async def use_it(watcher: Page) -> None:
+    receipt = await use(watcher, ("note", {"number": 7}), "use")
+    assert receipt["reply"]["data"]["size"] == [33, 22]
 
 
 @pytest.mark.parametrize("engine", ["reactor", "aiortc"])
@@ -70,7 +59,7 @@ async def test_where_only_tcp_passes_the_picture_comes_by_tcp(
         async with page(browser, run.url) as watcher:
             record_property("measured", f"{engine}: {time.monotonic() - began_s:.1f} s to live")
             assert await rung(watcher) == "tcp"
-            await use(watcher)
+            await use_it(watcher)
             assert await rung(watcher) == "tcp"
 
 
@@ -126,7 +115,7 @@ async def test_one_port_forwarded_by_ssh_carries_everything(
             async with page(browser, url) as watcher:
                 record_property("measured", f"{time.monotonic() - began_s:.1f} s to live")
                 assert await rung(watcher) == "tcp"
-                await use(watcher)
+                await use_it(watcher)
 
 
 async def test_the_doctor_says_which_rungs_a_browser_reaches_and_why_not_the_others(

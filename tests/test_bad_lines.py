@@ -7,22 +7,33 @@ with room, and are only guards where it does not: the figure is told.
 from __future__ import annotations
 
 import asyncio
+import re
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
+from net.clients import looking
+from net.lag import Noting
 from net.line import Conditions
-from net.live import over_there, page, until_state
+from net.live import over_there, page
 from net.relay import Network, bad_network, missing
-from net.watched import TESTCARD, Row, card, first_frame_s, install_probe, watch
+from net.watched import TESTCARD, Row, card, first_frame_s, install_probe, row_of, watch
 from playwright.async_api import Browser
 from support.chromium import CHROMIUM, chromium
+from support.crowd import Crowd
 from support.promises import NIGHTLY, long_form
+from support.using import until_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.alone]
 
 Tell = Callable[[str, object], None]
+#: What other programs on two cores add to a figure, and how far the p95 of two quiet windows of seconds is apart.
+NOISE_S, WINDOW_MS = 0.2, 8.0
 
 
 @pytest.fixture
@@ -63,6 +74,66 @@ async def test_half_a_megabit_a_second_is_late_and_goes_on(
     record_property("measured", str(found))
     assert found.age_p95_ms <= 800
     assert found.freeze_ms <= 800
+
+
+async def test_a_poor_viewer_behind_a_large_buffer_takes_nothing_from_a_good_one(
+    net: Network, tmp_path: Path, record_property: Tell
+) -> None:
+    """One at 1 Mbit/s behind 2 MiB of buffer, by WebSocket; one by UDP, on the server's own side."""
+    crowd = Crowd()
+    noting, alone_s, both_s = Noting(tmp_path), long_form(5, 20), long_form(8, 60)
+    net.become(Conditions(delay_ms=10, rate_bit_s=1e6, buffer_bytes=2 * 2**20))
+    async with over_there(net, TESTCARD, *card(), program=noting.program) as run:
+        near = f"http://127.0.0.1:{run.url.rpartition(':')[2]}"
+        async with looking(net, "server", "aiortc", near, 5 + alone_s + both_s) as good:
+            await asyncio.sleep(5)  # it is there, and congestion control has settled
+            marks, rates = [time.time()], [encoded_bytes(net, near)]
+            await asyncio.sleep(alone_s)
+            marks.append(time.time())
+            rates.append(encoded_bytes(net, near))
+            async with looking(net, "client", "socket", run.url, both_s - 3) as poor:
+                await poor
+            marks.append(time.time())
+            rates.append(encoded_bytes(net, near))
+    near_seen = await good
+    alone, beside = (
+        row_of([each for each in near_seen if begin <= each.at_ms / 1000 < end], end - begin)
+        for begin, end in pairwise(marks)
+    )
+    bits_per_s = [
+        8 * (after - before) / (end - begin)
+        for (before, after), (begin, end) in zip(pairwise(rates), pairwise(marks), strict=True)
+    ]
+    seen = await poor
+    settled = row_of([each for each in seen if each.at_ms >= seen[0].at_ms + 2000], both_s - 5)
+    lag_ms = [noting.p99_ms(begin, end) for begin, end in pairwise(marks)]
+    record_property(
+        "measured",
+        f"{beside.shown:.1%} of frames, {bits_per_s[1] / bits_per_s[0]:.0%} of the rate, "
+        f"age p95 {alone.age_p95_ms:.1f} → {beside.age_p95_ms:.1f} ms, "
+        f"loop lag p99 {lag_ms[0]:.1f} → {lag_ms[1]:.1f} ms; the poor one {settled}",
+    )
+    assert beside.shown >= 0.98 * alone.shown
+    assert bits_per_s[1] >= 0.95 * bits_per_s[0]
+    room_ms = 1000 * crowd.adds_s(NOISE_S)
+    assert beside.age_p95_ms <= alone.age_p95_ms + WINDOW_MS + room_ms
+    assert lag_ms[1] <= 5 + room_ms
+    assert settled.age_p95_ms <= 400 + room_ms
+    assert settled.fps >= (15 if room_ms else 20)
+
+
+def encoded_bytes(net: Network, url: str) -> float:
+    """Return how much was encoded in full size so far."""
+    code = f"import urllib.request as r; print(r.urlopen('{url}/metrics').read().decode())"
+    asked = subprocess.run(
+        net.command("server", sys.executable, "-c", code),
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    found = re.findall(r"^reactor_encoded_bytes_total\S* (\S+)", asked.stdout, re.MULTILINE)
+    return sum(map(float, found))
 
 
 @pytest.mark.parametrize(("trip_ms", "bound_s"), [(100, 2.4), (300, 6.0)])

@@ -12,11 +12,12 @@ from pathlib import Path
 import httpx
 import pytest
 import yaml
-from support.chromium import chromium
+from support.chromium import HOOKS, chromium
 from support.client_model import write_client_model
 from support.proxies import DEPLOY, Proxy, caddy, nginx
 from support.server import ReactorRun, running
 from support.socket_viewer import SocketViewer
+from support.using import use
 from support.visitor import Visitor
 
 from reactor_runtime import limits
@@ -121,14 +122,19 @@ async def upload(visitor: Visitor, data: bytes) -> str:
 
 @pytest.mark.slow
 @pytest.mark.browser
-async def test_the_page_shows_the_picture_through_the_proxy(proxy: Proxy) -> None:
+async def test_the_page_is_used_through_the_proxy_by_webrtc_and_over_http_alone(proxy: Proxy) -> None:
     async with chromium() as browser:
         page = await browser.new_page(ignore_https_errors=True)
+        await page.add_init_script(path=HOOKS)
         await page.goto(f"{proxy.url}/")
         async with asyncio.timeout(20):
             while await page.evaluate("document.querySelector('video').currentTime") < 0.5:
                 await asyncio.sleep(0.1)
         assert page.url.startswith(f"{proxy.url}/blue/")
+        await page.goto(f"{proxy.url}/blue/?link=websocket")
+        await use(page, ("paint", {"red": 200}), "show")
+        await page.wait_for_function("() => reactorPage.stats.rung === 'websocket'")
+        assert await page.evaluate("document.querySelector('video').videoWidth") == 320
 
 
 def test_every_metric_that_an_alert_names_exists() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from support.chromium import HOOKS
+from support.client_model import write_client_model
 from support.firefox import firefox
 from support.server import ReactorRun, running, write_model
 
@@ -143,6 +145,14 @@ def test_where_webrtc_does_not_get_through_the_websocket_is_there_within_three_s
     assert page.evaluate("() => window.tried") == 0
 
 
+def own_address() -> str:
+    """Return this machine's address on its own interface; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.77", 9))
+        address: str = probe.getsockname()[0]
+    return address
+
+
 def hide_browser(page: Page) -> None:
     """The server must not find the browser either."""
     page.route(
@@ -190,11 +200,20 @@ def test_a_page_that_loses_webrtc_goes_on_over_the_websocket_in_the_same_session
     assert page.evaluate(COLOUR)[0] >= 180
 
 
-def test_firefox_shows_the_picture_over_the_websocket_too(server: ReactorRun) -> None:
-    with firefox() as browser:
-        browser.go(server.url + "/?link=websocket")
-        browser.until("return document.body?.dataset.state === 'live'")
-        assert browser.run("return document.getElementById('video').videoWidth") == 320
+def test_firefox_shows_the_picture_over_the_websocket_and_by_tcp_too(
+    server: ReactorRun, tmp_path: Path
+) -> None:
+    # Firefox dials no loopback address by TCP.
+    opened = running(write_client_model(tmp_path), "--host", "0.0.0.0", "--allow-public")
+    with firefox() as browser, opened as everywhere:
+        near = everywhere.url.replace("127.0.0.1", own_address())
+        for url, carried in ((f"{server.url}/?link=websocket", "websocket"), (f"{near}/?link=tcp", "TCP")):
+            browser.go(url)
+            browser.until("return document.body?.dataset.state === 'live'")
+            browser.until("return document.getElementById('video').videoWidth === 320")
+            browser.click("[data-testid='stats']")
+            where = "[data-testid='stat-rung']"
+            browser.until(f"return document.querySelector(`{where}`)?.textContent === '{carried}'")
 
 
 def test_a_socket_that_is_lost_is_made_again_in_the_same_session(page: Page, server: ReactorRun) -> None:

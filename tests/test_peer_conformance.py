@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gc
 import itertools
 import random
@@ -102,8 +103,12 @@ class Broadcast:
         self.frame_id = 0
         self.want_key = True
         self.sent: list[EncodedFrame] = []
-        self._encoder = open_encoder(codec, 320, 240, fps=FPS, bits_per_s=600_000)
-        self._picture = np.full((240, 320, 3), 90, np.uint8)
+        self.resize(320, 240)
+
+    def resize(self, width: int, height: int) -> None:
+        """Go on with another encoder for pictures of this size, and so with a keyframe."""
+        self._encoder = open_encoder(self.codec, width, height, fps=FPS, bits_per_s=600_000)
+        self._picture = np.full((height, width, 3), 90, np.uint8)
 
     def encode(self) -> EncodedFrame:
         self.frame_id += 1
@@ -177,6 +182,23 @@ async def test_a_viewer_decodes_sixty_numbered_frames_in_order(engine: PeerEngin
         assert stats["framesDropped"] == 0
 
 
+@pytest.mark.parametrize("codec", CODECS)
+async def test_half_the_size_in_mid_stream_and_the_whole_again_is_decoded(
+    engine: PeerEngine, codec: Codec
+) -> None:
+    """What a viewer is sent who goes to the low rendition and comes back."""
+    async with PythonViewer(codec=codec) as viewer, connected(engine, viewer) as (peer, _):
+        broadcast = Broadcast(codec)
+        broadcast.peers.append(peer)
+        for side in (2, 1, 2):
+            broadcast.resize(320 * side, 240 * side)
+            enough = len(viewer.readable()) + 15
+            await broadcast.run_until(functools.partial(_has_read, viewer, enough))
+            assert viewer.sizes[-1] == (320 * side, 240 * side)
+        missing = set(range(viewer.readable()[0], viewer.readable()[-1])) - set(viewer.readable())
+        assert len(missing) <= 3
+
+
 async def test_two_viewers_share_one_encoders_bytes(engine: PeerEngine) -> None:
     async with PythonViewer(codec="h264") as first, PythonViewer(codec="h264") as second:
         broadcast = Broadcast("h264")
@@ -222,6 +244,10 @@ async def test_viewers_that_never_connect_do_not_take_the_next_ones_picture(engi
         await broadcast.run_until(lambda: len(viewer.readable()) >= 10)
     for peer in half_open:
         await peer.close()
+
+
+def _has_read(viewer: PythonViewer, count: int) -> bool:
+    return len(viewer.readable()) >= count
 
 
 def _is_connected(viewer: PythonViewer) -> bool:

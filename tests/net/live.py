@@ -15,10 +15,9 @@ from pathlib import Path
 from playwright.async_api import Browser, Page
 from support.chromium import HOOKS
 from support.server import REACTOR, ReactorRun, running
+from support.using import until_state
 
 from .relay import ADDRESSES, Network
-
-LIVE_S = 30
 
 _RUNG = """async () => {
   const all = await window.reactorPage.peer.getStats();
@@ -31,11 +30,11 @@ _RUNG = """async () => {
 
 @asynccontextmanager
 async def over_there(
-    net: Network, model: Path, *flags: str, host: str = "0.0.0.0"
+    net: Network, model: Path, *flags: str, host: str = "0.0.0.0", program: Path = REACTOR
 ) -> AsyncIterator[ReactorRun]:
-    """Serve a model in the server's namespace; `url` is its address there."""
+    """Serve a model in the server's namespace; `url` is its address there. `program` is called as `reactor` is."""
     options = () if host == "127.0.0.1" else ("--allow-public",)
-    made = running(model, "--host", host, *options, *flags, command=net.wrapper("server", REACTOR))
+    made = running(model, "--host", host, *options, *flags, command=net.wrapper("server", program))
     run = await asyncio.to_thread(made.__enter__)
     try:
         if host != "127.0.0.1":
@@ -57,13 +56,6 @@ async def page(browser: Browser, url: str, *, until: str = "live") -> AsyncItera
         yield opened
     finally:
         await context.close()
-
-
-async def until_state(opened: Page, state: str, *, within_s: float = LIVE_S) -> None:
-    async with asyncio.timeout(within_s):
-        while (now := await opened.evaluate("window.reactorPage?.state")) != state:
-            assert now not in ("ended", "locked", "failed"), await opened.inner_text("body")
-            await asyncio.sleep(0.02)
 
 
 async def rung(opened: Page) -> str:

@@ -38,6 +38,8 @@ class _Viewer:
         self.mapping = [TrackMapping("0", MAIN_VIDEO)]
         self.numbers: list[int | None] = []
         """The stamp of each decoded picture."""
+        self.sizes: list[tuple[int, int]] = []
+        """Their widths and heights, where it is known."""
         self.messages: list[tuple[str, str | bytes]] = []
         self.opened: set[str] = set()
         self.state = ""
@@ -127,7 +129,9 @@ class PythonViewer(_Viewer):
     async def _watch(self, track: Any) -> None:
         with contextlib.suppress(MediaStreamError):
             while True:
-                self.numbers.append(read_stamp((await track.recv()).to_ndarray(format="rgb24")))
+                picture = (await track.recv()).to_ndarray(format="rgb24")
+                self.numbers.append(read_stamp(picture))
+                self.sizes.append((picture.shape[1], picture.shape[0]))
 
     def _state(self) -> None:
         self.state = self.pc.connectionState

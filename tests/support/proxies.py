@@ -38,7 +38,7 @@ class Proxy:
 @contextmanager
 def nginx(folder: Path, *, blue: str, green: str, token: str) -> Iterator[Proxy]:
     """Run nginx with deploy/nginx until the block ends."""
-    port, authority = _free_port(), _certificate(folder)
+    port, authority = free_port(), _certificate(folder)
     for file in (DEPLOY / "nginx").iterdir():
         text = file.read_text().replace("/etc/nginx", str(folder))
         text = _replaced(text, file, port=port, blue=blue, green=green)
@@ -69,7 +69,7 @@ def nginx(folder: Path, *, blue: str, green: str, token: str) -> Iterator[Proxy]
 @contextmanager
 def caddy(folder: Path, *, blue: str, green: str, token: str) -> Iterator[Proxy]:
     """Run Caddy with deploy/Caddyfile until the block ends."""
-    port, authority = _free_port(), _certificate(folder)
+    port, authority = free_port(), _certificate(folder)
     file = folder / "Caddyfile"
     text = _replaced((DEPLOY / "Caddyfile").read_text(), file, port=port, blue=blue, green=green)
     at = f"localhost:{port} {{"
@@ -103,7 +103,7 @@ def _certificate(folder: Path) -> str:
     return str(folder / "authority.pem")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
