@@ -63,6 +63,8 @@ class Visitor:
         self.wire = wire
         self.tracks = tuple(tracks)
         self.session_id = ""
+        self.log_path = ""
+        """Where the log of one's own session is fetched."""
         self.connection_id = 0
         self.frames = 0
         """Of all tracks; `last` has the newest picture of each, and `seen` how many there were."""
@@ -99,6 +101,7 @@ class Visitor:
         answer = await self.http.post("/start_session", json={})
         if answer.status_code == 200:
             self.session_id = answer.json()["session_id"]
+            self.log_path = answer.json().get("session_log", {}).get("path", "")
         return answer
 
     async def adopt(self) -> None:
