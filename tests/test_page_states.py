@@ -112,9 +112,9 @@ def playing(desk: Desk) -> States:
     expect(page.get_by_test_id("message")).to_be_visible()
     page.get_by_test_id("message").scroll_into_view_if_needed()
     yield "message", "The model said something."
-    desk.press("copy")
+    desk.press("capture")
     expect(page.get_by_test_id("notice-info")).to_be_visible()
-    yield "notice", "A notice: the link was copied."
+    yield "notice", "A notice: the picture was saved."
     page.get_by_role("button", name="Dismiss").click()
     desk.press("camera")
     expect(page.get_by_test_id("preview")).to_be_visible()
@@ -122,6 +122,10 @@ def playing(desk: Desk) -> States:
     desk.press("camera")
     desk.press("help-open")
     yield "help", "Keys and help."
+    page.keyboard.press("Escape")
+    desk.press("share")
+    expect(page.get_by_test_id("share-code")).to_be_visible()
+    yield "share", "The page is shared: its link, and the link as a code."
     page.keyboard.press("Escape")
     desk.press("panel-toggle")
     yield "panel-hidden", "The controls are hidden."
@@ -164,6 +168,8 @@ def in_hands(desk: Desk) -> States:
         yield "tablet", "A tablet."
         desk.size(ACROSS)
         yield "phone-across", "A phone, held across."
+        # The bar has gone away meanwhile.
+        desk.page.mouse.move(*(side / 2 for side in ACROSS))
         desk.press("full")
         expect(desk.page.locator("body")).to_have_attribute("data-full", "true")
         yield "phone-full", "A phone, held across, in full screen."

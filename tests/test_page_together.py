@@ -301,16 +301,16 @@ def test_whoever_finds_no_room_is_told_and_gets_in_when_somebody_leaves(
     late.close()
 
 
-def test_a_copied_link_opens_where_a_token_is_needed(browser: Browser, tmp_path: Path) -> None:
+def test_a_shared_link_opens_where_a_token_is_needed(browser: Browser, tmp_path: Path) -> None:
     with running(write_model(tmp_path, CAR), "--token", "a-long-enough-token") as run:
         context = browser.new_context(permissions=["clipboard-read", "clipboard-write"])
         page = context.new_page()
         page.goto(run.url + "/#token=a-long-enough-token")
         live(page)
         assert "token" not in page.url
-        page.get_by_test_id("copy").click()
-        expect(page.get_by_test_id("notice-info")).to_contain_text("your access token is in it")
-        link = page.evaluate("navigator.clipboard.readText()")
+        page.get_by_test_id("share").click()
+        expect(page.get_by_test_id("share-about")).to_contain_text("your access token is in it")
+        link = page.get_by_test_id("share-link").input_value()
         friend = browser.new_page()
         friend.goto(link)
         live(friend)
@@ -324,7 +324,7 @@ def test_a_phone_has_the_link_and_the_help(browser: Browser, server: ReactorRun)
     page = context.new_page()
     page.goto(server.url)
     live(page)
-    for button in ("copy", "help-open"):
+    for button in ("share", "help-open"):
         page.get_by_test_id(button).scroll_into_view_if_needed()
         expect(page.get_by_test_id(button)).to_be_in_viewport(ratio=1)
     page.get_by_test_id("help-open").tap()

@@ -236,7 +236,7 @@ def test_full_screen_has_the_keys_the_notices_and_the_controls(desk: Page) -> No
     expect(desk.get_by_test_id("panel")).to_be_visible()
     desk.keyboard.press("h")
     desk.mouse.move(640, 300)
-    desk.locator("#copy").click()
+    desk.locator("#capture").click()
     notice = desk.get_by_test_id("notice-info").first
     expect(notice).to_be_visible()
     x, y = middle(desk, "[data-testid='notice-info']")

@@ -11,7 +11,7 @@ from playwright.sync_api import Page
 _CROWD = """async count => {
     const [{ Connection }, { Server }] = await Promise.all([import("./connection.js"), import("./server.js")]);
     const server = new Server();
-    const session = await server.session();
+    const { running: session } = await server.overview();
     const callbacks = { stream() {}, message() {}, lost() {} };
     const known = { ...session, iceServers: [] };
     window.crowd = Array.from({ length: count }, () => new Connection(server, known, callbacks));

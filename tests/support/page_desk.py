@@ -9,6 +9,7 @@ desk.see("record-time", "0:01")
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,12 +164,14 @@ class Desk:
     @contextmanager
     def answering(self, path: str, answer: Callable[[Route], Any]) -> Iterator[None]:
         """Let a fault of the server's be what the page gets, and the page open afresh."""
-        self.page.route(f"**/{path}", answer)
+        # The page says which session it was in.
+        asked = re.compile(rf"/{path}(\?.*)?$")
+        self.page.route(asked, answer)
         self.page.goto(self.server.url)
         try:
             yield
         finally:
-            self.page.unroute(f"**/{path}")
+            self.page.unroute(asked)
 
     def overview(self, **health: object) -> Callable[[Route], None]:
         schema = httpx.get(self.server.url + "/schema").json()

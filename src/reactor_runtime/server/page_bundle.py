@@ -16,7 +16,10 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 from typing import Final
 
-_COMMENTS: Final = re.compile(r"^[ \t]*(?:/\*.*?\*/[ \t]*\n?|//[^\n]*\n)|/\*\* @[^*\n]*\*/ ?", re.M | re.S)
+#: A licence stays: `/*!`.
+_COMMENTS: Final = re.compile(
+    r"^[ \t]*(?:/\*(?!!).*?\*/[ \t]*\n?|//[^\n]*\n)|/\*\* @[^*\n]*\*/ ?", re.M | re.S
+)
 _IMPORT: Final = re.compile(r"^import \{([^}]*)\} from \"\./([\w.-]+)\";\n", re.M)
 _EXPORT: Final = re.compile(r"^export (?=(?:class|(?:async )?function\*?|const) (\w+))", re.M)
 #: No text of a module runs over several lines, so what stands before a line says nothing.

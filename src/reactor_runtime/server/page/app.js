@@ -3,7 +3,7 @@
  *
  *   server ── session ── connection        who is connected, and what is said
  *   stage ── latency ── breakdown, overlay what is displayed, how late, and why
- *   line, company                          how good the connection is, and who else is here
+ *   line, people ─ together                how good the connection is, and who else is here
  *   cover, bar                             the state, and what can be pressed
  *   commands ── card ── controls, keypad   what people can change
  *   play ── keypad, thumbs, look, gamepad  the same with the hands, on the picture
@@ -16,7 +16,6 @@ import { announce } from "./announcer.js";
 import { Bar } from "./bar.js";
 import { Breakdown } from "./breakdown.js";
 import { Commands } from "./commands.js";
-import { Company } from "./company.js";
 import { Cover } from "./cover.js";
 import { byId } from "./dom.js";
 import { giveFocusBack } from "./focus.js";
@@ -25,6 +24,7 @@ import { DelayTracker } from "./latency.js";
 import { Line } from "./line.js";
 import { Log, Notices } from "./notices.js";
 import { Overlay } from "./overlay.js";
+import { People } from "./people.js";
 import { Play } from "./play.js";
 import { Recording } from "./recording.js";
 import { readSchema } from "./schema.js";
@@ -102,9 +102,7 @@ const recording = new Recording(server, {
   onChange: (now) => bar.showRecording(now),
   onProblem: (text) => notices.show(text, "problem"),
 });
-const company = new Company(session);
 const sheet = new Sheet(byId("panel"), byId("sheet-handle"), byId("panel-toggle"));
-const bar = new Bar({ server, session, company, stage, overlay, sheet, recording, notices }, begin);
 const cover = new Cover({
   onStart: begin,
   onToken: (token) => {
@@ -114,6 +112,8 @@ const cover = new Cover({
   onCamera: () => sharing.toggleCamera(),
   lastShownMs: () => stage.frames.frames.at(-1)?.displayMs ?? null,
 });
+export const people = new People({ server, session, notices, cover, announce }, onWheel);
+const bar = new Bar({ server, session, people, stage, overlay, sheet, recording, notices }, begin);
 
 const line = new Line({
   onChange: (judged) => cover.showLine(judged),
@@ -144,11 +144,11 @@ const RUNTIME = {
     breakdown.sent(rtp ?? id, times, performance.now(), stage.frames.find(rtp ?? id));
   },
   stats: (values) => overlay.setServer(values),
-  company: (here) => company.show({
-    viewers: Number(here.viewers),
-    drivers: Number(here.drivers),
-    driving: here.driving === true,
-  }),
+  company: (here) => people.tell("company", here),
+  people: (list) => people.tell("people", list),
+  wheel: (wheel) => people.tell("wheel", wheel),
+  turn: (turn) => people.tell("turn", turn),
+  seat: ({ seat }) => server.keepSeat(session.descriptor?.session_id ?? "", String(seat)),
   values: ({ commands: set, reset }) => commands.follow({ commands: Object(set), reset: reset === true }),
   vote: async (told) => (await vote()).show(told),
   notice: ({ message, code, detail }) => {
@@ -225,7 +225,7 @@ function onConnected(connection, news) {
   if (news) notices.show(news);
   overlay.watch(connection);
   line.watch(connection);
-  commands.setConnected(true);
+  commands.setConnected(people.drives);
   bar.offerRecording(session.descriptor?.recording?.enabled === true);
   sharing.attach(connection);
   // A model that shows one picture and then waits may have shown it already.
@@ -236,7 +236,7 @@ function onLost() {
   tracker.clear();
   overlay.watch(null);
   line.watch(null);
-  company.show(null);
+  people.lost();
   ballot?.then((shown) => shown.lost());
   commands.setConnected(false);
   recording.lost();
@@ -254,7 +254,7 @@ function onSchema(openapi) {
   byId("help-about").textContent = schema.description;
   byId("help-about").hidden = !schema.description;
   commands.render(schema.commands);
-  commands.setConnected(session.connection?.opened ?? false);
+  commands.setConnected(people.drives && (session.connection?.opened ?? false));
   invitation.setModel(schema);
   bar.shortcuts.setModelKeys(commands.keypads);
   play.show(commands);
@@ -275,11 +275,23 @@ function onSchema(openapi) {
   };
 }
 
+/**
+ * Whoever watches has nothing to press: what somebody else sets is shown.
+ * @param {boolean} drives
+ */
+function onWheel(drives) {
+  document.body.dataset.wheel = drives ? "drive" : "watch";
+  byId("commands").inert = !drives;
+  commands.setConnected(drives && (session.connection?.opened ?? false));
+  onView(session.view);
+}
+
 /** @param {import("./session.js").View} view */
 function onView(view) {
   cover.show(view, { modelName: bar.modelName, offerCamera: sharing.offered && !sharing.from });
   bar.show(view);
-  sharing.setEnabled(!OVER.has(view.name));
+  people.view(view);
+  sharing.setEnabled(people.drives && !OVER.has(view.name));
   // What the server said of its end is past, and the cover tells it.
   if (view.name === "gone") notices.clear();
 }

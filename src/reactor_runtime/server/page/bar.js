@@ -13,7 +13,7 @@ const CLIP_S = 10;
 export class Bar {
   /**
    * @param {{server: import("./server.js").Server, session: import("./session.js").Session,
-   *   company: import("./company.js").Company,
+   *   people: import("./people.js").People,
    *   stage: import("./stage.js").Stage, overlay: import("./overlay.js").Overlay,
    *   sheet: import("./sheet.js").Sheet, recording: import("./recording.js").Recording,
    *   notices: import("./notices.js").Notices}} parts
@@ -22,8 +22,10 @@ export class Bar {
   constructor(parts, onStart) {
     this.parts = parts;
     this.modelName = "";
+    /** @type {import("./share.js").Share | undefined} */
+    this.sharing = undefined;
     this.recordTime = new RecordTime(byId("record-time"));
-    const { company, stage, sheet, recording, notices } = parts;
+    const { people, stage, sheet, recording, notices } = parts;
     const help = byId("help", HTMLDialogElement);
     this.fullScreen = new FullScreen((on) => {
       sheet.cover(on);
@@ -40,7 +42,7 @@ export class Bar {
       byId("help-list"),
     );
     press("start", onStart);
-    press("stop", () => company.stop());
+    press("stop", () => people.stop());
     press("capture", () => this.capture());
     press("clip", () => {
       notices.show(`Saving the last ${CLIP_S} seconds …`);
@@ -48,7 +50,7 @@ export class Bar {
     });
     press("record", () => recording.toggle());
     press("session-log", () => this.saveLog());
-    press("copy", () => this.copyLink());
+    press("share", () => this.share());
     press("stats", () => this.toggleOverlay());
     press("sound", () => this.toggleSound());
     press("full", () => this.fullScreen.toggle());
@@ -63,11 +65,11 @@ export class Bar {
    * @param {import("./session.js").View} view
    */
   show(view) {
-    const { session } = this.parts;
+    const { session, people } = this.parts;
     byId("start").hidden = !view.canStart || view.canStop;
     byId("start-text").textContent = view.startText;
     byId("stop").hidden = !view.canStop;
-    byId("stop-text").textContent = session.creator ? "Stop" : "Leave";
+    byId("stop-text").textContent = session.creator && people.drives ? "Stop" : "Leave";
     for (const id of ["capture", "clip", "record"])
       byId(id, HTMLButtonElement).disabled = view.name !== "live";
     byId("session-log").hidden = session.log === null;
@@ -118,16 +120,10 @@ export class Bar {
     byId("clip").setAttribute("aria-busy", String(busy));
   }
 
-  async copyLink() {
-    const { server, notices } = this.parts;
-    const link = server.link();
-    try {
-      await navigator.clipboard.writeText(link);
-      const joins = "Link copied. Whoever opens it joins this session";
-      notices.show(server.token ? `${joins} and may do what you may: your access token is in it.` : `${joins}.`);
-    } catch {
-      notices.show(`Copy this address: ${link}`);
-    }
+  async share() {
+    const { Share } = await import("./share.js");
+    this.sharing ??= new Share(this.parts.server);
+    this.sharing.open();
   }
 
   toggleOverlay(shown = byId("overlay").hidden) {

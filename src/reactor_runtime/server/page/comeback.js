@@ -3,6 +3,7 @@
  * answers is still the one that was lost.
  */
 
+import { RUNNING } from "./entrance.js";
 import { isOver, ServerError } from "./server.js";
 import { RETRY_S } from "./readiness.js";
 import { comingBack, endedMeanwhile, ending, offlineSince } from "./words.js";
@@ -16,7 +17,6 @@ const QUICK_MS = 5_000;
 const QUICK_TRIES = 2;
 /** A server that is started again is there within seconds, and its author waits for it. */
 const GONE_S = 1;
-const RUNNING = new Set(["waiting", "streaming", "orphaned"]);
 
 export class ComingBack {
   /** @param {import("./session.js").Session} session */
@@ -63,8 +63,8 @@ export class ComingBack {
       await this.untilNextTry(round, attempt, loss, why);
       try {
         const seen = await server.overview({ timeoutMs: TRY_MS });
-        const { health, running } = seen;
         rounds.check(round);
+        const { health, running } = seen;
         if (health.instance !== readiness.instance) {
           session.creator = false;
           session.start();

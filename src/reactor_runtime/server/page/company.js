@@ -1,56 +1,61 @@
 /** Who else is here: how many watch and who drives, and the question before one of them stops it for them all. */
 
-import { byId } from "./dom.js";
-
-/** @typedef {{viewers: number, drivers: number, driving: boolean}} Here what the server says, this page included */
+import { el } from "./dom.js";
 
 /**
  * How many are here, and who drives. "" for whoever is alone. Pure.
- * @param {Here} here
+ * @param {import("./people.js").Here} here
+ * @param {import("./standing.js").Wheel | null} wheel
  */
-export function companyText({ viewers, drivers, driving }) {
+export function companyText({ viewers, drivers, driving }, wheel) {
   if (viewers < 2) return "";
+  if (wheel?.you === "watch" && wheel.driver) return `${viewers} here, ${wheel.driver.name} drives`;
   const others = drivers - (driving ? 1 : 0);
   const them = others === 1 ? "1 other" : `${others} others`;
   if (driving) return `${viewers} here, ${others === 0 ? "you drive" : `you and ${them} drive`}`;
   return `${viewers} here, ${others === 0 ? "nobody drives" : others === 1 ? "somebody else drives" : `${them} drive`}`;
 }
 
-export class Company {
-  /** @param {import("./session.js").Session} session */
-  constructor(session) {
-    this.session = session;
-    /** @type {Here} */
-    this.here = { viewers: 1, drivers: 0, driving: false };
-    this.asking = byId("stop-ask", HTMLDialogElement);
-    byId("stop-all").addEventListener("click", () => this.answer(() => session.stop()));
-    byId("stop-leave").addEventListener("click", () => this.answer(() => session.stop({ leaving: true })));
-    byId("stop-not").addEventListener("click", () => this.asking.close());
+export class StopAsk {
+  /** @param {import("./people.js").People} people */
+  constructor(people) {
+    this.text = el("p", { id: "stop-ask-text" });
+    this.dialog = el(
+      "dialog",
+      { "aria-labelledby": "stop-ask-title", "aria-describedby": "stop-ask-text", data: { testid: "stop-ask" } },
+      el("h2", { id: "stop-ask-title" }, "Stop it for everybody?"),
+      this.text,
+      el("footer", {}, [
+        this.button("stop-all", "Stop for everybody", () => people.parts.session.stop()),
+        this.button("stop-leave", "Leave, and let it go on", () => people.leave()),
+        this.button("stop-not", "Stay", () => {}),
+      ]),
+    );
+    document.body.append(this.dialog);
   }
 
-  /** @param {Here | null} here null where there is no connection */
-  show(here) {
-    this.here = here ?? { viewers: 1, drivers: 0, driving: false };
-    const text = companyText(this.here);
-    byId("company").hidden = text === "";
-    byId("company").title = text;
-    byId("company-count").textContent = String(this.here.viewers);
-    byId("company-text").textContent = text.slice(text.indexOf(" "));
-    const others = this.here.viewers - 1;
-    byId("stop-ask-text").textContent =
-      others === 1 ? "Somebody else is watching." : `${others} others are watching.`;
-    if (others < 1) this.asking.close();
+  ask() {
+    this.dialog.showModal();
   }
 
-  /** End the session, or leave it to those who began it; where others watch, only after asking. */
-  stop() {
-    if (this.session.creator && this.here.viewers > 1) this.asking.showModal();
-    else this.session.stop();
+  /** @param {number} others how many there are besides oneself */
+  show(others) {
+    this.text.textContent = others === 1 ? "Somebody else is watching." : `${others} others are watching.`;
+    if (others < 1) this.dialog.close();
   }
 
-  /** @param {() => void} act */
-  answer(act) {
-    this.asking.close();
-    act();
+  /**
+   * @param {string} testid
+   * @param {string} text
+   * @param {() => void} act
+   */
+  button(testid, text, act) {
+    const close = () => {
+      this.dialog.close();
+      act();
+    };
+    const data = { testid };
+    const first = testid === "stop-all";
+    return el("button", { type: "button", class: first ? "send" : "second", autofocus: testid === "stop-not", data, on: { click: close } }, text);
   }
 }

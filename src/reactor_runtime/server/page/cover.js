@@ -30,6 +30,9 @@ export class Cover {
     /** @type {import("./session.js").View | null} */
     this.view = null;
     this.modelName = "";
+    /** What is more than any state: it is one's turn, say. */
+    this.first = "";
+    this.words = "";
     /** @type {import("./line.js").Judged} */
     this.line = { state: "good", text: "" };
     this.start = byId("cover-start", HTMLButtonElement);
@@ -77,8 +80,18 @@ export class Cover {
 
   /** @param {string} text */
   entitle(text) {
-    const title = [this.modelName, text.toLowerCase()].filter(Boolean).join(" · ");
+    this.words = text;
+    const title = [this.first, this.modelName, text.toLowerCase()].filter(Boolean).join(" · ");
     if (document.title !== title) document.title = title;
+  }
+
+  /**
+   * Say this first in the window's title, which is seen while another tab is in front; "" for nothing.
+   * @param {string} text
+   */
+  sayFirst(text) {
+    this.first = text;
+    this.entitle(this.words);
   }
 
   /** @param {import("./line.js").Judged} line */

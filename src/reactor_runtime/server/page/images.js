@@ -60,16 +60,6 @@ export async function toBase64(blob) {
   return address.slice(address.indexOf(",") + 1);
 }
 
-/**
- * "84 kB", "1.2 MB".
- * @param {number} bytes
- */
-export function sizeText(bytes) {
-  return bytes < 1_000_000
-    ? `${Math.max(1, Math.round(bytes / 1000))} kB`
-    : `${(bytes / 1_000_000).toFixed(1)} MB`;
-}
-
 /** @param {File | Blob} file */
 async function decode(file) {
   try {

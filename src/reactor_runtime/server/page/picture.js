@@ -1,7 +1,6 @@
 /** The control of a picture or file parameter: drop, choose or paste; shows what will be sent. */
 
 import { el, icon } from "./dom.js";
-import { fitPicture, sizeText, toBase64 } from "./images.js";
 import { FieldProblem } from "./problem.js";
 import { MESSAGE_MAX_BYTES } from "./wire.js";
 
@@ -113,6 +112,7 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
     caption.textContent = "Reading…";
     try {
       if (picture) {
+        const { fitPicture, toBase64 } = await import("./images.js");
         const fitted = await fitPicture(blob, { maxBytes, maxSide: upload ? UPLOAD_MAX_SIDE : undefined });
         const inline =
           field.encoding === "base64" || (field.encoding === "either" && fitted.blob.size <= messageBytes);
@@ -184,4 +184,14 @@ export function pictureControl(field, { id, command, onInput, pictures = 1 }) {
       isNamed = true;
     },
   };
+}
+
+/**
+ * "84 kB", "1.2 MB".
+ * @param {number} bytes
+ */
+function sizeText(bytes) {
+  return bytes < 1_000_000
+    ? `${Math.max(1, Math.round(bytes / 1000))} kB`
+    : `${(bytes / 1_000_000).toFixed(1)} MB`;
 }

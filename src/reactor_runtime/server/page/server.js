@@ -4,6 +4,7 @@
  */
 
 import { parts } from "./recording.js";
+import { recall, remember, takeSecret } from "./secrets.js";
 
 const CALL_MS = 8_000;
 const UPLOAD_MS = 60_000;
@@ -19,7 +20,9 @@ const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
  * @typedef {{ok: boolean, state: string, detail: string, instance: string, loading: Loading | null}} Health
  *   `instance` is another one after each start of the server
  * @typedef {{name: string, kind: "video" | "audio", direction: "recvonly" | "sendonly"}} Capability
- * @typedef {{health: Health, running: Descriptor, document: object, iceServers: RTCIceServer[]}} Overview
+ * @typedef {{session_id: string, state: string}} Listed a session that runs
+ * @typedef {{health: Health, running: Descriptor, document: object, iceServers: RTCIceServer[],
+ *   sessions: Listed[]}} Overview
  * @typedef {{session_id: string, state: string, capabilities?: {tracks?: Capability[]},
  *   recording?: {enabled: boolean}, session_log?: import("./remembered.js").LogTicket}} Descriptor
  * @typedef {{upload_id: string, name: string, mime_type: string, size: number}} UploadReference
@@ -57,6 +60,16 @@ export class Server {
     this.author = takeSecret("author");
     /** The session that this tab was in last: while it runs, the overview is of that one. */
     this.visited = "";
+    /** What this page may do: watch, vote, drive or operate, each with what those before it may. */
+    this.role = "operate";
+    /** Whether one may wait for a turn. */
+    this.hasLine = false;
+    /** @type {string[]} For which roles links can be made from here. */
+    this.shares = [];
+  }
+
+  get mayDrive() {
+    return this.role === "drive" || this.role === "operate";
   }
 
   /**
@@ -68,10 +81,13 @@ export class Server {
     remember("token", token);
   }
 
-  /** The address to give to somebody else. Where a token is needed it is in the part that browsers send to nobody. */
-  link() {
+  /**
+   * The address to give to somebody else. Where a token is needed it is in the part that browsers send to nobody.
+   * @param {string} [token]
+   */
+  link(token = this.token) {
     const link = new URL(location.href);
-    if (this.token) link.hash = new URLSearchParams({ token: this.token }).toString();
+    if (token) link.hash = new URLSearchParams({ token }).toString();
     return link.href;
   }
 
@@ -92,9 +108,13 @@ export class Server {
   async overview({ timeoutMs } = {}) {
     const path = this.visited ? `overview?session_id=${encodeURIComponent(this.visited)}` : "overview";
     const body = await json(await this.call("GET", path, { timeoutMs }));
+    this.role = body.role ?? this.role;
+    this.hasLine = Boolean(body.line);
+    this.shares = body.shares ?? [];
     return {
       health: healthOf(body.health ?? {}),
       running: body.session ?? {},
+      sessions: body.sessions ?? [],
       document: body.schema ?? {},
       iceServers: iceServersOf(body.ice_servers ?? []),
     };
@@ -110,7 +130,9 @@ export class Server {
 
   /** @returns {Promise<Descriptor>} */
   async startSession() {
-    return json(await this.call("POST", "start_session", { body: {} }));
+    const made = await json(await this.call("POST", "start_session", { body: {} }));
+    if (made.seat) this.keepSeat(made.session_id, made.seat);
+    return made;
   }
 
   /**
@@ -125,6 +147,16 @@ export class Server {
     return { url: url.href, protocols: ["reactor.media.v1", ...(this.token ? [`reactor.token.${spoken}`] : [])] };
   }
 
+  /**
+   * A token for a link, for whoever may operate.
+   * @param {string} role
+   * @param {number} forS
+   * @returns {Promise<string>}
+   */
+  async makeToken(role, forS) {
+    return (await json(await this.call("POST", "tokens", { body: { role, for_s: forS } }))).token;
+  }
+
   /** @param {string | undefined} sessionId */
   async stopSession(sessionId) {
     await this.call("POST", "stop_session", { body: { session_id: sessionId }, accept: [400, 404, 409] });
@@ -137,9 +169,33 @@ export class Server {
    * @returns {Promise<{descriptor: Descriptor, connectionId: number, answer: string}>}
    */
   async connect({ sessionId, sdp, mapping }, signal) {
-    const body = { session_id: sessionId ?? undefined, sdp_offer: sdp, client_info: CLIENT, track_mapping: mapping };
+    const body = {
+      session_id: sessionId ?? undefined,
+      seat: this.seatIn(sessionId) || undefined,
+      sdp_offer: sdp,
+      client_info: CLIENT,
+      track_mapping: mapping,
+    };
     const made = await json(await this.call("POST", "connect", { body, signal }));
+    if (made.seat) this.keepSeat(made.session.session_id, made.seat);
     return { descriptor: made.session, connectionId: made.connection_id, answer: made.sdp_answer };
+  }
+
+  /**
+   * What shows that the wheel of this session is this tab's: also after it was loaded again, or lost its connection.
+   * @param {string | null} sessionId
+   */
+  seatIn(sessionId) {
+    const [session, seat] = recall("seat").split(" ");
+    return session === sessionId ? seat : "";
+  }
+
+  /**
+   * @param {string} sessionId
+   * @param {string} seat
+   */
+  keepSeat(sessionId, seat) {
+    remember("seat", `${sessionId} ${seat}`);
   }
 
   /**
@@ -340,44 +396,4 @@ function reason(response, { detail }) {
   if (Array.isArray(detail) && detail.length > 0)
     return detail.map((entry) => entry?.msg ?? String(entry)).join("; ");
   return `The server answered ${response.status} ${response.statusText}`.trim();
-}
-
-/**
- * A secret comes once in the address (`#token=…`, a token also as `?token=…`), is kept for the tab, and leaves the
- * address bar.
- * @param {"token" | "author"} name
- */
-function takeSecret(name) {
-  const address = new URL(location.href);
-  const hash = new URLSearchParams(address.hash.slice(1));
-  const given = hash.get(name) ?? (name === "token" ? address.searchParams.get(name) : null);
-  if (given === null) return recall(name);
-  hash.delete(name);
-  address.searchParams.delete(name);
-  address.hash = hash.toString();
-  history.replaceState(null, "", address);
-  remember(name, given);
-  return given;
-}
-
-// Storage is refused in some privacy modes; then a secret lives as long as the page.
-/** @param {string} name */
-function recall(name) {
-  try {
-    return sessionStorage.getItem(`reactor.${name}`) ?? "";
-  } catch {
-    return "";
-  }
-}
-
-/**
- * @param {string} name
- * @param {string} secret
- */
-function remember(name, secret) {
-  try {
-    sessionStorage.setItem(`reactor.${name}`, secret);
-  } catch {
-    // Nothing to do: see above.
-  }
 }

@@ -7,15 +7,16 @@
  */
 
 import { ComingBack } from "./comeback.js";
+import { Entrance, Occupied } from "./entrance.js";
 import { Ladder } from "./ladder.js";
 import { Readiness } from "./readiness.js";
 import { Remembered } from "./remembered.js";
 import { Cancelled, Rounds } from "./rounds.js";
 import { ServerError, isOver } from "./server.js";
-import { capital, ending } from "./words.js";
+import { ending } from "./words.js";
 
 /**
- * @typedef {"loading" | "failed" | "gone" | "locked" | "occupied" | "connecting" | "full" | "waiting" | "live" |
+ * @typedef {"loading" | "failed" | "gone" | "locked" | "occupied" | "idle" | "connecting" | "full" | "waiting" | "live" |
  *   "reconnecting" | "offline" | "ended"} ViewName
  * @typedef {import("./server.js").Loading} Loading
  * @typedef {{canStart?: boolean, canStop?: boolean, busy?: boolean, startText?: string,
@@ -31,14 +32,6 @@ import { capital, ending } from "./words.js";
 
 /** States that end by themselves, and that a press hurries. */
 const TRYING = new Set(["reconnecting", "gone", "full", "offline"]);
-const RUNNING = new Set(["waiting", "streaming", "orphaned"]);
-/** How often it is asked whether somebody else still has the model. */
-const OCCUPIED_MS = 3_000;
-const BUSY_MS = 200;
-/** How often somebody for whom there was no room asks again. */
-const FULL_S = 3;
-/** A session that is just closing is over within the stop limit of the server. */
-const CLOSING_MS = 15_000;
 const FIRST_FRAME_HINT_MS = 3_000;
 
 export class Session {
@@ -79,24 +72,26 @@ export class Session {
       onSchema: told.onSchema,
     });
     this.back = new ComingBack(this);
+    this.entrance = new Entrance(this);
     addEventListener("online", () => this.rounds.hurry());
   }
 
   /**
    * Begin: wait for the model, then start or join its session. Cancels what was under way. A session that is
-   * neither new to this tab nor its own is joined only with `join`.
+   * neither new to this tab nor its own is joined only with `join`; `sessionId` is one that this tab was sent to.
    */
-  async start({ join = false } = {}) {
+  async start({ join = false, sessionId = "" } = {}) {
+    if (sessionId) this.visit(sessionId);
     const round = this.cancel();
     try {
       const seen = await this.readiness.wait(round);
       // The session's request is on its way before the controls are built.
-      const entering = this.enter(round, seen, { join });
+      const entering = this.entrance.enter(round, seen, { join });
       this.readiness.useSchema(seen.document);
       await entering;
     } catch (error) {
       if (error instanceof Cancelled || round !== this.rounds.now) return;
-      if (error instanceof Occupied) await this.untilFree(round);
+      if (error instanceof Occupied) await this.entrance.untilFree(round, error);
       else this.fail(/** @type {Error} */ (error));
     }
   }
@@ -150,63 +145,10 @@ export class Session {
     this.finish(ending(this.endReason, this.failed));
   }
 
-  /**
-   * Join the session that runs or start one; one that is closing is waited for.
-   * @param {number} round
-   * @param {Overview} seen
-   * @param {{join: boolean}} consent
-   */
-  async enter(round, seen, { join }) {
-    this.show("connecting", "Connecting", "", { busy: true, canStop: true });
-    const untilMs = performance.now() + CLOSING_MS;
-    for (;;) {
-      const joins = await this.joins(seen.running, { join });
-      this.rounds.check(round);
-      try {
-        await this.connect(round, seen, joins ? seen.running.session_id : null);
-        return;
-      } catch (error) {
-        this.rounds.check(round);
-        const wait = error instanceof ServerError && (error.status === 503 || (error.status === 409 && !joins));
-        if (!wait || this.answered) throw error;
-        if (joins) await this.untilRoom(round, error);
-        else if (performance.now() > untilMs) throw error;
-        else {
-          const text = capital(error.message);
-          this.show("connecting", "Waiting for the model", text, { busy: true, canStop: true });
-          await this.rounds.pause(round, BUSY_MS);
-        }
-        seen = await this.readiness.wait(round);
-      }
-    }
-  }
-
-  /**
-   * There is no room for one more: pause until somebody may have left.
-   * @param {number} round
-   * @param {Error} error
-   */
-  async untilRoom(round, error) {
-    await this.rounds.countdown(round, FULL_S, (leftS) => {
-      const text = `${capital(error.message)}. You get in by yourself when there is room. Next try in ${leftS} s.`;
-      this.show("full", "No room at the moment", text, { busy: true, canStart: true, canStop: true });
-    });
-  }
-
-  /**
-   * Whether to join the session that runs, instead of starting one.
-   * @param {Descriptor} running
-   * @param {{join: boolean}} consent
-   */
-  async joins(running, { join }) {
-    // A session that somebody else left behind may still be theirs for the orphan time, but a stranger must not find
-    // their state in it: it is ended, and a fresh one begins.
-    const left = running.state === "orphaned" && !this.remembered.began(running.session_id);
-    if (left) await this.server.stopSession(running.session_id);
-    const joins = !left && isJoinable(running);
-    const { visited } = this.remembered;
-    if (joins && !join && visited && visited !== running.session_id) throw new Occupied();
-    return joins;
+  /** @param {string} sessionId where this tab is, or is about to be */
+  visit(sessionId) {
+    this.remembered.visit(sessionId);
+    this.server.visited = sessionId;
   }
 
   /**
@@ -217,32 +159,9 @@ export class Session {
   entered(descriptor, { began }) {
     this.descriptor = descriptor;
     if (began) this.remembered.begin(descriptor);
-    this.remembered.visit(descriptor.session_id);
-    this.server.visited = descriptor.session_id;
+    this.visit(descriptor.session_id);
     this.creator = this.remembered.began(descriptor.session_id);
     this.log = this.creator ? (this.remembered.created.session_log ?? null) : null;
-  }
-
-  /**
-   * Somebody else has the model, and this tab's own session is over: say so until it is free.
-   * @param {number} round
-   */
-  async untilFree(round) {
-    this.show(
-      "occupied",
-      "Your session is over",
-      "Somebody else uses the model now. If you join, you see their picture, and your controls change it.",
-      { canStart: true, startText: "Join" },
-    );
-    try {
-      do {
-        await this.rounds.pause(round, OCCUPIED_MS);
-      } while (isJoinable((await this.server.overview()).running));
-      this.rounds.check(round);
-      this.show("ended", "Your session is over", "The model is free again.", { canStart: true });
-    } catch (error) {
-      if (round === this.rounds.now) this.fail(/** @type {Error} */ (error));
-    }
   }
 
   /**
@@ -378,9 +297,6 @@ export class Session {
   }
 }
 
-/** Somebody else's session runs, and this tab's own is over. */
-class Occupied extends Error {}
-
 /**
  * @param {Offers} can
  * @returns {Required<Offers>}
@@ -388,9 +304,6 @@ class Occupied extends Error {}
 function offers({ canStart = false, canStop = false, busy = false, startText = "Start", loading = null }) {
   return { canStart, canStop, busy, startText, loading };
 }
-
-/** @param {Descriptor} running */
-const isJoinable = (running) => RUNNING.has(running.state) && Boolean(running.capabilities);
 
 /** @param {unknown} error */
 const isLocked = (error) => error instanceof ServerError && error.isLocked;

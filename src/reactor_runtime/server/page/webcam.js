@@ -1,7 +1,5 @@
 /** Sending pictures to the model: the camera, or a video file that plays in a loop. */
 
-import { filmStream, uprightStream } from "./upright.js";
-
 const CAMERA = {
   width: { ideal: 640 },
   height: { ideal: 480 },
@@ -62,6 +60,7 @@ export class Webcam {
       return;
     }
     try {
+      const { uprightStream } = await import("./upright.js");
       const camera = await navigator.mediaDevices.getUserMedia({ video: CAMERA });
       await this.share(await uprightStream(camera), "camera");
     } catch (caught) {
@@ -76,6 +75,7 @@ export class Webcam {
     Object.assign(player, { muted: true, loop: true, playsInline: true, src: URL.createObjectURL(file) });
     try {
       await player.play();
+      const { filmStream } = await import("./upright.js");
       await this.share(await filmStream(player), "file", player);
     } catch (error) {
       URL.revokeObjectURL(player.src);
