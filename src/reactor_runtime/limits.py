@@ -58,8 +58,10 @@ VOTE_S: Final = 15.0
 VOTES_EVERY_S: Final = 0.25
 #: How long after a command its sender counts as one who drives.
 DRIVES_S: Final = 15.0
-#: How long the leave of a client is kept that names no session, and may mean one of several; see session/starters.py.
+#: How long the leave of a client is kept that names no session, and may mean one of several; and how long before it one
+#: of them may have been left alone. See session/starters.py.
 LEAVE_MEANT_S: Final = 3.0
+LEFT_MEANT_S: Final = 1.0
 #: A command's reply is awaited for this long, then answered with `timeout`. Clients wait 10 s.
 COMMAND_REPLY_S: Final = 9.0
 #: Bytes waiting in one viewer's data channel. More: broadcasts to this viewer are dropped and counted.

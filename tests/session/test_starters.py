@@ -71,6 +71,26 @@ async def test_of_several_that_look_alike_the_one_is_ended_that_is_left_next(hou
     assert not links["b"].told("sessionEnded")
 
 
+async def test_whoever_hangs_up_just_before_he_stops_ends_his_own(house: House) -> None:
+    links = {name: await begun(house, name, ALIKE) for name in "abc"}
+    links["b"].lose()
+    await asyncio.sleep(limits.LEFT_MEANT_S / 2)
+    await stop(house, ALIKE)
+    assert await running(house) == {"a", "c"}
+
+
+async def test_one_who_lost_his_line_a_while_ago_or_is_back_is_not_taken_for_who_leaves(house: House) -> None:
+    links = {name: await begun(house, name, ALIKE) for name in "abc"}
+    links["b"].lose()
+    await asyncio.sleep(limits.LEFT_MEANT_S + 0.1)
+    links["c"].lose()
+    await house.watch("c")
+    await stop(house, ALIKE)
+    assert await running(house) == {"a", "b", "c"}
+    links["a"].lose()
+    assert await running(house) == {"b", "c"}
+
+
 async def test_two_who_leave_at_once_both_leave(house: House) -> None:
     links = {name: await begun(house, name, ALIKE) for name in "abc"}
     await stop(house, ALIKE)

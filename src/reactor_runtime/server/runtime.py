@@ -77,11 +77,12 @@ class Runtime:
         """Bind the port and begin to load the model. Raises OSError when the port cannot be bound."""
         if self._reach.media_ports is not None:
             free = free_media_ports(self._reach.media_ports)
-            if free < self._settings.viewers:
+            wanted = self._settings.viewers * self._settings.slot_count
+            if free < wanted:
                 log.warning(
-                    "%d media ports are free, and each viewer takes one; %d viewers of a session are admitted",
+                    "%d media ports are free, and each viewer takes one; %d viewers are admitted",
                     free,
-                    self._settings.viewers,
+                    wanted,
                 )
         app = create_app(self.sessions, self._settings, audit=self._audit, author_key=self._author_key)
         server = HttpServer(app, self._settings, self._reach.tcp)

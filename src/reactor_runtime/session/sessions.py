@@ -331,6 +331,8 @@ class Sessions:
             return
         if transition.after is State.CLOSING:
             self._starters.ended(session.session_id)
+        elif transition.after is State.STREAMING:
+            self._starters.watched(session.session_id)
         elif transition.after is State.ORPHANED and self._starters.is_left(session.session_id):
             asyncio.get_running_loop().call_soon(self._left, session)
 
