@@ -74,6 +74,8 @@ async def connect(
         if answer is None:
             raise SessionRefused("the offer was not answered in time", status=503, retry_after_s=1)
     except ReactorError:
+        # A model that raises at once ends its session in the middle of this: that is what is told, and what it raised.
+        await service.check(session_id)
         if body.session_id is None:
             await _give_up(service, session_id, grant)
         raise
