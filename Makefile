@@ -9,8 +9,10 @@ unexport PYTHONDONTWRITEBYTECODE
 export PYTHON
 
 # command=package: what the tests run besides Python.
-TEST_COMMANDS := chromium=chromium firefox-esr=firefox-esr ffprobe=ffmpeg nginx=nginx-light caddy=caddy \
+TEST_COMMANDS := chromium-headless-shell=chromium-headless-shell firefox-esr=firefox-esr ffprobe=ffmpeg nginx=nginx-light caddy=caddy \
   sshd=openssh-server ssh=openssh-client ip=iproute2
+# What people look at the page with, where its own windows or its figures count.
+nightly bench: TEST_COMMANDS += chromium=chromium
 # The project that `reactor init` copies: its own top-level modules, so it is type-checked apart.
 TEMPLATE := src/reactor_runtime/cli/template
 # What checks the control page. Node and npm come with the Python packages: Debian's are too old.

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from support.chromium import chromium
+from support.chromium import WHOLE, chromium
 
 from . import cases, encoders
 from .browser import viewer
@@ -51,7 +51,7 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
     wanted = lambda case: options.only in case.name  # noqa: E731
     streams: dict[str, list[dict[str, Any]]] = {}
     started: dict[str, list[dict[str, Any]]] = {}
-    async with chromium() as browser:
+    async with chromium(executable=WHOLE) as browser:
         for number in range(rounds):
             for case in filter(wanted, STREAMS):
                 console.print(f"[dim]round {number + 1}/{rounds}  stream  {case.name}[/dim]")
@@ -79,7 +79,11 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
 async def soak(minutes: float, console: Console) -> dict[str, Any]:
     """One viewer at 720p30 for a long time: freezes, decoded share and the latency of each half minute."""
     case = Case(1280, 720, 30, note=f"{minutes:g} min")
-    async with chromium() as browser, cases.serving(case) as run, viewer(browser, run.url) as watcher:
+    async with (
+        chromium(executable=WHOLE) as browser,
+        cases.serving(case) as run,
+        viewer(browser, run.url) as watcher,
+    ):
         await asyncio.sleep(cases.WARM_UP_S)
         await watcher.call("probe.forget()")
         before = await watcher.call("probe.inbound()")

@@ -33,7 +33,7 @@ from net.live import over_there, page
 from net.relay import Network, bad_network, missing
 from net.watched import TESTCARD, Row, Seen, card, first_frame_s, install_probe, row_of, watch
 from rich.console import Console
-from support.chromium import CHROMIUM, chromium
+from support.chromium import WHOLE, chromium
 
 from .__main__ import machine
 from .report import table
@@ -76,7 +76,7 @@ def rows(*, full: bool) -> Iterator[Conditions]:
 async def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
     with bad_network() as net:
-        async with chromium(executable=net.wrapper("client", CHROMIUM)) as browser:
+        async with chromium(executable=net.wrapper("client", WHOLE)) as browser:
             for conditions in rows(full=options.full):
                 name = name_of(conditions)
                 if options.only not in name:

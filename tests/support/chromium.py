@@ -24,11 +24,17 @@ from playwright.async_api import Browser, Page, async_playwright
 
 from reactor_runtime.webrtc.peer import TrackMapping
 
+from .promises import NIGHTLY
 from .stamps import READ_STAMP_JS
 
 #: Gives a page `window.reactorPage`, by which tests hold on to its parts.
 HOOKS = Path(__file__).parents[2] / "tools" / "page" / "hooks.js"
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+#: The browser that people have, and what it is without windows of its own: the same engine, codecs and WebRTC of the
+#: same release, of which a page costs a third.
+WHOLE = "/usr/bin/chromium"
+SHELL = "/usr/bin/chromium-headless-shell"
+#: Each change is tested in the shell, nights are in the browser.
+CHROMIUM = os.environ.get("CHROMIUM") or (WHOLE if NIGHTLY else SHELL)
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
