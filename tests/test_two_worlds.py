@@ -82,6 +82,10 @@ class Model(VideoModel):
     def use(self, picture: Image):
         return {{"size": list(picture.size)}}
 
+    @command("gpu", description="What it sees of the GPUs")
+    def gpu(self):
+        return {{"gpu": os.environ.get("CUDA_VISIBLE_DEVICES", "all")}}
+
     @command("crash", description="End the process")
     def crash(self):
         os._exit(3)
@@ -95,7 +99,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[ReactorRun]:
-    flags = ("--slots", "2", "--record", "--record-dir", str(folder / "recordings"))
+    # One slot for each, also where there is no GPU.
+    flags = ("--gpus", "0,1", "--record", "--record-dir", str(folder / "recordings"))
     logs = ("--log-session", str(folder / "logs"), "--restarts", "2")
     with running(write_model(folder / "model", MODEL), *flags, *logs) as run:
         run.wait_for(lambda: slots(run) == ["ready", "ready"], "the second slot")
@@ -165,6 +170,12 @@ async def test_commands_and_messages_reach_their_own_world_only(server: ReactorR
         assert first.heard("message:shouted") == [{"text": "only here"}]
         assert "200" not in json.dumps(second.heard("values"))
         assert abs(level_of(second) - 20) < 6
+
+
+async def test_each_model_process_sees_the_gpu_of_its_slot_alone(server: ReactorRun) -> None:
+    async with two(server) as (first, second):
+        assert await first.ask("gpu") == {"gpu": "0"}
+        assert await second.ask("gpu") == {"gpu": "1"}
 
 
 async def test_an_upload_of_one_world_is_nothing_in_the_other(server: ReactorRun) -> None:

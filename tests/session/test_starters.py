@@ -125,6 +125,8 @@ async def test_whoever_adopts_is_told_of_his_own_session_or_of_the_only_one(hous
     assert await adopted(OTHER) == ("b", "waiting")
     assert await adopted(ALIKE) == ("a", "waiting")
     assert (await adopted(EVERYTHING))[1] == "ready"
+    # Whose token is for one session means that.
+    assert await adopted(replace(OTHER, sid="a")) == ("a", "waiting")
 
 
 async def test_the_overview_names_all_sessions_and_describes_a_free_slot_unless_one_is_named(
@@ -147,6 +149,13 @@ async def test_an_operator_ends_the_only_session_and_names_one_of_several(house:
     await house.sessions.stop("a", moderate=True, reason="", grant=EVERYTHING)
     await house.sessions.stop(None, moderate=True, reason="", grant=EVERYTHING)
     assert await running(house) == set()
+
+
+async def test_whoever_shows_a_token_for_one_session_ends_that(house: House) -> None:
+    await begun(house, "a", ALIKE)
+    await begun(house, "b", OTHER)
+    await stop(house, replace(OTHER, sid="a"))
+    assert await running(house) == {"b"}
 
 
 async def test_of_one_slot_everybody_speaks() -> None:

@@ -31,12 +31,13 @@ async def overview(
 ) -> JSONResponse:
     """Health, session, schema and ICE servers, as their own routes tell them; 200 whatever the health is.
 
-    `session` is the one that is named, while it runs; else a slot that is free, or what runs where none is.
-    `sessions` are all that run. `role` is that of whoever asks, `shares` those that he may make links for.
+    `session` is the one that is named, or that a token is for, while it runs; else a slot that is free, or what runs
+    where none is. `sessions` are all that run. `role` is that of whoever asks, `shares` those that he may make links
+    for.
     """
     body = {
         "health": await health_of(request, service),
-        "session": await service.descriptor(session_id),
+        "session": await service.descriptor(session_id or grant.sid),
         "sessions": await service.running_sessions(),
         "schema": await service.openapi(),
         "ice_servers": [ice_server(server) for server in await service.ice_servers(None)],

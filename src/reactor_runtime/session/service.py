@@ -83,7 +83,9 @@ class Service(Protocol):
         """Describe the session of this id while it runs, else a free slot, else whatever a slot does."""
 
     async def adopted(self, *, grant: Grant) -> JsonObject:
-        """Describe the newest session that this client started, else the only one that runs, else as `descriptor`."""
+        """Describe the session of who names none: that of its token, else the newest that it started, else the
+        only one that runs, else as `descriptor`.
+        """
 
     async def running_sessions(self) -> list[JsonObject]:
         """Return {session_id, slot, state, viewers} of each session that runs."""

@@ -141,6 +141,8 @@ class Sessions:
 
     async def adopted(self, *, grant: Grant) -> JsonObject:
         own, running = self._starters.of(grant.client), self.slots.running
+        if grant.sid is not None:
+            return await self.descriptor(grant.sid)
         if own:
             return await self.descriptor(own[-1])
         return self._describe(running[0] if len(running) == 1 else self.slots.best)
@@ -227,6 +229,8 @@ class Sessions:
         """Return the slot that a stop without a session's id is for; None: it is kept. Raises SessionRefused."""
         if len(self.slots) == 1:
             return self.slots[0]
+        if grant.sid is not None:
+            return self._slot_of(grant.sid)
         running = self.slots.running
         if moderate and len(running) == 1:
             return running[0]
