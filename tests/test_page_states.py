@@ -12,6 +12,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx
 import psutil
@@ -50,14 +51,22 @@ def before_a_session(desk: Desk) -> States:
     with desk.answering("overview", desk.overview(state="unhealthy", detail="CUDA is out of memory")):
         desk.until("failed")
         yield "load-failed", "The model could not be loaded."
-    locked = {"status": 401, "headers": {"WWW-Authenticate": "Bearer"}, "json": {"detail": "no token"}}
-    with desk.answering("overview", lambda route: route.fulfill(**locked)):  # type: ignore[arg-type]
+    locked: dict[str, Any] = {
+        "status": 401,
+        "headers": {"WWW-Authenticate": "Bearer"},
+        "json": {"detail": "no token"},
+    }
+    with desk.answering("overview", lambda route: route.fulfill(**locked)):
         desk.until("locked")
         yield "locked", "A token is needed."
         desk.page.get_by_test_id("token").fill("wrong")
         desk.page.get_by_role("button", name="Open").click()
         desk.see("cover-detail", "not accepted")
         yield "locked-wrong", "The token was not accepted."
+        locked["json"] = {"detail": "it is over", "code": "token_expired"}
+        desk.page.get_by_test_id("token").fill("old")
+        desk.page.get_by_role("button", name="Open").click()
+        desk.see("cover-detail", "The time of this access token is over")
     refused = {"status": 500, "json": {"detail": "The video engine has failed."}}
     with desk.answering("connect", lambda route: route.fulfill(**refused)):  # type: ignore[arg-type]
         desk.until("ended")

@@ -32,16 +32,17 @@ const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
 export class ServerError extends Error {
   /**
    * @param {string} message
-   * @param {{status?: number, isLocked?: boolean, isRefused?: boolean, raised?: string}} [about] `isLocked`: the token is missing or
+   * @param {{status?: number, isLocked?: boolean, isRefused?: boolean, raised?: string, code?: string}} [about] `isLocked`: the token is missing or
    *   wrong; `isRefused`: nothing is there, as far as the browser can tell; `raised`: what the model raised in that
    *   session, for its author only
    */
-  constructor(message, { status = 0, isLocked = false, isRefused = false, raised = "" } = {}) {
+  constructor(message, { status = 0, isLocked = false, isRefused = false, raised = "", code = "" } = {}) {
     super(message);
     this.isRefused = isRefused;
     this.raised = raised;
     this.status = status;
     this.isLocked = isLocked;
+    this.code = code;
   }
 }
 
@@ -326,11 +327,8 @@ export class Server {
     // A proxy in front may ask for a password, which is not our token.
     const isLocked = response.status === 401 && /bearer/i.test(response.headers.get("WWW-Authenticate") ?? "");
     const said = await json(response);
-    throw new ServerError(reason(response, said), {
-      status: response.status,
-      isLocked,
-      raised: String(said.raised ?? ""),
-    });
+    const [code, raised] = [String(said.code ?? ""), String(said.raised ?? "")];
+    throw new ServerError(reason(response, said), { status: response.status, isLocked, code, raised });
   }
 }
 

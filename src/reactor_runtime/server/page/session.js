@@ -256,7 +256,7 @@ export class Session {
         "locked",
         "This model is protected",
         this.server.token
-          ? "This access token was not accepted. Check it and try again."
+          ? (TOKEN[/** @type {ServerError} */ (error).code] ?? "This access token was not accepted. Check it and try again.")
           : "Enter the access token that the operator gave you.",
       );
     } else if (isOver(error)) {
@@ -304,6 +304,13 @@ export class Session {
 function offers({ canStart = false, canStop = false, busy = false, startText = "Start", loading = null }) {
   return { canStart, canStop, busy, startText, loading };
 }
+
+/** What a token of this server may lack, by the code of the refusal.
+ * @type {Record<string, string>} */
+const TOKEN = {
+  token_expired: "The time of this access token is over. Ask whoever gave it to you for another.",
+  token_not_yet: "This access token does not count yet. Try again later.",
+};
 
 /** @param {unknown} error */
 const isLocked = (error) => error instanceof ServerError && error.isLocked;
