@@ -87,14 +87,15 @@ class Loads:
             self._give_up("the model could not be loaded")
             raise
 
-    async def beside(self) -> None:
-        """Load what another slot has loaded: a failure costs of the budget, as any later one."""
+    async def beside(self) -> bool:
+        """Load what another slot has loaded; whether that went well. If not, it is for `again`."""
         self.loading.begin()
         try:
             await self._load()
         except ReactorError as error:
             self._failed(error)
-            await self.again()
+            return False
+        return True
 
     async def again(self) -> None:
         """Replace a lost model, within the budget."""

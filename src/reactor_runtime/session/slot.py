@@ -186,8 +186,9 @@ class ModelSlot:
             raise
 
     async def load_beside(self) -> None:
-        """Load what another slot has loaded."""
-        await self._loads.beside()
+        """Load what another slot has loaded. A failure costs of the budget, as any later one, and no other's time."""
+        if not await self._loads.beside():
+            self._tasks.spawn(self._loads.again())
 
     # LoadsOwner ---------------------------------------------------------------------------------------
 
