@@ -122,6 +122,47 @@ async def test_a_poor_viewer_behind_a_large_buffer_takes_nothing_from_a_good_one
     assert settled.fps >= (15 if room_ms else 20)
 
 
+async def test_the_page_on_a_poor_line_is_sent_the_low_rendition_and_the_full_one_when_it_is_good(
+    net: Network, browser: Browser, record_property: Tell
+) -> None:
+    """By WebRTC at 1 Mbit/s, beside one by UDP on the server's own side; then without a limit."""
+    if not NIGHTLY:
+        pytest.skip("by night")
+    poor_s, good_s = 20.0, 40.0
+    async with over_there(net, TESTCARD, *card()) as run:
+        near = f"http://127.0.0.1:{run.url.rpartition(':')[2]}"
+        async with looking(net, "server", "aiortc", near, 15 + poor_s) as good:
+            await asyncio.sleep(6)
+            net.become(Conditions(delay_ms=25, rate_bit_s=1e6))
+            marks, rates = [time.time()], [encoded_bytes(net, near)]
+            async with page(browser, run.url) as watcher:
+                await install_probe(watcher)
+                async with asyncio.timeout(poor_s):
+                    while await watcher.evaluate("reactorPage.stats.rendition") != "low":
+                        await asyncio.sleep(0.1)
+                low_s = time.time() - marks[0]
+                await asyncio.sleep(2)
+                found = await watch(watcher, poor_s - low_s - 2)
+                assert await watcher.evaluate("document.querySelector('video').videoWidth") == 320
+                marks.append(time.time())
+                rates.append(encoded_bytes(net, near))
+                net.become(Conditions(delay_ms=25))
+                async with asyncio.timeout(good_s):
+                    while await watcher.evaluate("document.querySelector('video').videoWidth") != 640:
+                        await asyncio.sleep(0.1)
+                full_s = time.time() - marks[1]
+    near_seen = [each for each in await good if marks[0] <= each.at_ms / 1000 < marks[1]]
+    beside = row_of(near_seen, marks[1] - marks[0])
+    rate = 8 * (rates[1] - rates[0]) / (marks[1] - marks[0])
+    record_property(
+        "measured",
+        f"the good one {beside}, {rate / 1e6:.2f} Mbit/s; the poor one {found}; low after {low_s:.1f} s, "
+        f"full {full_s:.1f} s after the line was good",
+    )
+    assert beside.shown >= 0.95
+    assert rate >= 0.95 * 2e6 * 0.85
+
+
 def encoded_bytes(net: Network, url: str) -> float:
     """Return how much was encoded in full size so far."""
     code = f"import urllib.request as r; print(r.urlopen('{url}/metrics').read().decode())"

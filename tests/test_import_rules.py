@@ -89,7 +89,13 @@ PURE = [
     "tokens",
     "types",
 ]
-PURE += ["webrtc.addresses", "webrtc.candidate", "websocket.header", "websocket.relay"]
+PURE += [
+    "webrtc.addresses",
+    "webrtc.candidate",
+    "webrtc.reported_rate",
+    "websocket.header",
+    "websocket.relay",
+]
 PURE += sorted(f"wire.{path.stem}" for path in (PACKAGE / "wire").glob("*.py") if path.stem != "__init__")
 SERVER = [
     "server.app",

@@ -74,9 +74,9 @@ class Encoding:
         self.encode_s = 0.0
 
     def sent(self, codec: Codec) -> float | None:
-        """Return the bits per second that are sent in a codec, None while nobody is on it. Any thread."""
-        sent = self._sent.get(codec)
-        return sent.bits_per_s(self._clock()) if sent is not None else None
+        """Return the bits per second that are sent in a codec, None while that means nothing. Any thread."""
+        sent, now_s = self._sent.get(codec), self._clock()
+        return sent.bits_per_s(now_s) if sent is not None and sent.settled(now_s) else None
 
     def show(self, picture: Picture, sinks: tuple[Sink, ...]) -> None:
         """Send a picture to everyone. Its memory may be written to again before the next one."""

@@ -152,14 +152,15 @@ def choose(
 ) -> dict[Rendition, int]:
     """Give each viewer its rendition and return what each rendition is to be encoded for, in bits per second.
 
-    `ceiling` is the full rendition's; `sent` what is really sent of those that are made, without the others.
+    `ceiling` is the full rendition's; `sent` what is really sent of each, as far as it is known.
     """
     ceiling = max(ceiling, FLOOR["full"])
     lines = [min(ceiling, standing.limit or ceiling) for standing in standings]
     best = max(lines, default=ceiling)
     stay = max(FLOOR["full"], DOWN * best)
     come_back = stay * UP / DOWN
-    if (now_sent := sent.get("full")) is not None:
+    now_sent = sent.get("full") if any(standing.rendition == "full" for standing in standings) else None
+    if now_sent is not None:
         stay, come_back = min(stay, ROOM * now_sent), min(come_back, SPARE * now_sent)
     for standing in standings:
         if standing.rendition == "full":
@@ -185,10 +186,16 @@ class Sent:
     def __init__(self) -> None:
         self._value = 0.0
         self._at_s: float | None = None
+        self._began_s: float | None = None
 
     def add(self, size_bytes: int, now_s: float) -> None:
+        self._began_s = now_s if self._began_s is None else self._began_s
         self._value = self.bits_per_s(now_s) + 8 * size_bytes / SENT_S
         self._at_s = now_s
+
+    def settled(self, now_s: float) -> bool:
+        """Whether it has been counted for long enough to mean something."""
+        return self._began_s is not None and now_s - self._began_s >= 2 * SENT_S
 
     def bits_per_s(self, now_s: float) -> float:
         if self._at_s is None:

@@ -95,6 +95,8 @@ class Viewer:
         self._flood_told_s = clock() - FLOOD_NOTICE_S
         self._link: Link | None = None
         self._sinks: dict[str, Sink] = {}
+        self._limits: dict[str, int] = {}
+        """What its line takes of each track, as far as that is known."""
         self._resumed: set[str] = {track.name for track in tracks if legacy and track.direction == "out"}
         self._messages_open = False
         self._report_from: int | None = None
@@ -135,6 +137,7 @@ class Viewer:
     def hold(self, link: Link) -> None:
         """Be reached over this link, which connects later. None is held. The link is the viewer's to close."""
         self._link = link
+        self._limits.clear()
         self._messages_open = False
         self.linked_s = self.heard_s = self._clock()
 
@@ -221,6 +224,8 @@ class Viewer:
             if track == self._main:
                 sink.report_every_s = PICTURE_TOLD_S
             self._streams[track].add(sink)
+            if track in self._limits:
+                self._streams[track].limit(sink, self._limits[track])
         self.report_from(self._report_from)
 
     def _detach(self) -> None:
@@ -363,6 +368,7 @@ class Viewer:
             self._streams[track].want_keyframe(sink)
 
     def bitrate_changed(self, track: str, bits_per_s: int) -> None:
+        self._limits[track] = bits_per_s
         if (sink := self._sinks.get(track)) is not None:
             self._streams[track].limit(sink, bits_per_s)
 

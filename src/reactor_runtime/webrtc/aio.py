@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
+import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import av
@@ -27,10 +26,11 @@ from ..errors import OfferRejected, PeerFailed
 from ..link import LinkEvents, LinkState
 from ..types import Codec, EncodedFrame, Track
 from .aio_private import bound_gathering, bound_reassembly, rtp_timestamp, watch_rtcp
+from .aio_track import PacketTrack
 from .candidate import RemoteCandidates
 from .handshake import ENGINE_S, Handshake
 from .offer import Plan, complete_answer, plan_offer
-from .peer import RTP_CLOCK_HZ, RTP_TIMESTAMP, Candidate, IceServer, TrackMapping
+from .peer import RTP_TIMESTAMP, Candidate, IceServer, TrackMapping
 from .reach import Reach
 
 log = logging.getLogger(__name__)
@@ -44,8 +44,6 @@ _STATES = {
     "failed": LinkState.LOST,
     "closed": LinkState.LOST,
 }
-#: Pictures waiting for the transport. More: all are dropped and a keyframe is asked for.
-QUEUE_MAX = 8
 #: aioice gives up when it knows no address to check, although a browser that hides its own behind mDNS
 #: will send checks itself. So it gets the address that RFC 7600 sets aside for nothing to answer at.
 _NOWHERE = "candidate:0 1 udp 1 192.0.0.8 9 typ host"
@@ -80,50 +78,6 @@ class AiortcEngine:
         await asyncio.gather(*(peer.close() for peer in list(self._peers)))
 
 
-class _PacketTrack(MediaStreamTrack):
-    """Hands our encoder's pictures to aiortc's sender, oldest first, in a queue that cannot grow."""
-
-    kind = "video"
-
-    def __init__(self, on_keyframe: Callable[[], None], on_sent: Callable[[EncodedFrame], None]) -> None:
-        super().__init__()
-        self._on_keyframe = on_keyframe
-        self._on_sent = on_sent
-        self._queue: deque[tuple[EncodedFrame, bool]] = deque()
-        self._filled = asyncio.Event()
-        self._sent: EncodedFrame | None = None
-        self.dropped = 0
-
-    @property
-    def queued(self) -> int:
-        return len(self._queue)
-
-    def put(self, frame: EncodedFrame, report: bool) -> None:
-        if len(self._queue) >= QUEUE_MAX:
-            self.dropped += len(self._queue)
-            self._queue.clear()
-            if not frame.keyframe:
-                self.dropped += 1
-                self._on_keyframe()
-                return
-        self._queue.append((frame, report))
-        self._filled.set()
-
-    async def recv(self) -> av.Packet[Any]:
-        if self._sent is not None:  # being asked again means that the last one has left
-            self._on_sent(self._sent)
-            self._sent = None
-        while not self._queue:
-            self._filled.clear()
-            await self._filled.wait()
-        frame, report = self._queue.popleft()
-        self._sent = frame if report else None
-        packet = av.Packet(frame.data)
-        packet.pts = frame.pts_us * RTP_CLOCK_HZ // 1_000_000
-        packet.time_base = Fraction(1, RTP_CLOCK_HZ)
-        return packet
-
-
 class AiortcPeer:
     """One viewer's aiortc connection."""
 
@@ -148,7 +102,7 @@ class AiortcPeer:
         self._plan: Plan | None = None
         self._pc: RTCPeerConnection | None = None
         self._handshake = Handshake()
-        self._outbound: dict[str, _PacketTrack] = {}
+        self._outbound: dict[str, PacketTrack] = {}
         self._channels: dict[str, Any] = {}
         self._receiving: list[asyncio.Task[None]] = []
         self._early: list[Candidate] | None = []
@@ -215,7 +169,7 @@ class AiortcPeer:
         for candidate in [Candidate(_NOWHERE, "0", 0), *early]:
             await self._add(pc, candidate)
 
-    def _open_track(self, name: str, sender: RTCRtpSender) -> _PacketTrack:
+    def _open_track(self, name: str, sender: RTCRtpSender) -> PacketTrack:
         def keyframe() -> None:
             if not self._closed:
                 self._events.keyframe_wanted(name)
@@ -228,8 +182,20 @@ class AiortcPeer:
             if not self._closed:
                 self._events.frame_sent(name, frame.frame_id, {RTP_TIMESTAMP: rtp_timestamp(sender)})
 
-        watch_rtcp(sender, keyframe, rate)
-        track = self._outbound[name] = _PacketTrack(keyframe, sent)
+        def remb(bits_per_s: int) -> None:
+            track.told = True
+            rate(bits_per_s)
+
+        def report(lost: float, round_trip_s: float | None) -> None:
+            if not track.told and (sent := track.sent_bits_per_s()):
+                now_s = time.monotonic()
+                told = track.rate.reported(
+                    lost=lost, round_trip_s=round_trip_s, sent_bits_per_s=sent, now_s=now_s
+                )
+                rate(told)
+
+        watch_rtcp(sender, keyframe, remb, report)
+        track = self._outbound[name] = PacketTrack(keyframe, sent)
         return track
 
     async def add_candidate(self, candidate: Candidate) -> None:
@@ -268,6 +234,9 @@ class AiortcPeer:
         if not self._closed and state is not self._state and self._state is not LinkState.LOST:
             self._state = state
             self._events.link_state(state)
+            if state is LinkState.CONNECTED:
+                for name, track in self._outbound.items():
+                    self._events.bitrate_changed(name, track.rate.bits_per_s)
 
     # Media -----------------------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """What aiortc does not offer as API and we need: the only module that reaches into its private names.
 
-    watch_rtcp         hear of keyframe requests and rates
+    watch_rtcp         hear of keyframe requests, rates and reports
     rtp_timestamp      the RTP timestamp of a sent picture
     bound_gathering    how long a STUN server may take
     bound_reassembly   how much memory an unfinished message may hold
@@ -15,8 +15,8 @@ import functools
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-from aiortc import RTCRtpSender
-from aiortc.rtp import RtcpPsfbPacket, unpack_remb_fci
+from aiortc import RTCRtpSender, clock
+from aiortc.rtp import RtcpPsfbPacket, RtcpRrPacket, RtcpSrPacket, unpack_remb_fci
 
 from .. import limits
 
@@ -24,8 +24,16 @@ from .. import limits
 _PLI, _FIR, _APP = 1, 4, 15
 
 
-def watch_rtcp(sender: RTCRtpSender, keyframe: Callable[[], None], rate: Callable[[int], None]) -> None:
-    """Hear of keyframe requests and of REMB before aiortc's own, unused encoder does."""
+def watch_rtcp(
+    sender: RTCRtpSender,
+    keyframe: Callable[[], None],
+    rate: Callable[[int], None],
+    report: Callable[[float, float | None], None],
+) -> None:
+    """Hear of keyframe requests and of REMB before aiortc's own, unused encoder does, and of the receiver's reports.
+
+    A report is the share of packets that were lost since the last one, and the round trip in seconds if it tells.
+    """
     handle: Callable[[Any], Coroutine[Any, Any, None]] = sender._handle_rtcp_packet
 
     async def watch(packet: Any) -> None:
@@ -35,9 +43,21 @@ def watch_rtcp(sender: RTCRtpSender, keyframe: Callable[[], None], rate: Callabl
             elif packet.fmt == _APP:
                 with contextlib.suppress(ValueError):
                     rate(unpack_remb_fci(packet.fci)[0])
+        elif isinstance(packet, RtcpRrPacket | RtcpSrPacket):
+            for each in packet.reports:
+                if each.ssrc == sender._ssrc:
+                    report(each.fraction_lost / 256, _round_trip_s(each.lsr, each.dlsr))
         await handle(packet)
 
     sender._handle_rtcp_packet = watch  # type: ignore[method-assign]
+
+
+def _round_trip_s(lsr: int, dlsr: int) -> float | None:
+    """RFC 3550 section 6.4.1: the middle of NTP times, in 1/65536 s; of the newest report of ours that it has seen."""
+    if not lsr:
+        return None
+    now = clock.current_ntp_time() >> 16
+    return ((now - lsr - dlsr) & 0xFFFF_FFFF) / 65_536
 
 
 def rtp_timestamp(sender: RTCRtpSender) -> int:
