@@ -32,7 +32,9 @@ from .threads import environment, usable_cores
 #: a few percent of the loop and what exceeds that waits in the model process.
 _READ_BYTES: Final = 512 * 1024
 _PAUSE_S: Final = 0.002
-#: How long the interpreter may take to write its stacks before it is killed.
+#: How long the interpreter may take to begin to write its stacks, where the machine is crowded, and then to end.
+#: A stopped process writes nothing, so it gets no longer than the second.
+_DUMP_BEGINS_S: Final = 0.4
 _DUMP_S: Final = 0.04
 #: How long the reaper may take to end the tree before it is killed itself; then the model process dies with it.
 _REAP_S: Final = 2.5
@@ -95,6 +97,8 @@ class ModelProcess:
         self._pid: int | None = None
         self._loop.add_reader(self._leash, self._read_pid)
         self._last_resort: asyncio.TimerHandle | None = None
+        self._dump: asyncio.TimerHandle | None = None
+        """The end of a wait for stacks that have not begun to come."""
         self._resume: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._output, self._read)
         self.exit_code: int | None = None
@@ -120,13 +124,13 @@ class ModelProcess:
             self._kill_now()
             return
         self._say(b"d")
-        self._loop.call_later(_DUMP_S, self._kill_now)
+        self._dump = self._loop.call_later(_DUMP_S if self._stopped() else _DUMP_BEGINS_S, self._kill_now)
 
     def close(self) -> None:
         """Forget it after its exit: the output is closed, the thread joined."""
         if self._output >= 0:
             self._loop.remove_reader(self._output)
-            for timer in (self._resume, self._silence):
+            for timer in (self._resume, self._silence, self._dump):
                 if timer is not None:
                     timer.cancel()
             os.close(self._output)
@@ -150,6 +154,13 @@ class ModelProcess:
             return 0.0, 0
         ticks = int(fields[11]) + int(fields[12])
         return ticks / os.sysconf("SC_CLK_TCK"), resident * os.sysconf("SC_PAGE_SIZE")
+
+    def _stopped(self) -> bool:
+        """Whether it is stopped by a signal, as far as /proc tells: state is the first field after the name."""
+        try:
+            return b") T" in (Path("/proc") / str(self.pid) / "stat").read_bytes()
+        except OSError:
+            return False
 
     def _say(self, word: bytes) -> None:
         with contextlib.suppress(OSError):  # the reaper is gone, which its exit tells better
@@ -203,6 +214,10 @@ class ModelProcess:
             data = os.read(self._output, _READ_BYTES)
         except BlockingIOError:
             return -1
+        if self._dump is not None and data:
+            self._dump.cancel()
+            self._dump = None
+            self._loop.call_later(_DUMP_S, self._kill_now)
         for line in self._whole.feed(self._lines.feed(data, time.monotonic())):
             self._on_line(line)
         if self._silence is not None:
