@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from reactor_runtime.server.page_bundle import Unbundled, bundle, squeezed
+from reactor_runtime.server.page_bundle import Unbundled, bundles, squeezed
 from reactor_runtime.server.routes_page import PAGE, page_files
+
+
+def bundle(modules: Mapping[str, str], entry: str) -> str:
+    return bundles(modules, [entry], lambda name: name)[entry]
 
 
 def test_each_module_is_a_function_of_its_own_after_those_that_it_imports() -> None:
@@ -98,40 +103,67 @@ def test_a_style_keeps_its_rules_and_loses_its_comments() -> None:
     assert squeezed(style) == "\na > b,c{color: red;margin: 0 1px;}@media (x){d{e: calc(1px + 2px);}}"
 
 
-LATER = {
-    "index.html": '<script type="module" src="app.js"></script>\n',
-    "app.js": 'import { a } from "./a.js";\nexport const open = () => import("./bar.js").then(a);\n',
+CHUNKS = {
+    "begin.js": 'import { a } from "./a.js";\nexport const begun = a;\n',
+    "app.js": """import { begun } from "./begin.js";
+import { a } from "./a.js";
+export const open = () => import("./bar.js").then(a);
+export const shut = () => import("./foo.js");
+""",
     "a.js": "export const a = 1;\n",
     "bar.js": 'import { wear } from "./wear.js";\nimport { a } from "./a.js";\nwear("bar.css");\nexport const b = a;\n',
+    "foo.js": 'import { wear } from "./wear.js";\nimport { only } from "./only.js";\nexport const c = wear(only);\n',
+    "only.js": "export const only = 1;\n",
     "wear.js": "export const wear = (name) => name;\n",
-    "bar.css": "p { color: red; }\n",
 }
 
 
-def pages(folder: Path, texts: dict[str, str]) -> dict[str, str]:
-    for name, text in texts.items():
-        (folder / name).write_text(text)
-    return {name: file.content.decode() for name, file in page_files(folder).items() if file.lasting}
+def test_each_module_is_in_one_script_and_the_scripts_after_it_import_it_from_there() -> None:
+    made = bundles(CHUNKS, ["begin.js", "app.js"], lambda name: f"1.{name}")
+    assert made.keys() == {"begin.js", "app.js", "bar.js", "foo.js"}
+    where = {
+        module: [script for script in made if f"const ${module} = " in made[script]]
+        for module in ("a", "begin", "app", "bar", "foo", "only", "wear")
+    }
+    assert where == {
+        "a": ["begin.js"],
+        "begin": ["begin.js"],
+        "app": ["app.js"],
+        "bar": ["bar.js"],
+        "foo": ["foo.js"],
+        "only": ["foo.js"],
+        "wear": ["app.js"],  # two that are loaded later need it
+    }
+    assert 'import { $a, $begin } from "./1.begin.js";' in made["app.js"]
+    assert 'import("./1.bar.js")' in made["app.js"]
+    assert 'import { $a } from "./1.begin.js";' in made["bar.js"]
+    assert 'import { $wear } from "./1.app.js";' in made["bar.js"]
+    assert 'wear("1.bar.css")' in made["bar.js"]
 
 
-def test_what_is_loaded_later_is_a_script_of_its_own_named_by_its_content(tmp_path: Path) -> None:
-    made = pages(tmp_path, LATER)
-    (app,) = (text for name, text in made.items() if name.startswith("/app."))
-    (later,) = re.findall(r'import\("\./(bar\.\w+\.js)"\)', app)
-    assert "wear" not in app, "the first load waits for none of it"
-    bar = made["/" + later]
-    (style,) = re.findall(r'wear\("(bar\.\w+\.css)"\)', bar)
-    assert made["/" + style] == "p{color: red;}"
-    assert "const $a = " in bar, "it brings what it imports"
+def test_what_is_loaded_later_but_is_there_already_is_told_from_there() -> None:
+    here = CHUNKS | {
+        "bar.js": "export const b = 1;\n",
+        "app.js": CHUNKS["app.js"] + 'import { c } from "./foo.js";\n',
+    }
+    made = bundles(here, ["begin.js", "app.js"], lambda name: name)
+    assert made["foo.js"] == 'import { $foo } from "./app.js";\nexport const { c } = $foo;\n'
+    assert "export { $foo };" in made["app.js"]
+
+
+def test_what_is_loaded_later_and_is_not_there_is_named() -> None:
+    with pytest.raises(Unbundled, match=r"no module is called gone\.js"):
+        bundle({"app.js": 'export const b = () => import("./gone.js");\n'}, "app.js")
 
 
 def test_a_changed_style_changes_the_names_of_all_that_lead_to_it(tmp_path: Path) -> None:
-    before, after = pages(tmp_path, LATER), pages(tmp_path, LATER | {"bar.css": "p { color: blue; }\n"})
-    assert before.keys().isdisjoint(after.keys() - {name for name in after if name.startswith("/style")})
+    def names(style: str) -> set[str]:
+        page = '<link rel="icon" href="icon.svg">\n<link rel="stylesheet" href="a.css">\n'
+        texts = {**CHUNKS, "index.html": page, "a.css": "", "icon.svg": "", "bar.css": style}
+        for name, text in texts.items():
+            (tmp_path / name).write_text(text)
+        return {name for name, file in page_files(tmp_path).items() if file.lasting}
 
-
-def test_modules_that_load_each_other_later_are_named(tmp_path: Path) -> None:
-    with pytest.raises(Unbundled, match=r"circle: app\.js → bar\.js → app\.js"):
-        pages(tmp_path, LATER | {"bar.js": 'export const b = () => import("./app.js");\n'})
-    with pytest.raises(Unbundled, match=r"no module is called gone\.js"):
-        pages(tmp_path, LATER | {"app.js": 'export const b = () => import("./gone.js");\n'})
+    before, after = names("p { color: red; }\n"), names("p { color: blue; }\n")
+    assert len(before) == len(after) == 6
+    assert before.isdisjoint(after)

@@ -97,6 +97,7 @@ class MemoryService:
         self.running = MemorySession()
         self.stopped: list[tuple[bool, str]] = []
         self.failure: Exception | None = None
+        self.document: JsonObject = {"openapi": "3.1.0", "paths": {}}
         self.metrics = "reactor_sessions_total 3\n"
         self.lifecycle.fire(Event.INITIALIZATION_SUCCESS)
 
@@ -192,7 +193,7 @@ class MemoryService:
         return Health(word in ("available", "serving"), word)
 
     async def openapi(self) -> JsonObject:
-        return {"openapi": "3.1.0", "paths": {}}
+        return self.document
 
     async def metrics_text(self) -> str:
         return self.metrics

@@ -78,3 +78,8 @@ CODINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
     **({"br": _brotli} if brotli else {}),
     "gzip": lambda content: gzip.compress(content, mtime=0),
 }
+#: The same for what is sent once: about a millisecond.
+QUICKLY: Final[dict[str, Callable[[bytes], bytes]]] = {
+    **({"br": lambda content: bytes(brotli.compress(content, quality=4))} if brotli else {}),
+    "gzip": lambda content: gzip.compress(content, 5, mtime=0),
+}

@@ -17,6 +17,7 @@ from .. import limits
 from ..errors import OfferRejected, ReactorError, SessionRefused
 from ..session.grants import Grant
 from ..session.service import Service
+from ..types import JsonObject
 from .bodies import ConnectBody, documented, json_body
 from .routes_operator import health_of
 from .routes_sessions import Asked, Author, Granted, MayName, MayOffer, ice_server
@@ -35,7 +36,15 @@ async def overview(
     where none is. `sessions` are all that run. `role` is that of whoever asks, `shares` those that he may make links
     for.
     """
-    body = {
+    body = await overview_of(request, service, grant, session_id)
+    return JSONResponse(body, headers={"Cache-Control": "no-store"})
+
+
+async def overview_of(
+    request: Request, service: Service, grant: Grant, session_id: str | None = None
+) -> JsonObject:
+    """Return what `GET /overview` answers; the page has it in itself."""
+    return {
         "health": await health_of(request, service),
         "session": await service.descriptor(session_id or grant.sid),
         "sessions": await service.running_sessions(),
@@ -44,7 +53,6 @@ async def overview(
         "role": grant.role.value if grant.role is not None else "",
         "shares": shares(request.app.state.doors, grant),
     }
-    return JSONResponse(body, headers={"Cache-Control": "no-store"})
 
 
 @router.post("/connect", openapi_extra=documented(ConnectBody), dependencies=[MayOffer])

@@ -1,7 +1,9 @@
 """The control page: the files of `page/`, read once at the start and served from memory.
 
-    /                index.html, which names the next two by their content; with ?source as it is written
-    /app.HASH.js     all modules in one (`page_bundle.py`); browsers keep it for good, as the next
+    /                index.html, which names the next three; with ?source as it is written. Whoever may ask for the
+                     overview has it in there: on a long line that is a round trip
+    /begin.HASH.js   what connects, and /app.HASH.js, all other modules (`page_bundle.py`): browsers keep them for
+                     good, as the next; HASH is that of all files
     /style.HASH.css
     /NAME.HASH.js    a module that is loaded when it is needed, with what it imports; NAME.HASH.css: its style
     /*               the files themselves, asked for again each time
@@ -13,18 +15,23 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request
 from starlette.responses import Response
 
-from .packing import CODINGS
-from .page_bundle import Unbundled, bundle, loaded_later, squeezed
+from ..session.grants import Right
+from .access import GRANT
+from .packing import CODINGS, QUICKLY
+from .page_bundle import bundles, squeezed
+from .routes_connect import overview_of
 
 PAGE: Final = Path(__file__).parent / "page"
 
@@ -57,13 +64,15 @@ _HEADERS: Final = {
 }
 
 
+#: Where the overview has its place in a page.
+_OVERVIEW: Final = b'<script id="overview" type="application/json">'
 #: What the page's address asks for when its files are to be read as they are written.
 SOURCE: Final = "source"
-_ENTRY, _INDEX = "app.js", "index.html"
+_INDEX, _ICON = "index.html", "icon.svg"
+#: In the order in which a visitor gets them.
+_ENTRIES: Final = ("begin.js", "app.js")
 _PRELOAD: Final = re.compile(r'^<link rel="modulepreload"[^>]*>\n', re.M)
 _STYLE: Final = re.compile(r'^<link rel="stylesheet" href="([^"]*)">\n', re.M)
-#: A style that a module puts on by itself, see page/wear.js.
-_WORN: Final = re.compile(r"\bwear\(\"([\w-]+)\.css\"\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,44 +117,38 @@ def page_files(folder: Path) -> dict[str, PageFile]:
 def _together(texts: Mapping[str, str]) -> dict[str, PageFile]:
     # What runs as a worker is a script of its own, in a folder of its own.
     modules = {name: text for name, text in texts.items() if name.endswith(".js") and "/" not in name}
+    version = hashlib.sha256("".join(texts[name] for name in sorted(texts)).encode()).hexdigest()[:16]
+
+    def named(name: str) -> str:
+        path = Path(name)
+        return f"{path.stem}.{version}{path.suffix}"
+
     index = texts[_INDEX]
     styles = _STYLE.findall(index)
-    script, files = _script(_ENTRY, modules, texts)
-    style, style_file = _lasting("style", ".css", squeezed("".join(texts[name] for name in styles)))
-    links = iter([f'<link rel="stylesheet" href="{style}">\n'])
+    together = {
+        **bundles(modules, _ENTRIES, named),
+        **{
+            name: squeezed(text)
+            for name, text in texts.items()
+            if name.endswith(".css") and name not in styles
+        },
+        styles[0]: squeezed("".join(texts[name] for name in styles)),
+    }
+    links = iter([f'<link rel="stylesheet" href="{named(styles[0])}">\n'])
     index = _STYLE.sub(lambda _: next(links, ""), _PRELOAD.sub("", index))
-    index = index.replace(f'src="{_ENTRY}"', f'src="{script}"')
-    return {**files, "/" + style: style_file, "/": _file(_INDEX, index.encode())}
+    for entry in _ENTRIES:
+        index = index.replace(f'src="{entry}"', f'src="{named(entry)}"')
+    index = index.replace(f'href="{_ICON}"', f'href="{_inline(texts[_ICON])}"')
+    lasting = {"/" + named(name): _file(name, text.encode(), lasting=True) for name, text in together.items()}
+    return {**lasting, "/": _file(_INDEX, index.encode())}
 
 
-def _script(
-    entry: str, modules: Mapping[str, str], texts: Mapping[str, str], above: tuple[str, ...] = ()
-) -> tuple[str, dict[str, PageFile]]:
-    """Return the name of an entry's script, and its files: with those of what it loads later."""
-    if entry in above:
-        raise Unbundled(f"the modules load each other in a circle: {' → '.join((*above, entry))}")
-    script = bundle(modules, entry)
-    files: dict[str, PageFile] = {}
-    for name in loaded_later(script):
-        later, its_files = _script(name, modules, texts, (*above, entry))
-        files |= its_files
-        script = script.replace(f'import("./{name}")', f'import("./{later}")')
-    for stem in sorted(set(_WORN.findall(script))):
-        style, file = _lasting(stem, ".css", squeezed(texts[f"{stem}.css"]))
-        files["/" + style] = file
-        script = script.replace(f'wear("{stem}.css")', f'wear("{style}")')
-    named, file = _lasting(entry.removesuffix(".js"), ".js", script)
-    return named, {**files, "/" + named: file}
-
-
-def _lasting(stem: str, suffix: str, text: str) -> tuple[str, PageFile]:
-    content = text.encode()
-    name = f"{stem}.{hashlib.sha256(content).hexdigest()[:16]}{suffix}"
-    return name, _file(name, content, lasting=True)
+def _inline(drawing: str) -> str:
+    return "data:image/svg+xml," + quote(drawing.replace('"', "'"), safe=" :/=';,()")
 
 
 def _is_text(name: str) -> bool:
-    return name.endswith((".html", ".js", ".css"))
+    return name.endswith((".html", ".js", ".css", ".svg"))
 
 
 def _file(name: str, content: bytes, *, lasting: bool = False) -> PageFile:
@@ -172,6 +175,8 @@ def _serve(
     async def serve(request: Request) -> Response:
         wanted = source if SOURCE in request.query_params else file
         coding = _coding(request.headers.get("accept-encoding", ""))
+        if wanted is file and _OVERVIEW in file.content and Right.WATCH in request.scope[GRANT].rights:
+            return await _with_overview(request, wanted, coding, headers)
         # One tag for each form, RFC 9110, 8.8.3.3. A proxy may have put W/ before it.
         etag = f'"{wanted.etag}{coding and "-" + coding}"'
         own = {
@@ -188,6 +193,22 @@ def _serve(
         return Response(await wanted.packed(coding), media_type=wanted.media_type, headers=own)
 
     return serve
+
+
+async def _with_overview(
+    request: Request, page: PageFile, coding: str, headers: Mapping[str, str]
+) -> Response:
+    """Return the page with what it would ask first. It is true now only, so nothing keeps it."""
+    # In JSON the sign is part of texts alone, and there it can be written so; in HTML it would end the element.
+    overview = json.dumps(
+        await overview_of(request, request.app.state.service, request.scope[GRANT])
+    ).replace("<", "\\u003c")
+    content = page.content.replace(_OVERVIEW, _OVERVIEW + overview.encode(), 1)
+    own = {**headers, "Vary": "Accept-Encoding", "Cache-Control": "no-store"}
+    if coding:
+        own["Content-Encoding"] = coding
+        content = QUICKLY[coding](content)
+    return Response(content, media_type=page.media_type, headers=own)
 
 
 def _coding(accepted: str) -> str:

@@ -1,7 +1,7 @@
 /**
  * The page: makes its parts, and carries what one says to the others.
  *
- *   server ── session ── connection        who is connected, and what is said
+ *   server ── session ── connection        who is connected, and what is said; on its way since `begin.js`
  *   stage ── latency ── breakdown, overlay what is displayed, how late, and why
  *   line, people ─ together                how good the connection is, and who else is here
  *   cover, bar                             the state, and what can be pressed
@@ -14,6 +14,7 @@
 
 import { announce } from "./announcer.js";
 import { Bar } from "./bar.js";
+import { hear, server as begunServer, session as begunSession } from "./begin.js";
 import { Breakdown } from "./breakdown.js";
 import { Commands } from "./commands.js";
 import { Cover } from "./cover.js";
@@ -29,8 +30,6 @@ import { Play } from "./play.js";
 import { Recording } from "./recording.js";
 import { readSchema } from "./schema.js";
 import { Sender } from "./sender.js";
-import { Server } from "./server.js";
-import { Session } from "./session.js";
 import { Sharing } from "./sharing.js";
 import { Sheet } from "./sheet.js";
 import { Stage } from "./stage.js";
@@ -39,7 +38,8 @@ import { ENDINGS } from "./words.js";
 /** States in which the session is over. */
 const OVER = new Set(["ended", "failed", "locked", "occupied"]);
 
-export const server = new Server();
+export const server = begunServer;
+export const session = begunSession;
 const notices = new Notices(byId("notices"));
 const log = new Log(byId("log"), byId("messages"));
 export const stage = new Stage({
@@ -58,14 +58,6 @@ export const overlay = new Overlay(byId("overlay"), {
   frames: stage.frames,
   delays: tracker.delays,
   breakdown,
-});
-export const session = new Session(server, {
-  onView,
-  onSchema,
-  onStream: (stream) => stage.show(stream),
-  onMessage,
-  onConnected,
-  onLost,
 });
 export const sender = new Sender(server, session, tracker);
 export const commands = new Commands(byId("commands"), {
@@ -307,4 +299,6 @@ document.addEventListener("paste", (event) => {
 addEventListener("pagehide", () => session.connection?.close());
 addEventListener("pageshow", (event) => event.persisted && session.start());
 
-session.start();
+hear({ onView, onSchema, onStream: (stream) => stage.show(stream), onMessage, onConnected, onLost });
+// Only now it is known what to expect.
+session.describeWaiting();

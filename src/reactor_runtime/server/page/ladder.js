@@ -9,7 +9,7 @@
 import { Connection } from "./connection.js";
 import { Cancelled } from "./rounds.js";
 import { ServerError } from "./server.js";
-import { SocketConnection, whyNoSocket } from "./socketconnection.js";
+import { whyNoSocket } from "./way.js";
 
 /** @typedef {import("./server.js").Descriptor} Descriptor */
 
@@ -74,6 +74,8 @@ export class Ladder {
       }
     }
     if (why) throw new Error(failed ? `${failed.message} ${why}` : why);
+    // Most never need it.
+    const { SocketConnection } = await import("./socketconnection.js");
     const socket = /** @type {any} */ (new SocketConnection(server, known, callbacks));
     try {
       await (await open(socket)).ready;

@@ -5,7 +5,6 @@
 
 import { el } from "./dom.js";
 import { LatencyBar } from "./latencybar.js";
-import { SocketConnection } from "./socketconnection.js";
 import { median } from "./latency.js";
 import { LinkStats, quality } from "./linkstats.js";
 
@@ -92,7 +91,8 @@ export class Overlay {
 
   async refresh() {
     const { connection } = this;
-    if (connection instanceof SocketConnection && !connection.closed) this.values = connection.measure();
+    const socket = /** @type {any} */ (connection);
+    if (socket?.measure && !socket.closed) this.values = socket.measure();
     else if (connection?.peer && !connection.closed) {
       const report = await connection.peer.getStats();
       if (connection !== this.connection) return;

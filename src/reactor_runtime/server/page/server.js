@@ -108,7 +108,7 @@ export class Server {
    */
   async overview({ timeoutMs } = {}) {
     const path = this.visited ? `overview?session_id=${encodeURIComponent(this.visited)}` : "overview";
-    const body = await json(await this.call("GET", path, { timeoutMs }));
+    const body = brought(this.visited) ?? (await json(await this.call("GET", path, { timeoutMs })));
     this.role = body.role ?? this.role;
     this.hasLine = Boolean(body.line);
     this.shares = body.shares ?? [];
@@ -368,6 +368,22 @@ async function json(response) {
   } catch {
     return {};
   }
+}
+
+/**
+ * The overview that came in the page itself, for the first question only; the server did not know then which session
+ * this tab was in.
+ * @param {string} visited
+ * @returns {any}
+ */
+function brought(visited) {
+  const element = document.getElementById("overview");
+  const text = element?.textContent;
+  element?.remove();
+  if (!text) return null;
+  const told = JSON.parse(text);
+  const isElsewhere = told.sessions.some((/** @type {Descriptor} */ each) => each.session_id === visited);
+  return isElsewhere && told.session.session_id !== visited ? null : told;
 }
 
 /**

@@ -22,17 +22,6 @@ const KEPT = 120;
 
 /** @typedef {import("./server.js").Descriptor} Descriptor */
 
-/** Why this browser cannot show pictures of a WebSocket, in words; "" where it can. */
-export function whyNoSocket() {
-  if (!isSecureContext) {
-    return (
-      "Over plain http a browser decodes video on localhost only: open this page with https, or through a tunnel " +
-      "such as ssh -L 8080:localhost:8080, then at http://localhost:8080."
-    );
-  }
-  return "VideoDecoder" in globalThis ? "" : "This browser has no WebCodecs; a newer one has.";
-}
-
 export class SocketConnection {
   /**
    * @param {import("./server.js").Server} server

@@ -20,3 +20,14 @@ export function wayOfThePage({ protocol, hostname, port }) {
   const text = `candidate:page 1 tcp ${PRIORITY} ${host} ${port || "80"} typ host tcptype passive`;
   return { candidate: text, sdpMLineIndex: 0 };
 }
+
+/** Why this browser cannot show pictures of a WebSocket, in words; "" where it can. */
+export function whyNoSocket() {
+  if (!isSecureContext) {
+    return (
+      "Over plain http a browser decodes video on localhost only: open this page with https, or through a tunnel " +
+      "such as ssh -L 8080:localhost:8080, then at http://localhost:8080."
+    );
+  }
+  return "VideoDecoder" in globalThis ? "" : "This browser has no WebCodecs; a newer one has.";
+}
