@@ -58,6 +58,16 @@ def test_a_browser_gets_h264_and_sends_vp8() -> None:
     assert data.kind == "application"
 
 
+@pytest.mark.parametrize("offer", [CHROMIUM, FIREFOX, LIBWEBRTC])
+def test_the_client_begins_the_handshake_wherever_it_may(offer: str) -> None:
+    assert offer.count("a=setup:actpass\r\n") > 0
+    planned = plan(offer).offer_sdp
+    assert planned.count("a=setup:active\r\n") == offer.count("a=setup:actpass\r\n")
+    assert "actpass" not in planned
+    passive = offer.replace("a=setup:actpass", "a=setup:passive")
+    assert "a=setup:passive\r\n" in plan(passive).offer_sdp, "whoever will not begin is not made to"
+
+
 def test_an_offer_without_h264_gets_vp8() -> None:
     assert "H264" not in LIBWEBRTC
     assert plan(LIBWEBRTC).codecs == {"main_video": "vp8"}

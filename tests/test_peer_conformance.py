@@ -406,6 +406,7 @@ async def test_an_answer_comes_at_once_with_all_candidates(engine: PeerEngine) -
             assert "a=candidate:" in answer
             assert "a=end-of-candidates" in answer
             assert "dc-chunking" not in answer
+            assert "a=setup:passive" in answer, "the client begins the handshake"
             await peer.close()
         assert min(times) < 0.2
 

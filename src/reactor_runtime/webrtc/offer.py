@@ -22,6 +22,10 @@ Name = TypeVar("Name", bound=str)
 #: Says beside the picture how it is turned (3GPP TS 26.114). Neither engine tells us, and a sender to which it
 #: is not answered turns the picture itself.
 _ORIENTATION = "urn:3gpp:video-orientation"
+#: Whoever offers leaves it to us who begins the DTLS handshake (RFC 8842 section 5.3). An engine would begin itself,
+#: but the client knows a round trip earlier that it gets through, and the side that did not begin may send its
+#: picture first: the engine is told that the client wants to begin.
+_CLIENT_BEGINS = "a=setup:actpass", "a=setup:active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ def plan_offer(
         elif track is not None:
             keep[section.mid] = choose_codec(section, decodes)
     planned = sdp.without_extension(sdp.keep_codecs(offer, keep), _ORIENTATION)
-    return Plan(planned.text(), chosen, sent)
+    return Plan(sdp.with_line(planned, *_CLIENT_BEGINS).text(), chosen, sent)
 
 
 def read_offer(offer_sdp: str) -> sdp.Description:

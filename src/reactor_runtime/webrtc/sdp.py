@@ -191,6 +191,16 @@ def without_lines(description: Description, unwanted: Collection[str]) -> Descri
     return Description(session, tuple(sections))
 
 
+def with_line(description: Description, before: str, after: str) -> Description:
+    """Write one line otherwise, wherever it stands."""
+
+    def written(lines: Iterable[str]) -> tuple[str, ...]:
+        return tuple(after if line == before else line for line in lines)
+
+    sections = (replace(section, lines=written(section.lines)) for section in description.sections)
+    return Description(written(description.session), tuple(sections))
+
+
 def with_candidates(description: Description, candidates: Iterable[str]) -> Description:
     """Put candidates and their end into the section that carries the bundle's transport."""
     lines = [f"a={candidate.removeprefix('a=')}" for candidate in candidates]
