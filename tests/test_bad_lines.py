@@ -177,22 +177,27 @@ def encoded_bytes(net: Network, url: str) -> float:
     return sum(map(float, found))
 
 
-@pytest.mark.parametrize(("trip_ms", "bound_s"), [(100, 2.4), (300, 6.0)])
+@pytest.mark.parametrize(("trip_ms", "bound_s"), [(100, 2.4), (150, 3.0), (300, 6.0)])
 async def test_the_first_frame_takes_few_round_trips(
     net: Network, browser: Browser, record_property: Tell, trip_ms: int, bound_s: float
 ) -> None:
-    """From the click on the address, with nothing in the browser's cache. The bounds are twice the figures."""
-    if trip_ms == 300 and not NIGHTLY:
+    """From the click on the address, with nothing in the browser's cache, and again. Bounds: twice the figures."""
+    if trip_ms != 100 and not NIGHTLY:
         pytest.skip("by night")
-    took_s = []
+    took_s, again_s = [], []
     async with over_there(net, TESTCARD, *card()) as run:
         net.become(Conditions(delay_ms=trip_ms / 2))
         for _ in range(long_form(1, 7)):
             async with page(browser, run.url) as watcher:
                 took_s.append(await first_frame_s(watcher))
+                await watcher.reload()
+                await until_state(watcher, "live")
+                again_s.append(await first_frame_s(watcher))
             await asyncio.sleep(1)
-    record_property("measured", f"RTT {trip_ms} ms: {statistics.median(took_s):.2f} s")
-    assert statistics.median(took_s) <= bound_s
+    first, again = statistics.median(took_s), statistics.median(again_s)
+    record_property("measured", f"RTT {trip_ms} ms: {first:.2f} s, after a reload {again:.2f} s")
+    assert first <= bound_s
+    assert again <= bound_s
 
 
 @pytest.mark.parametrize("dark_s", [5, 12, 25])

@@ -200,10 +200,9 @@ async def _with_overview(
 ) -> Response:
     """Return the page with what it would ask first. It is true now only, so nothing keeps it."""
     # In JSON the sign is part of texts alone, and there it can be written so; in HTML it would end the element.
-    overview = json.dumps(
-        await overview_of(request, request.app.state.service, request.scope[GRANT])
-    ).replace("<", "\\u003c")
-    content = page.content.replace(_OVERVIEW, _OVERVIEW + overview.encode(), 1)
+    overview = await overview_of(request, request.app.state.service, request.scope[GRANT])
+    text = json.dumps(overview).replace("<", "\\u003c")
+    content = page.content.replace(_OVERVIEW, _OVERVIEW + text.encode(), 1)
     own = {**headers, "Vary": "Accept-Encoding", "Cache-Control": "no-store"}
     if coding:
         own["Content-Encoding"] = coding
