@@ -25,6 +25,8 @@ export class Stage {
     this.onFrame = onFrame;
     this.glowMs = 0;
     this.generation = 0;
+    /** @type {MediaStream | null} The stream that was to be shown last. */
+    this.next = null;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.idleTimer = undefined;
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -48,6 +50,12 @@ export class Stage {
    */
   show(stream) {
     if (this.video.srcObject === stream) return;
+    this.next = stream;
+    // A video that waits for its first picture keeps the page from having loaded, and a model may wait for its user.
+    if (document.readyState !== "complete") {
+      addEventListener("load", () => this.next === stream && this.show(stream), { once: true });
+      return;
+    }
     this.frames.clear();
     this.video.srcObject = stream;
     // Refused only where even muted playback needs a touch; the play button of the cover is one.
