@@ -3,6 +3,7 @@
  * prefix. Every call has a deadline, and every failure becomes a `ServerError` with words for people.
  */
 
+import { brought } from "./brought.js";
 import { parts } from "./recording.js";
 import { recall, remember, takeSecret } from "./secrets.js";
 
@@ -368,22 +369,6 @@ async function json(response) {
   } catch {
     return {};
   }
-}
-
-/**
- * The overview that came in the page itself, for the first question only; the server did not know then which session
- * this tab was in.
- * @param {string} visited
- * @returns {any}
- */
-function brought(visited) {
-  const element = document.getElementById("overview");
-  const text = element?.textContent;
-  element?.remove();
-  if (!text) return null;
-  const told = JSON.parse(text);
-  const isElsewhere = told.sessions.some((/** @type {Descriptor} */ each) => each.session_id === visited);
-  return isElsewhere && told.session.session_id !== visited ? null : told;
 }
 
 /**
