@@ -29,7 +29,7 @@ import reactor_runtime
 from reactor_runtime import Show, VideoModel, command, decode_base64_image
 from reactor_runtime.author import documents
 from reactor_runtime.author.description import describe
-from reactor_runtime.server.page_bundle import bundle
+from reactor_runtime.server.page_bundle import bundles
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -1118,7 +1118,10 @@ def test_every_module_of_the_page_is_named_for_preloading() -> None:
     html = (PAGE / "index.html").read_text()
     modules = {path.name: path.read_text() for path in PAGE.glob("*.js")}
     # Not a worker, another page, or what is loaded later.
-    first = set(re.findall(r"^const \$(\w+) = ", bundle(modules, "app.js"), re.M)) - {"app"}
+    entries = ["begin.js", "app.js"]
+    made = bundles(modules, entries, lambda name: name)
+    text = "".join(made[entry] for entry in entries)
+    first = set(re.findall(r"^const \$(\w+) = ", text, re.M)) - {"begin", "app"}
     assert {f"{name.replace('_', '-')}.js" for name in first} == set(
         re.findall(r'<link rel="modulepreload" href="([^"]*)">', html)
     )
