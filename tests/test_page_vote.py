@@ -165,6 +165,23 @@ def test_the_bar_keeps_to_the_rules_on_every_screen(
     assert judge(page) == []
 
 
+def test_whoever_may_only_watch_sees_the_bars_and_presses_none(browser: Browser, tmp_path: Path) -> None:
+    flags = ("--vote", "set_sky", "--token", "a-long-enough-token", "--visitor-role", "watch")
+    with running(write_model(tmp_path, SKY), *flags) as run:
+        host, watcher = browser.new_page(), browser.new_page()
+        host.goto(run.url + "/#token=a-long-enough-token")
+        expect(host.locator("body")).to_have_attribute("data-state", "live", timeout=20_000)
+        watcher.goto(run.url)
+        expect(choice(watcher, "day")).to_be_disabled(timeout=20_000)
+        expect(watcher.get_by_test_id("ballot-words")).to_have_text("Others vote, you watch")
+        choice(host, "day").click()
+        expect(choice(watcher, "day")).to_have_accessible_name("Day 1 vote")
+        watcher.keyboard.press("2")
+        expect(choice(watcher, "starry_night")).to_have_accessible_name("Starry night 0 votes")
+        host.close()
+        watcher.close()
+
+
 def test_where_nothing_is_voted_on_nothing_of_it_is_loaded(browser: Browser, tmp_path: Path) -> None:
     with running(write_model(tmp_path, SKY)) as run:
         page = browser.new_page()

@@ -182,6 +182,7 @@ function vote() {
     announce,
     shortcuts: bar.shortcuts,
     keypads: () => commands.keypads,
+    mayVote: () => server.role !== "watch",
   }));
   // Where it did not come, the next word asks for it again.
   ballot.catch(() => (ballot = null));

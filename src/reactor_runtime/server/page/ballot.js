@@ -14,7 +14,8 @@ import { encodeRuntime } from "./wire.js";
  *   counts: Record<string, number>, ends_in_s: number | null, yours: string | null, result: string | null,
  *   receipt?: {accepted: boolean, message?: string}}} Told what the server says
  * @typedef {{stage: HTMLElement, send: (text: string) => boolean, announce: (text: string) => void,
- *   shortcuts: import("./shortcuts.js").Shortcuts, keypads: () => import("./keypad.js").Keypad[]}} Parts
+ *   shortcuts: import("./shortcuts.js").Shortcuts, keypads: () => import("./keypad.js").Keypad[],
+ *   mayVote: () => boolean}} Parts
  * @typedef {{button: HTMLButtonElement, count: HTMLElement, unit: HTMLElement, fill: HTMLElement}} Row
  */
 
@@ -116,7 +117,7 @@ export class Ballot {
 
   render() {
     const told = /** @type {Told} */ (this.told);
-    const asked = JSON.stringify([told.command, told.parameter, told.choices]);
+    const asked = JSON.stringify([told.command, told.parameter, told.choices, this.parts.mayVote()]);
     if (asked !== this.asked || this.root.hidden) this.ask(told);
     this.asked = asked;
     this.root.hidden = false;
@@ -149,7 +150,9 @@ export class Ballot {
   tick() {
     if (!this.told) return;
     const leftMs = this.endsMs === null ? null : this.endsMs - performance.now();
-    const text = saying(this.told, leftMs, (choice) => this.name(choice));
+    const idle = leftMs === null && this.told.result === null;
+    const text =
+      idle && !this.parts.mayVote() ? "Others vote, you watch" : saying(this.told, leftMs, (choice) => this.name(choice));
     if (this.words.textContent !== text) this.words.textContent = text;
   }
 
@@ -165,7 +168,7 @@ export class Ballot {
       String(index + 1),
       { label: `Vote for ${this.name(choice)}`, run: () => this.vote(choice) },
     ]);
-    this.parts.shortcuts.add(Object.fromEntries(keys));
+    if (this.parts.mayVote()) this.parts.shortcuts.add(Object.fromEntries(keys));
   }
 
   keys() {
@@ -183,7 +186,7 @@ export class Ballot {
     const fill = el("i", { class: "ballot-fill", "aria-hidden": "true" });
     const button = el(
       "button",
-      { type: "button", class: "ballot-choice", data: { testid: `ballot-${choice}` }, on: { click: () => this.vote(choice) } },
+      { type: "button", class: "ballot-choice", disabled: !this.parts.mayVote(), data: { testid: `ballot-${choice}` }, on: { click: () => this.vote(choice) } },
       fill,
       index < KEYS && el("kbd", { "aria-hidden": "true", data: { key: String(index + 1) } }),
       el("span", { class: "ballot-name", dir: "auto" }, this.name(choice)),
