@@ -102,8 +102,6 @@ class MemoryService:
         self.lifecycle.fire(Event.INITIALIZATION_SUCCESS)
 
     async def descriptor(self, session_id: str | None = None) -> JsonObject:
-        if session_id is not None:
-            self._session(session_id)
         return self._describe()
 
     async def adopted(self, *, grant: Grant) -> JsonObject:
