@@ -189,7 +189,7 @@ const GONE = {
   turn_over: "",
   unheard: "Your place in the line is gone: nothing was heard of this page for a minute.",
   unclaimed: "It was your turn, and the time to take it is over. You can wait again.",
-  closed: "The server gives no more turns for now.",
+  line_closed: "The server gives no more turns for now.",
 };
 
 /** @param {string} [reason] */

@@ -15,6 +15,8 @@ import { Waiting } from "./waiting.js";
 import { wear } from "./wear.js";
 
 const LOOK_MS = 500;
+/** A style that did not come is asked for again. */
+const DRESS_MS = 2_000;
 /** @type {import("./standing.js").Turn} */
 const NO_TURN = { waiting: 0, endsAtMs: null };
 
@@ -46,7 +48,18 @@ export class Together {
     this.waiting = new Waiting(server, (told) => this.follow(told));
     byId("company").addEventListener("click", () => this.roster.open());
     setInterval(() => this.look(), LOOK_MS);
-    wear("together.css").then(() => (document.body.dataset.together = "true"));
+    this.dressed = false;
+    this.dress();
+  }
+
+  /** Nothing lies on the picture before it has its place there. */
+  async dress() {
+    while (!this.dressed) {
+      this.dressed = await wear("together.css").then(() => true, () => false);
+      if (!this.dressed) await new Promise((done) => setTimeout(done, DRESS_MS));
+    }
+    document.body.dataset.together = "true";
+    this.render();
   }
 
   /**
@@ -121,7 +134,7 @@ export class Together {
       },
       nowMs,
     );
-    this.rail.show(stands);
+    this.rail.show(this.dressed ? stands : null);
     // A driver is told nothing that can wait.
     const isPressing = this.ticket !== null || this.wheel?.you === "drive";
     cover.sayFirst((isPressing && stands?.title) || "");

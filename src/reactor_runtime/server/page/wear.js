@@ -11,7 +11,10 @@ export function wear(name) {
   link.href = name;
   return new Promise((resolve, reject) => {
     link.addEventListener("load", () => resolve());
-    link.addEventListener("error", () => reject(new Error(`${name} did not load`)));
+    link.addEventListener("error", () => {
+      link.remove();
+      reject(new Error(`${name} did not load`));
+    });
     document.head.append(link);
   });
 }

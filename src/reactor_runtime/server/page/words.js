@@ -9,6 +9,7 @@ export const ENDINGS = {
   finished: "The model has finished.",
   moderated: "It was ended by the operator.",
   kicked: "The operator has shown you out.",
+  turn_over: "Your turn is over.",
   timed_out: "Nobody was connected for a while, so it was closed.",
   model_error: "The model failed. The operator's log says why.",
   model_crashed: "The model's process crashed and is being restarted.",
