@@ -532,6 +532,7 @@ class Stubborn:
     async def start(self): pass
     async def ready(self): pass
     async def told(self): pass
+    async def drain_asked(self): await asyncio.sleep(3600)
     async def drain(self): await asyncio.sleep(3600)
     async def close(self):
         print("closed", flush=True)
@@ -605,6 +606,9 @@ async def test_a_server_that_failed_for_good_ends_with_status_one(capsys: pytest
         async def told(self) -> None:
             assert not closed.is_set()
             told.set()
+
+        async def drain_asked(self) -> None:
+            await asyncio.Event().wait()
 
         async def drain(self) -> None:
             raise AssertionError("there is nothing to drain")

@@ -10,6 +10,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
@@ -221,9 +222,12 @@ async def test_nothing_is_sent_while_a_track_is_paused(server: ReactorRun) -> No
         await client.frames(5)
 
 
-async def test_a_claim_is_granted_once_and_refused_to_others_until_it_is_given_up(
-    server: ReactorRun,
-) -> None:
+async def test_a_claim_is_granted_once_and_refused_to_others_until_it_is_given_up(tmp_path: Path) -> None:
+    with running(write_client_model(tmp_path), "--join", "drive") as server:
+        await claims(server)
+
+
+async def claims(server: ReactorRun) -> None:
     async with started(server) as first:
         second = await Client.adopt(server, first.http)
         try:
@@ -302,7 +306,16 @@ async def test_a_refused_command_is_answered_with_silence(server: ReactorRun) ->
             json.loads(data)["data"]["type"] for label, data in client.viewer.messages if label == "data"
         }
         # What is told of the session to all; nothing of the two commands that were refused.
-        assert kinds <= {"state", "modelSchema", "values", "company", "pictureSent"}
+        assert kinds <= {
+            "state",
+            "modelSchema",
+            "values",
+            "company",
+            "wheel",
+            "seat",
+            "people",
+            "pictureSent",
+        }
 
 
 async def test_a_reconnect_after_the_end_of_the_session_finds_none(server: ReactorRun) -> None:

@@ -42,6 +42,21 @@ def server(shared: ReactorRun) -> Iterator[ReactorRun]:
     shared.wait_for_state("ready")
 
 
+@pytest.fixture(scope="module")
+def everybody(model: Path) -> Iterator[ReactorRun]:
+    warm_up()
+    with running(model, "--orphan-s", "5", "--join", "drive") as run:
+        yield run
+
+
+@pytest.fixture
+def together(everybody: ReactorRun) -> Iterator[ReactorRun]:
+    """A server where everybody drives, with nobody on it."""
+    everybody.wait_for_state("ready")
+    yield everybody
+    everybody.wait_for_state("ready")
+
+
 def test_the_client_is_the_version_that_the_documents_name() -> None:
     assert VERSION == "1.13.0"
 
@@ -200,8 +215,8 @@ async def test_a_published_webcam_reaches_the_model_and_comes_back(server: React
         assert reply["data"]["camera"] is True
 
 
-async def test_a_second_publisher_is_refused_until_the_first_lets_go(server: ReactorRun) -> None:
-    async with connected(server) as first, connected(server, session_id=first.session_id) as second:
+async def test_a_second_publisher_is_refused_until_the_first_lets_go(together: ReactorRun) -> None:
+    async with connected(together) as first, connected(together, session_id=first.session_id) as second:
         await first.sdk.track("webcam").publish()
         with pytest.raises(ReactorError, match="track already published") as refused:
             await second.sdk.track("webcam").publish()
@@ -215,9 +230,9 @@ async def test_a_second_publisher_is_refused_until_the_first_lets_go(server: Rea
         await push(second, (220, 20, 220), seen)
 
 
-async def test_a_publishers_slot_is_free_when_its_connection_goes(server: ReactorRun) -> None:
-    async with connected(server) as first:
-        async with connected(server, session_id=first.session_id) as second:
+async def test_a_publishers_slot_is_free_when_its_connection_goes(together: ReactorRun) -> None:
+    async with connected(together) as first:
+        async with connected(together, session_id=first.session_id) as second:
             await second.sdk.track("webcam").publish()
         await publish_soon(first)
 
@@ -236,12 +251,12 @@ async def test_a_reconnect_finds_the_same_session_with_its_state(server: Reactor
         assert server.session_state() == "streaming"
 
 
-async def test_a_second_and_a_third_viewer_join_and_leave_a_running_session(server: ReactorRun) -> None:
-    async with connected(server) as creator:
+async def test_a_second_and_a_third_viewer_join_and_leave_a_running_session(together: ReactorRun) -> None:
+    async with connected(together) as creator:
         session_id = creator.session_id
         async with (
-            connected(server, session_id=session_id) as second,
-            connected(server, session_id=session_id) as third,
+            connected(together, session_id=session_id) as second,
+            connected(together, session_id=session_id) as third,
         ):
             everyone = (creator, second, third)
             await asyncio.gather(*(client.frames(10) for client in everyone))
@@ -256,7 +271,7 @@ async def test_a_second_and_a_third_viewer_join_and_leave_a_running_session(serv
             await second.until(lambda: said(second, reply["type"]))
             assert [said(client, reply["type"]) for client in everyone] == [0, 1, 0]
         # Adopters do not end it.
-        assert server.session_state() == "streaming"
+        assert together.session_state() == "streaming"
         await creator.frames(10)
 
 

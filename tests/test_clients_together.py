@@ -26,7 +26,9 @@ pytestmark = [pytest.mark.slow]
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReactorRun]:
     warm_up()
-    with running(write_client_model(tmp_path_factory.mktemp("model")), "--orphan-s", "5") as run:
+    with running(
+        write_client_model(tmp_path_factory.mktemp("model")), "--orphan-s", "5", "--join", "drive"
+    ) as run:
         yield run
 
 

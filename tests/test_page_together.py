@@ -64,7 +64,7 @@ UNLIT = """() => {
 def server() -> Iterator[ReactorRun]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(write_model(Path(folder), CAR), "--viewers", str(ROOM)) as run,
+        running(write_model(Path(folder), CAR), "--viewers", str(ROOM), "--join", "drive") as run,
     ):
         yield run
 

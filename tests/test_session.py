@@ -35,6 +35,12 @@ async def runtime(tmp_path: Path) -> AsyncIterator[Runtime]:
         yield made
 
 
+@pytest.fixture
+async def shared(tmp_path: Path) -> AsyncIterator[Runtime]:
+    async with served(tmp_path, MODEL, join="drive") as made:
+        yield made
+
+
 @pytest.fixture(autouse=True)
 def no_errors_in_the_log(caplog: pytest.LogCaptureFixture) -> Any:
     """What nobody handles ends there: failed tasks, callbacks that raised, errors that nobody retrieved."""
@@ -132,17 +138,17 @@ async def test_a_model_that_returns_is_shown_to_its_last_frame(tmp_path: Path) -
 # Several viewers --------------------------------------------------------------------------------------
 
 
-async def test_others_join_with_their_own_format_and_each_gets_what_is_for_it(runtime: Runtime) -> None:
+async def test_others_join_with_their_own_format_and_each_gets_what_is_for_it(shared: Runtime) -> None:
     async with (
-        watching(runtime.url, wire="v0") as first,
-        Visitor(runtime.url, wire="v1") as second,
-        Visitor(runtime.url, wire="v0") as third,
+        watching(shared.url, wire="v0") as first,
+        Visitor(shared.url, wire="v1") as second,
+        Visitor(shared.url, wire="v0") as third,
     ):
         for other in (second, third):
             await other.adopt()
             assert other.session_id == first.session_id
             await other.watch(3)
-        assert (await metrics(runtime))["reactor_viewers"] == 3
+        assert (await metrics(shared))["reactor_viewers"] == 3
         await second.ask("shout", text="hello")
         for visitor in (first, second, third):
             assert await visitor.hear("message:shouted") == {"text": "hello"}
@@ -154,12 +160,12 @@ async def test_others_join_with_their_own_format_and_each_gets_what_is_for_it(ru
         await first.vanish()
         await third.vanish()
         await second.see(5)
-        assert await state(runtime) == "streaming"
-        assert (await metrics(runtime))["reactor_viewers"] == 1
+        assert await state(shared) == "streaming"
+        assert (await metrics(shared))["reactor_viewers"] == 1
 
 
-async def test_an_input_track_has_one_publisher_until_it_lets_go_or_leaves(runtime: Runtime) -> None:
-    async with watching(runtime.url) as first, Visitor(runtime.url, wire="v1") as second:
+async def test_an_input_track_has_one_publisher_until_it_lets_go_or_leaves(shared: Runtime) -> None:
+    async with watching(shared.url) as first, Visitor(shared.url, wire="v1") as second:
         await second.adopt()
         await second.watch()
         await first.publish()
@@ -173,14 +179,14 @@ async def test_an_input_track_has_one_publisher_until_it_lets_go_or_leaves(runti
         await first.ask("note", number=1)
         await second.publish()
         await second.vanish()
-        await first.until(lambda: (now := runtime.sessions.slots[0].session) and now.viewers == 1)
+        await first.until(lambda: (now := shared.sessions.slots[0].session) and now.viewers == 1)
         await first.publish()
 
 
 async def test_pausing_stops_one_viewers_picture_and_resuming_begins_with_a_keyframe(
-    runtime: Runtime,
+    shared: Runtime,
 ) -> None:
-    async with watching(runtime.url) as first, Visitor(runtime.url) as second:
+    async with watching(shared.url) as first, Visitor(shared.url) as second:
         await second.adopt()
         await second.watch(3)
         second.pause()
@@ -195,9 +201,9 @@ async def test_pausing_stops_one_viewers_picture_and_resuming_begins_with_a_keyf
         first.pause()
         second.pause()
         await first.ask("note", number=2)
-        shown = (await metrics(runtime))["reactor_frames_shown_total"]
+        shown = (await metrics(shared))["reactor_frames_shown_total"]
         await asyncio.sleep(0.5)
-        assert (await metrics(runtime))["reactor_frames_shown_total"] <= shown + 1
+        assert (await metrics(shared))["reactor_frames_shown_total"] <= shown + 1
         first.resume()
         await first.see(5, within_s=2)
 

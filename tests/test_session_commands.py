@@ -27,6 +27,12 @@ async def runtime(tmp_path: Path) -> AsyncIterator[Runtime]:
         yield made
 
 
+@pytest.fixture
+async def shared(tmp_path: Path) -> AsyncIterator[Runtime]:
+    async with served(tmp_path, MODEL, join="drive") as made:
+        yield made
+
+
 @pytest.fixture(autouse=True)
 def no_errors_in_the_log(caplog: pytest.LogCaptureFixture) -> Any:
     """What nobody handles ends there: failed tasks, callbacks that raised, errors that nobody retrieved."""
@@ -80,8 +86,8 @@ async def test_a_refused_command_is_answered_with_its_code_and_reason(
         await visitor.see(2)
 
 
-async def test_a_reply_that_a_viewers_format_cannot_carry_is_refused_in_words(runtime: Runtime) -> None:
-    async with watching(runtime.url, wire="v1") as roomy, Visitor(runtime.url) as narrow:
+async def test_a_reply_that_a_viewers_format_cannot_carry_is_refused_in_words(shared: Runtime) -> None:
+    async with watching(shared.url, wire="v1") as roomy, Visitor(shared.url) as narrow:
         await narrow.adopt()
         await narrow.watch()
         assert len((await roomy.ask("brink"))["text"]) == 262_040
@@ -97,8 +103,8 @@ async def test_commands_run_in_the_order_in_which_they_were_sent(runtime: Runtim
         assert last == {"order": list(range(80))}
 
 
-async def test_commands_over_the_rate_are_refused_and_nothing_else_suffers(runtime: Runtime) -> None:
-    async with watching(runtime.url) as greedy, Visitor(runtime.url) as honest:
+async def test_commands_over_the_rate_are_refused_and_nothing_else_suffers(shared: Runtime) -> None:
+    async with watching(shared.url) as greedy, Visitor(shared.url) as honest:
         await honest.adopt()
         await honest.watch(3)
         frames, began_s = honest.frames, time.monotonic()
@@ -117,7 +123,7 @@ async def test_commands_over_the_rate_are_refused_and_nothing_else_suffers(runti
         await honest.see(5)
         rate = (honest.frames - frames) / (time.monotonic() - began_s)
         print(f"{rate:.1f} frames/s while flooded")
-        counts = await metrics(runtime)
+        counts = await metrics(shared)
         assert counts["reactor_messages_limited_total"] == 300 - accepted
 
 

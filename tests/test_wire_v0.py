@@ -53,9 +53,31 @@ DATA = [
     ),
     (b'{"scope":"runtime","data":{"type":"ping","data":{}}}', m.Ping()),
     ('{"scope":"runtime","data":{"type":"vote","data":{"round":3,"choice":"w"}}}', m.Ballot(3, "w")),
+    ('{"scope":"runtime","data":{"type":"beat"}}', m.Beat()),
+    (
+        '{"scope":"runtime","data":{"type":"deadman","data":{"release":[{"command":"go","data":{"x":0}}]}}}',
+        m.Arm((m.Command(None, "go", {"x": 0}),)),
+    ),
+    ('{"scope":"runtime","data":{"type":"deadman","data":{"release":[]}}}', m.Arm(())),
+    (
+        '{"scope":"runtime","data":{"type":"wheel","data":{"action":"take","seat":"k"}}}',
+        m.WheelAction(None, "take", seat="k"),
+    ),
+    (
+        '{"scope":"runtime","data":{"type":"operate","data":{"action":"kick","id":2,"reason":"no"}}}',
+        m.Operate(None, "kick", 2, "no"),
+    ),
 ]
 
 CONTROL = [
+    (
+        '{"type":"request","method":"wheel","request_id":"1","data":{"action":"give","to":2}}',
+        m.WheelAction("1", "give", 2),
+    ),
+    (
+        '{"type":"request","method":"operate","request_id":"1","data":{"action":"drain"}}',
+        m.Operate("1", "drain"),
+    ),
     (
         '{"type":"request","method":"publish_track","request_id":"ctrl_1","data":{"name":"webcam"}}',
         m.PublishTrack("ctrl_1", "webcam"),
@@ -117,6 +139,17 @@ REJECTED = [
     '{"scope":["application"],"data":{"type":"x"}}',
     '{"type":"ping"}',
     '{"scope":"runtime","data":{"type":"requestClip","data":{}}}',
+    '{"scope":"runtime","data":{"type":"deadman","data":{}}}',
+    '{"scope":"runtime","data":{"type":"deadman","data":{"release":[7]}}}',
+    '{"scope":"runtime","data":{"type":"deadman","data":{"release":[{"command":""}]}}}',
+    json.dumps(
+        {"scope": "runtime", "data": {"type": "deadman", "data": {"release": [{"command": "go"}] * 5}}}
+    ),
+    '{"scope":"runtime","data":{"type":"wheel","data":{"action":"steal"}}}',
+    '{"scope":"runtime","data":{"type":"wheel","data":{"action":"give","to":"2"}}}',
+    '{"scope":"runtime","data":{"type":"wheel","data":{"action":"give","to":true}}}',
+    '{"scope":"runtime","data":{"type":"wheel","data":{"action":"take","seat":7}}}',
+    '{"scope":"runtime","data":{"type":"operate","data":{"action":"explode"}}}',
     '{"scope":"runtime","data":{"type":"requestClip","data":{"duration_seconds":"5"}}}',
     '{"scope":"runtime","data":{"type":"requestClip","data":{"duration_seconds":true}}}',
     '{"scope":"runtime","data":{"type":"requestClip","data":{"duration_seconds":1%s}}}' % ("0" * 400),
@@ -374,6 +407,46 @@ ENCODED: list[tuple[m.ServerMessage, list[tuple[str, Any]]]] = [
         ],
     ),
     (m.Company(3, 1, driving=True), [runtime("company", {"viewers": 3, "drivers": 1, "driving": True})]),
+    (
+        m.Wheel("watch", m.Visitor(1, "Visitor 1"), 4.5, ("request",), (m.Visitor(2, "Visitor 2"),)),
+        [
+            runtime(
+                "wheel",
+                {
+                    "you": "watch",
+                    "driver": {"id": 1, "name": "Visitor 1"},
+                    "kept_s": 4.5,
+                    "may": ["request"],
+                    "requests": [{"id": 2, "name": "Visitor 2"}],
+                },
+            )
+        ],
+    ),
+    (
+        m.Wheel("watch", None, None, (), ()),
+        [runtime("wheel", {"you": "watch", "driver": None, "kept_s": None, "may": [], "requests": []})],
+    ),
+    (m.Seat("key"), [runtime("seat", {"seat": "key"})]),
+    (m.Released(("go",)), [runtime("deadman", {"released": ["go"]})]),
+    (
+        m.People((m.Person(1, "Visitor 1", 1002, "drive", "ada"), m.Person(2, "Visitor 2", 1003, "watch"))),
+        [
+            runtime(
+                "people",
+                {
+                    "people": [
+                        {"id": 1, "name": "Visitor 1", "connection_id": 1002, "role": "drive", "sub": "ada"},
+                        {"id": 2, "name": "Visitor 2", "connection_id": 1003, "role": "watch"},
+                    ]
+                },
+            )
+        ],
+    ),
+    (
+        m.RequestDone("1", "wheel"),
+        [("control", {"type": "response", "method": "wheel", "request_id": "1", "data": {}})],
+    ),
+    (m.RequestDone(None, "wheel"), []),
     (
         m.PictureSent("main_video", 7, {"rtp_timestamp": 9}, {"sent_ms": 1.5}),
         [

@@ -339,6 +339,11 @@ def test_what_the_server_says_is_one_frame_on_its_channel(
         m.Values({"zoom": {"values": {"by": 2}}}),
         m.Company(3, 1, driving=True),
         m.Vote(1, "go", "to", "", {"w": 1}),
+        m.Wheel("watch", None, None, (), ()),
+        m.Seat("key"),
+        m.People(()),
+        m.Released(("go",)),
+        m.RequestDone("1", "wheel"),
     ],
 )
 def test_what_the_format_has_no_words_for_is_not_said(message: m.ServerMessage) -> None:

@@ -40,6 +40,12 @@ TIMEOUT: Final = _code("timeout", "the command was not handled in time", "comman
 SESSION_ENDED: Final = _code("session_ended", "the session ended before the command was handled", "command")
 UNSUPPORTED: Final = _code("unsupported", "a request that this server does not know", "command")
 VOTE_CLOSED: Final = _code("vote_closed", "nothing is voted on, or that round of the vote is over", "notice")
+NOT_DRIVING: Final = _code(
+    "not_driving", "somebody else drives; a watcher's commands do not reach the model", "command", "notice"
+)
+SEAT_TAKEN: Final = _code(
+    "seat_taken", "the driver's seat is taken, or kept for somebody", "command", "notice"
+)
 PUBLISH_REFUSED: Final = _code("publish_refused", "no such input track, or someone else's", "command")
 INTERNAL_ERROR: Final = _code("internal_error", "something broke here; the log says what", "command", "http")
 
@@ -78,6 +84,7 @@ INPUT_FRAME_FAILED: Final = _code(
 STOPPED: Final = _code("stopped", "somebody stopped it", "ending")
 FINISHED: Final = _code("finished", "the model has no more frames", "ending")
 MODERATED: Final = _code("moderated", "the operator ended it", "ending")
+KICKED: Final = _code("kicked", "the operator sent this visitor away", "ending")
 TIMED_OUT: Final = _code("timed_out", "nobody was connected for a while", "ending")
 SERVER_STOPPED: Final = _code("server stopped", "the server was shut down", "ending")
 DRAINING: Final = _code("draining", "the server stops soon", "notice")

@@ -262,8 +262,11 @@ class SessionSettings(_Part):
 
 
 class AudienceSettings(_Part):
-    """How many see a session together."""
+    """How many see a session together, and what those may who came later."""
 
+    join: Literal["off", "watch", "drive"] = Field(
+        "watch", description="what a later visitor of a running session may: nothing, watch, drive as well"
+    )
     viewers: int = Field(
         limits.VIEWERS_MAX, ge=1, le=1000, description="how many may watch one session, its driver included"
     )

@@ -19,6 +19,7 @@
     │   │   └── TokenNotYet      its time has not begun
     │   ├── NotGranted           a token that does not allow this
     │   │   └── TokenReplayed    one person's token that somebody uses already
+    │   ├── WheelRefused         somebody else drives, or the seat is not to be had
     │   ├── WeightsMissing       weights that no source has, or a name that cannot be one
     │   ├── WeightsPublished     a version that exists already and never changes
     │   ├── UnsafeWeights        a weights file that could run code when it is loaded
@@ -210,6 +211,14 @@ class TokenReplayed(NotGranted):
     """One person's token: another connection uses it, or it was for a session that it has been in."""
 
     code = codes.TOKEN_REPLAYED
+
+
+class WheelRefused(Refused):
+    """Who asks may drive, and does not just now. `code` says which rule of the wheel is against it."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]  # an instance may carry a narrower code
 
 
 class WeightsMissing(Refused):

@@ -62,6 +62,14 @@ DRIVES_S: Final = 15.0
 #: of them may have been left alone. See session/starters.py.
 LEAVE_MEANT_S: Final = 3.0
 LEFT_MEANT_S: Final = 1.0
+#: How long the driver's seat is kept for whoever lost his connection, or was promised it. Later: it is free.
+SEAT_KEPT_S: Final = 15.0
+#: Visitors who ask for the wheel at one time. More: `rate_limited`.
+WHEEL_REQUESTS: Final = 32
+#: How long a driver who holds keys may be silent, and what may then be done for him. Longer: his keys are let go;
+#: more commands: the message is refused as unreadable.
+DEADMAN_S: Final = 0.25
+DEADMAN_COMMANDS: Final = 4
 #: A command's reply is awaited for this long, then answered with `timeout`. Clients wait 10 s.
 COMMAND_REPLY_S: Final = 9.0
 #: Bytes waiting in one viewer's data channel. More: broadcasts to this viewer are dropped and counted.

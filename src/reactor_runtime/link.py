@@ -13,6 +13,8 @@ from typing import Final, Protocol
 
 from .types import Codec, EncodedFrame, Pixels
 
+#: The label of a channel for the beats of a driver who holds keys, which loses them rather than have them wait.
+BEATS: Final = "beats"
 #: The label of a link's only channel, which carries the messages of `data` and of `control`.
 ONE_CHANNEL: Final = "one"
 

@@ -27,3 +27,10 @@ async def house() -> Any:
     """A server with everything but a network, a model and an encoder, its model loaded."""
     async with House.opened() as house:
         yield house
+
+
+@pytest.fixture
+async def shared() -> Any:
+    """The same, and everybody drives."""
+    async with House.opened(join="drive") as house:
+        yield house

@@ -487,27 +487,29 @@ async def test_what_the_model_raised_is_told_to_its_author_and_to_nobody_else(ho
     assert author.told("sessionEnded") == stranger.told("sessionEnded") == [{"reason": "model_error"}]
 
 
-async def test_what_a_handler_raised_is_told_to_the_author_who_asked_and_to_nobody_else(house: House) -> None:
-    await house.start()
-    house.host.answers = "by hand"
-    author, stranger = await house.watch(author=True), await house.watch()
+async def test_what_a_handler_raised_is_told_to_the_author_who_asked_and_to_nobody_else(
+    shared: House,
+) -> None:
+    await shared.start()
+    shared.host.answers = "by hand"
+    author, stranger = await shared.watch(author=True), await shared.watch()
     raised = "command 'paint' raised ValueError: /home/me/brush is dry"
     for number, link in enumerate((author, stranger), 1):
         link.say("paint", request_id=f"{number}")
-        house.host.answer(number, code="internal_error", raised=raised)
+        shared.host.answer(number, code="internal_error", raised=raised)
     assert [receipt["message"] for receipt in author.told("commandReceipt")] == [raised]
     assert [receipt["message"] for receipt in stranger.told("commandReceipt")] == ["internal_error"]
     assert raised not in str(stranger.messages)
 
 
 async def test_what_on_frame_raised_is_told_to_the_author_and_that_it_did_to_whoever_shows_something(
-    house: House,
+    shared: House,
 ) -> None:
-    await house.start()
-    author, shows, watches = await house.watch(author=True), await house.watch(), await house.watch()
+    await shared.start()
+    author, shows, watches = await shared.watch(author=True), await shared.watch(), await shared.watch()
     shows.claim("1")
     raised = "on_frame raised ValueError: /home/me/lens is dark"
-    house.host.fail_frame(raised)
+    shared.host.fail_frame(raised)
     public = {"code": "input_frame_failed", "message": "the model could not use a picture that it was sent"}
     assert author.told("notice") == [{**public, "detail": raised}]
     assert shows.told("notice") == [public]

@@ -134,7 +134,7 @@ async def test_the_overview_names_all_sessions_and_describes_a_free_slot_unless_
 ) -> None:
     await begun(house, "a", ALIKE)
     assert await house.sessions.running_sessions() == [
-        {"session_id": "a", "slot": 0, "state": "streaming", "viewers": 1}
+        {"session_id": "a", "slot": 0, "state": "streaming", "viewers": 1, "driven": True}
     ]
     assert (await house.sessions.descriptor())["slot"] == 1
     assert (await house.sessions.descriptor("a"))["slot"] == 0

@@ -28,7 +28,7 @@ def zoomable(host: FakeHost) -> None:
 
 @pytest.fixture
 async def zoo() -> AsyncIterator[House]:
-    async with House.opened(prepare=zoomable) as house:
+    async with House.opened(prepare=zoomable, join="drive") as house:
         yield house
 
 

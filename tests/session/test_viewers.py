@@ -254,9 +254,9 @@ async def test_a_pause_stops_one_viewers_picture_and_resuming_brings_the_last_on
     assert one.frames == [1, 2]
 
 
-async def test_an_input_track_has_one_publisher_until_it_lets_go_or_leaves(house: House) -> None:
-    await house.start()
-    one, two = await house.watch(), await house.watch()
+async def test_an_input_track_has_one_publisher_until_it_lets_go_or_leaves(shared: House) -> None:
+    await shared.start()
+    one, two = await shared.watch(), await shared.watch()
     one.claim("1")
     two.claim("2")
     assert two.messages[-1]["error"]["message"] == "track already published"
@@ -269,15 +269,15 @@ async def test_an_input_track_has_one_publisher_until_it_lets_go_or_leaves(house
     assert "error" not in one.messages[-1]
 
 
-async def test_pictures_of_whoever_did_not_claim_a_claimed_track_are_not_the_models(house: House) -> None:
-    await house.start()
-    one, two = await house.watch(), await house.watch()
+async def test_pictures_of_whoever_did_not_claim_a_claimed_track_are_not_the_models(shared: House) -> None:
+    await shared.start()
+    one, two = await shared.watch(), await shared.watch()
     pixels: Any = None
     two.events.input_frame("webcam", pixels)
     one.claim("1")
     two.events.input_frame("webcam", pixels)
     one.events.input_frame("webcam", pixels)
-    assert len(house.host.inputs) == 2
+    assert len(shared.host.inputs) == 2
 
 
 # Commands -----------------------------------------------------------------------------------------------
@@ -341,7 +341,7 @@ async def test_every_unanswered_command_is_answered_when_the_model_is_lost() -> 
 
 
 async def test_an_answer_reaches_its_client_over_the_link_it_has_by_then() -> None:
-    async with House.opened(prepare=by_hand) as house:
+    async with House.opened(prepare=by_hand, join="drive") as house:
         await house.start()
         other = await house.watch()
         connection_id, link = await house.join()
@@ -357,7 +357,7 @@ async def test_an_answer_reaches_its_client_over_the_link_it_has_by_then() -> No
 
 
 async def test_a_full_mailbox_refuses_and_what_waits_is_still_answered() -> None:
-    async with House.opened(prepare=by_hand) as house:
+    async with House.opened(prepare=by_hand, join="drive") as house:
         await house.start()
         links = [await house.watch() for _ in range(4)]
         for number in range(limits.COMMAND_MAILBOX + 1):

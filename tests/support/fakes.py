@@ -323,7 +323,7 @@ class FakeLink:
 
     def kinds(self) -> list[str]:
         """Return what kinds of message came, without those that everybody is told all the time."""
-        always = ("stats", "values", "company", "pictureSent")
+        always = ("stats", "values", "company", "wheel", "seat", "people", "pictureSent")
         return [self._kind(message) for message in self.messages if self._kind(message) not in always]
 
     @staticmethod

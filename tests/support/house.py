@@ -24,6 +24,7 @@ from reactor_runtime.session.lifecycle import State
 from reactor_runtime.session.service import Offer
 from reactor_runtime.session.sessions import Sessions
 from reactor_runtime.session.slot import NO_SESSION
+from reactor_runtime.session.steering import Steering
 
 from .fakes import FakeEngine, FakeFanOut, FakeHost, FakeLink, Hosts
 from .virtual_time import now_s, settle
@@ -98,6 +99,13 @@ class House:
         return session.session_id if session is not None else NO_SESSION
 
     @property
+    def wheel(self) -> Steering:
+        """The wheel of the session that runs."""
+        session = self.sessions.slots[0].session
+        assert session is not None
+        return session.wheel
+
+    @property
     def viewers(self) -> int:
         return self.sessions.slots[0]._lifecycle.viewers
 
@@ -113,11 +121,18 @@ class House:
         await self.sessions.stop(None, moderate=moderate, reason=reason, grant=EVERYTHING)
 
     async def join(
-        self, session_id: str = "", *, grant: Grant = EVERYTHING, author: bool = False
+        self,
+        session_id: str = "",
+        *,
+        grant: Grant = EVERYTHING,
+        author: bool = False,
+        seat: str | None = None,
+        watch: bool = False,
     ) -> tuple[int, FakeLink]:
         """Register and offer; return the connection's id and its link, which is not connected yet."""
         connection_id = (await self.sessions.register(session_id or self.running)).connection_id
-        return connection_id, await self.offer(connection_id, session_id, grant=grant, author=author)
+        link = await self.offer(connection_id, session_id, grant=grant, author=author, seat=seat, watch=watch)
+        return connection_id, link
 
     async def offer(
         self,
@@ -128,9 +143,11 @@ class House:
         legacy: bool = False,
         grant: Grant = EVERYTHING,
         author: bool = False,
+        seat: str | None = None,
+        watch: bool = False,
     ) -> FakeLink:
-        """Offer on a connection and return the newest link."""
-        offer = Offer("v=0", author=author)
+        """Offer on a connection and return the newest link. With no `seat` it is as published clients do."""
+        offer = Offer("v=0", author=author, seat=seat, watch=watch)
         await self.sessions.offer(
             session_id or self.running, connection_id, offer, replace=replace, legacy=legacy, grant=grant
         )

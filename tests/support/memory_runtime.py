@@ -125,6 +125,13 @@ class MemoryService:
         self.lifecycle.fire(Event.CLEANUP_COMPLETE)
         self.stopped.append((moderate, reason))
 
+    async def kick(self, session_id: str, connection_id: int, *, reason: str, grant: Grant) -> None:
+        grant.require(Right.OPERATE)
+        self._session(session_id)
+
+    async def ask_drain(self, *, grant: Grant) -> None:
+        grant.require(Right.OPERATE)
+
     def _session(self, session_id: str) -> MemorySession:
         if not self.lifecycle.running:
             raise SessionRefused("No session running", status=400)
@@ -144,9 +151,10 @@ class MemoryService:
 
     async def offer(
         self, session_id: str, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant
-    ) -> None:
+    ) -> str:
         grant.require(Right.WATCH)
         self._session(session_id).offer(connection_id, offer, replace=replace, legacy=legacy)
+        return ""
 
     async def answer(self, session_id: str, connection_id: int, *, hold_s: float) -> str | None:
         return await self._session(session_id).answer(connection_id, hold_s=hold_s)

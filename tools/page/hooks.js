@@ -75,6 +75,8 @@ function hooks(app) {
       return session.connection?.peer ?? null;
     },
     sendCommand: commander(app),
+    /** @type {(method: string, data: Record<string, unknown>) => Promise<object> | undefined} */
+    ask: (method, data) => session.connection?.request(method, data),
     /** @type {(blob: Blob, name: string) => Promise<object>} */
     upload: (blob, name) => app.server.upload(session.descriptor?.session_id ?? "", blob, name),
     start: () => session.start(),

@@ -52,6 +52,9 @@ class Server(Protocol):
     async def told(self) -> None:
         """Wait until whoever waited for the model could ask what became of it; not at all where nobody did."""
 
+    async def drain_asked(self) -> None:
+        """Wait until an operator wants the server to stop."""
+
     async def drain(self) -> None:
         """Refuse new sessions and wait until the running ones ended, `drain_s` at most."""
 
@@ -130,8 +133,8 @@ async def live(
             screen.ready(url, author_url, took_s=time.monotonic() - started_s)
             if text := recipe(os.environ, server.url, getpass.getuser()):
                 screen.say(text)
-            await _first(stop.wait(), failed.wait())
-        if not stop.is_set():
+            await _first(stop.wait(), failed.wait(), server.drain_asked())
+        if failed.is_set() and not stop.is_set():
             await _first(server.told(), stop.wait())
             return FAILURE
         screen.say(

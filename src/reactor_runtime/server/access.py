@@ -76,6 +76,8 @@ RULES: Final = _paths(
         "GET /clips": Rule(Right.RECORD, "query"),
         # A recording has the id of its session.
         "GET /clips/chunks/{session_id}/{file}": Rule(Right.RECORD),
+        "POST /sessions/{session_id}/kick": Rule(Right.OPERATE),
+        "POST /drain": Rule(Right.OPERATE, "server"),
         "POST /tokens": Rule(Right.OPERATE, "server"),
         "GET /metrics": Rule(Right.OPERATE, "server"),
         "GET /events": Rule(Right.OPERATE, "server"),

@@ -35,6 +35,11 @@ class StopBody(BaseModel):
     reason: str = Field("", max_length=64)
 
 
+class KickBody(BaseModel):
+    connection_id: int
+    reason: str = Field("", max_length=64)
+
+
 class Credentials(BaseModel):
     username: str = Field("", max_length=512)
     password: str = Field("", max_length=512)
@@ -59,8 +64,10 @@ class OfferBody(BaseModel):
     client_info: dict[str, Any] | None = None
     track_mapping: list[MappingBody] = Field(default=[], max_length=limits.OFFER_MAX_SECTIONS)
     ice_servers: list[IceServerBody] | None = Field(None, max_length=8)
+    seat: str | None = Field(None, max_length=64)
+    watch: StrictBool = False
 
-    def value(self, *, author: bool, active: bool = False) -> Offer:
+    def value(self, *, author: bool, active: bool = False, seat: str | None = None) -> Offer:
         info = self.client_info or {}
         servers = None if self.ice_servers is None else tuple(server.value() for server in self.ice_servers)
         return Offer(
@@ -70,11 +77,16 @@ class OfferBody(BaseModel):
             client=f"{info.get('sdk_type', '')} {info.get('sdk_version', '')}".strip()[:64],
             author=author,
             active=active,
+            seat=self.seat if self.seat is not None else seat,
+            watch=self.watch,
         )
 
 
 class ConnectBody(OfferBody):
-    """`session_id` is that of the session to join; without it one is started."""
+    """`session_id` is that of the session to join; without it one is started.
+
+    `seat` is the key of the driver's seat, as the answer named it before; `watch`: to watch even where that is free.
+    """
 
     session_id: str | None = Field(None, min_length=1, max_length=64)
 

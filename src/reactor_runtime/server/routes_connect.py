@@ -64,7 +64,8 @@ async def connect(
 ) -> JSONResponse:
     """Join the session that is named, or start one, and answer an offer. Output tracks are sent at once.
 
-    400 or 404 when the named session is over, 409 while another runs, 503 when there is no room. A session that was
+    The answer has the key of the driver's seat where the connection drives. 400 or 404 when the named session is over,
+    409 while another runs or where it takes no visitors, 503 when there is no room. A session that was
     started for an offer that could not be answered is ended again.
     """
     if len(body.sdp_offer.encode()) > limits.OFFER_MAX_BYTES:
@@ -74,11 +75,11 @@ async def connect(
         session = await service.descriptor(body.session_id)
     else:
         session = await service.start(None, grant=grant)
-    session_id = str(session["session_id"])
+    session_id, seat = str(session["session_id"]), session.pop("seat", "")
     try:
         connection_id = (await service.register(session_id)).connection_id
-        offer = body.value(author=author, active=True)
-        await service.offer(session_id, connection_id, offer, replace=False, legacy=False, grant=grant)
+        offer = body.value(author=author, active=True, seat=seat)
+        seat = await service.offer(session_id, connection_id, offer, replace=False, legacy=False, grant=grant)
         answer = await service.answer(session_id, connection_id, hold_s=limits.ANSWER_HOLD_S)
         if answer is None:
             raise SessionRefused("the offer was not answered in time", status=503, retry_after_s=1)
@@ -88,7 +89,8 @@ async def connect(
         if body.session_id is None:
             await _give_up(service, session_id, grant)
         raise
-    return JSONResponse({"session": session, "connection_id": connection_id, "sdp_answer": answer})
+    made = {"session": session, "connection_id": connection_id, "sdp_answer": answer}
+    return JSONResponse({**made, **({"seat": seat} if seat else {})})
 
 
 async def _give_up(service: Service, session_id: str, grant: Grant) -> None:

@@ -18,7 +18,7 @@ from ..errors import NotGranted, Refused, SessionRefused, Unauthorized
 from ..session.service import Service, SocketOffer
 from ..websocket.socket_link import PRIVATE, Closing
 from .access import GRANT
-from .token_guard import SUBPROTOCOL
+from .token_guard import SEAT_SUBPROTOCOL, SUBPROTOCOL
 
 router: Final = APIRouter()
 
@@ -27,12 +27,12 @@ _REASON_BYTES: Final = 123
 
 
 @router.websocket("/sessions/{session_id}/media")
-async def media(websocket: WebSocket, session_id: str, codecs: str = "h264,vp8") -> None:
+async def media(websocket: WebSocket, session_id: str, codecs: str = "h264,vp8", watch: bool = False) -> None:
     """Be a viewer's link until either side closes it."""
     service: Service = websocket.app.state.service
     offered = SUBPROTOCOL in websocket.scope["subprotocols"]
     await websocket.accept(SUBPROTOCOL if offered else None)
-    offer = SocketOffer(tuple(codecs.split(",")[:8]))
+    offer = SocketOffer(tuple(codecs.split(",")[:8]), seat=_seat(websocket), watch=watch)
     try:
         outbound = service.media(session_id, _inbound(websocket), offer, grant=websocket.scope[GRANT])
         async with aclosing(outbound):
@@ -48,6 +48,13 @@ async def media(websocket: WebSocket, session_id: str, codecs: str = "h264,vp8")
         await _close(websocket, 400, error)
     except (WebSocketDisconnect, TimeoutError):
         return  # it is gone, or takes nothing, not even a word why
+
+
+def _seat(websocket: WebSocket) -> str | None:
+    """The key of the driver's seat: beside the token, because an address is written down on its way."""
+    spoken = (name for name in websocket.scope["subprotocols"] if name.startswith(SEAT_SUBPROTOCOL))
+    found = next(spoken, None)
+    return None if found is None else found.removeprefix(SEAT_SUBPROTOCOL)[:64]
 
 
 async def _inbound(websocket: WebSocket) -> AsyncGenerator[str | bytes, None]:

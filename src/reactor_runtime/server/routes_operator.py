@@ -9,16 +9,17 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from enum import Enum
 from typing import Annotated, Final
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
 from ..session.journal import Entry
 from ..session.metrics import text_of_counters
 from ..session.service import Service
 from ..types import JsonObject
+from .bodies import KickBody, documented, json_body
 from .places import Places, share_of
 from .readers import Readers
-from .routes_sessions import Asked
+from .routes_sessions import Asked, Granted
 
 router: Final = APIRouter()
 
@@ -83,6 +84,25 @@ def metrics_of_places(places: Places) -> str:
             ("reactor_http_sockets_refused", places.refused, "Sockets for which there was no room"),
         )
     )
+
+
+@router.post("/sessions/{session_id}/kick", response_class=Response, openapi_extra=documented(KickBody))
+async def kick(
+    session_id: str,
+    service: Asked,
+    grant: Granted,
+    body: Annotated[KickBody, Depends(json_body(KickBody))],
+) -> Response:
+    """Send a viewer away; `reason` is told to it. 404 for a connection that is not there."""
+    await service.kick(session_id, body.connection_id, reason=body.reason, grant=grant)
+    return Response()
+
+
+@router.post("/drain", status_code=202, response_class=Response)
+async def drain(service: Asked, grant: Granted) -> Response:
+    """Stop the server as the first Ctrl-C does: no new session starts, the running ones may go on for a while."""
+    await service.ask_drain(grant=grant)
+    return Response(status_code=202)
 
 
 @router.get("/events", response_class=StreamingResponse)

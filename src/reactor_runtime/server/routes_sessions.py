@@ -210,10 +210,10 @@ async def _offer(
     if len(body.sdp_offer.encode()) > limits.OFFER_MAX_BYTES:
         raise OfferRejected(f"an offer may have {limits.OFFER_MAX_BYTES} bytes")
     legacy = connection_id == LEGACY_CONNECTION_ID
-    await service.offer(
+    seat = await service.offer(
         session_id, connection_id, body.value(author=author), replace=replace, legacy=legacy, grant=grant
     )
-    return JSONResponse({"connection_id": connection_id}, 202)
+    return JSONResponse({"connection_id": connection_id, **({"seat": seat} if seat else {})}, 202)
 
 
 async def _answer(service: Service, session_id: str, connection_id: int) -> Response:

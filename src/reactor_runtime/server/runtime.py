@@ -103,6 +103,10 @@ class Runtime:
         """Wait until whoever waited for the model could ask what became of it; not at all where nobody did."""
         await self.sessions.told()
 
+    async def drain_asked(self) -> None:
+        """Wait until an operator wants the server to stop."""
+        await self.sessions.until_drain_asked()
+
     async def drain(self) -> None:
         """Refuse new sessions and wait until the running one ended, `drain_s` at most."""
         await self.sessions.drain()

@@ -34,6 +34,8 @@ _IN_PATH: Final = re.compile(r"/t/([^/]+)(/.*)", re.DOTALL)
 #: What a media socket speaks, and what a token looks like beside it.
 SUBPROTOCOL: Final = "reactor.media.v1"
 TOKEN_SUBPROTOCOL: Final = "reactor.token."  # noqa: S105
+#: And the key of a driver's seat, as it is.
+SEAT_SUBPROTOCOL: Final = "reactor.seat."
 #: What published clients send where they know of no token.
 _NO_TOKEN: Final = frozenset({b"", b"local"})
 

@@ -1,7 +1,8 @@
 """Who is in a session together: how many watch, and who of them drives. Pure.
 
-Whoever had a command accepted in the last `limits.DRIVES_S` drives; so does whoever was the last to, however long ago,
-because a key may be held for minutes. Nobody has a name here, so each is told how many others there are.
+Where one has the wheel, that one drives. Where everybody may, whoever had a command accepted in the last
+`limits.DRIVES_S` does; so does whoever was the last to, however long ago, because a key may be held for minutes.
+Nobody has a name here, so each is told how many others there are.
 """
 
 from __future__ import annotations
@@ -30,12 +31,18 @@ class Company:
         self._drove_s.pop(who, None)
         self._told.pop(who, None)
 
-    def news(self, here: Collection[int]) -> dict[int, say.Company]:
-        """Return what those who are here are to be told, where it is not what they know already."""
-        since_s = self._clock() - limits.DRIVES_S
-        drivers = {who for who, drove_s in self._drove_s.items() if drove_s >= since_s and who in here}
-        drivers.update([who for who in self._drove_s if who in here][-1:])
+    def news(self, here: Collection[int], drivers: Collection[int] | None = None) -> dict[int, say.Company]:
+        """Return what those who are here are to be told, where it is not what they know already.
+
+        `drivers`: who has the wheel; None where everybody may drive.
+        """
+        drivers = self._active(here) if drivers is None else [who for who in drivers if who in here]
         now = {who: say.Company(len(here), len(drivers), who in drivers) for who in here}
         news = {who: company for who, company in now.items() if self._told.get(who) != company}
         self._told.update(news)
         return news
+
+    def _active(self, here: Collection[int]) -> Collection[int]:
+        since_s = self._clock() - limits.DRIVES_S
+        drivers = {who for who, drove_s in self._drove_s.items() if drove_s >= since_s and who in here}
+        return drivers.union([who for who in self._drove_s if who in here][-1:])

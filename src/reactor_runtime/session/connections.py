@@ -20,10 +20,13 @@ from ..webrtc.peer import Candidate, IceServer
 from ..webrtc.signalling import Signalling
 from ..wire import messages as say
 from .doorway import Doorway
-from .grants import Grant
+from .grants import NOTHING, Grant
 from .register import Desk
 from .service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
 from .viewer import Viewer
+
+#: How long a connection outlives the last message to it, so that this arrives before the connection goes.
+GOODBYE_S = 0.3
 
 
 class Connections:
@@ -92,8 +95,17 @@ class Connections:
         self._add(connection_id)
         return connection_id
 
-    def offer(self, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant) -> None:
-        """Begin to answer an offer; see `service.Service.offer`."""
+    def offer(
+        self,
+        connection_id: int,
+        offer: Offer,
+        *,
+        replace: bool,
+        legacy: bool,
+        grant: Grant,
+        enter: Callable[[int], str],
+    ) -> str:
+        """Begin to answer an offer, see `service.Service.offer`, if `enter(id)` does not raise; return its answer."""
         self._check_open()
         if legacy and connection_id not in self._viewers:
             self._add(LEGACY_CONNECTION_ID)
@@ -113,16 +125,22 @@ class Connections:
                 self._make_room_to_join()
             if self.connected:
                 wait_s = self._admit()
+        seat = enter(connection_id)
         viewer.author = offer.author
         viewer.grant = grant
         viewer.active = offer.active
         named = allowed_servers(offer.ice_servers or (), self._client_ice_hosts)
         signalling.offer(offer.sdp, offer.mapping, ice_servers=named or self._ice_servers, after_s=wait_s)
+        return seat
 
-    def attach(self, *, grant: Grant) -> Viewer:
-        """Return a viewer of its own for a link that is there already. Raises SessionRefused, and for its token."""
+    def attach(self, *, grant: Grant, enter: Callable[[int], str]) -> Viewer:
+        """Return a viewer of its own for a link that is there already.
+
+        Raises SessionRefused, for its token, and what `enter` raises.
+        """
         self._desk.check(grant)
         viewer = self._viewers[self.register()]
+        enter(viewer.connection_id)
         viewer.grant = grant
         return viewer
 
@@ -152,15 +170,21 @@ class Connections:
         if self._ended:
             raise SessionRefused("No session running", status=400)
 
-    def entered(self, viewer: Viewer) -> None:
-        """Take note that somebody is connected; close it where there is no room, or its token is no good any more."""
+    def entered(self, viewer: Viewer) -> bool:
+        """Take note that somebody is connected; close it where there is no room, or its token is no good any more.
+
+        Returns whether it stays.
+        """
         try:
             self._desk.entered(viewer)
         except Refused as error:
             viewer.send(say.RuntimeNotice(error.code, error.public()))
             viewer.drop(error.public())
+            return False
         if self.connected > self.room:
             viewer.drop("no room")
+            return False
+        return True
 
     def left(self, viewer: Viewer, reason: str) -> None:
         self._desk.left(viewer, reason)
@@ -202,11 +226,29 @@ class Connections:
         ]
         if not idle:
             raise SessionRefused("too many connections at once", status=503, retry_after_s=1)
-        viewer = min(idle, key=lambda viewer: viewer.heard_s)
+        self._forget(min(idle, key=lambda viewer: viewer.heard_s))
+
+    def _forget(self, viewer: Viewer) -> None:
         del self._viewers[viewer.connection_id]
         signalling = self._signalling.pop(viewer.connection_id)
         self._forgotten(viewer.connection_id)
         self._closing.spawn(_close(viewer, signalling))
+
+    def dismiss(self, connection_id: int, *goodbyes: say.ServerMessage) -> None:
+        """Send somebody away, who hears this last. Its id is nobody's then, its messages move nothing from now on.
+
+        Raises SessionRefused 404.
+        """
+        viewer = self._known(connection_id)
+        for message in goodbyes:
+            viewer.send(message)
+        viewer.grant = NOTHING
+        self._closing.spawn(self._part(viewer))
+
+    async def _part(self, viewer: Viewer) -> None:
+        await asyncio.sleep(GOODBYE_S)
+        if self._viewers.get(viewer.connection_id) is viewer:
+            self._forget(viewer)
 
     def look_after(self) -> None:
         """Drop the links of viewers that fell silent or did not connect in time."""

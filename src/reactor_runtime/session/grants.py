@@ -113,9 +113,15 @@ NEEDED: Final[Mapping[type[say.ClientMessage], Right]] = {
     say.PublishTrack: Right.CAMERA,
     say.UnpublishTrack: Right.CAMERA,
     say.Ballot: Right.VOTE,
+    say.WheelAction: Right.DRIVE,
+    say.Arm: Right.DRIVE,
+    say.Beat: Right.WATCH,
+    say.Operate: Right.OPERATE,
     say.RequestClip: Right.RECORD,
     say.RequestRecording: Right.RECORD,
 }
+#: What moves the model: a message that takes the wheel besides its right.
+STEERING: Final = (say.Command, say.PublishTrack, say.Arm)
 
 
 def needed_for(message: say.ClientMessage) -> Right:

@@ -41,6 +41,10 @@ class Offer:
     """Whether output tracks are sent at once, without being resumed: a round trip less to the first picture."""
     author: bool = False
     """Whether it comes from the machine that the model runs on: its author may read what the model raised."""
+    seat: str | None = None
+    """The key of the driver's seat, "" where the client has none; None: it knows of no seats."""
+    watch: bool = False
+    """Whether it only wants to watch, even where the seat is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,10 @@ class SocketOffer:
     """What a client says with its WebSocket. `codecs` are those that it decodes; unknown ones are ignored."""
 
     codecs: tuple[str, ...] = ("h264", "vp8")
+    seat: str | None = None
+    """The key of the driver's seat, "" where the client has none; None: it knows of no seats."""
+    watch: bool = False
+    """Whether it only wants to watch, even where the seat is free."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +99,7 @@ class Service(Protocol):
         """Return {session_id, slot, state, viewers} of each session that runs."""
 
     async def start(self, session_id: str | None, *, grant: Grant) -> JsonObject:
-        """Start a session and return its descriptor, with where its log is.
+        """Start a session and return its descriptor, with where its log is and the key of its seat.
 
         Raises SessionRefused 409 or 503, NotGranted.
         """
@@ -101,6 +109,12 @@ class Service(Protocol):
 
         Raises SessionRefused 409 when it has none that runs, NotGranted.
         """
+
+    async def kick(self, session_id: str, connection_id: int, *, reason: str, grant: Grant) -> None:
+        """Send a viewer away, telling it why. Raises SessionRefused 404 for an id that is nobody's, NotGranted."""
+
+    async def ask_drain(self, *, grant: Grant) -> None:
+        """Have the server stop: no new session starts, and the running ones have `drain_s`. Raises NotGranted."""
 
     async def health(self) -> Health: ...
 
@@ -126,12 +140,15 @@ class Service(Protocol):
 
     async def offer(
         self, session_id: str, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant
-    ) -> None:
+    ) -> str:
         """Start answering and return at once. What comes over the connection may do what `grant` allows.
+
+        Returns the key of the driver's seat where the connection has it once it is there, else "".
 
         `replace` (PUT) builds a fresh peer in place of any older one of that id, and works as well on an
         id that never offered. `legacy` starts its tracks active, because JS 2.9.0 never resumes them.
-        Raises SessionRefused: 404 for an id that was never registered, 409 for a second POST, 503 when full.
+        Raises SessionRefused: 404 for an id that was never registered, 409 for a second POST and where the session
+        takes no visitors, 503 when full.
         Raises OfferRejected for an offer that is refused unread, NotGranted.
         """
 

@@ -10,28 +10,23 @@ decides when that is. Everything runs on the event loop, except where a host or 
 from __future__ import annotations
 
 import asyncio
-import functools
 import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from .. import codes, limits
-from ..author.published import PublishedCommands
+from .. import codes
 from ..config import AudienceSettings, PictureSettings, VoteSettings
-from ..errors import CommandRejected
 from ..host import ModelHost
 from ..recording.recordings import Recordings
 from ..tasks import Tasks
 from ..types import (
     Codec,
-    CommandCall,
     CommandOutcome,
     EmittedFrame,
     JsonObject,
     ModelInfo,
     ModelMessage,
     Pixels,
-    UploadedFile,
     track_names,
 )
 from ..webrtc.ice import parse_ice_server
@@ -40,17 +35,18 @@ from ..webrtc.signalling import Signalling
 from ..websocket.socket_link import SocketLink
 from ..wire import messages as say
 from . import publishing, sockets
-from .awaiting import AwaitingUploads
+from .asking import Asking
 from .claims import Claims
 from .clips import Clips
 from .commands import CommandBook
-from .connections import Connections
+from .connections import GOODBYE_S, Connections
 from .fanout import EncoderThreads, FanOutFactory
 from .grants import Grant
 from .metrics import MessageCounts
 from .numbers import SessionNumbers
 from .register import Register
 from .service import LEGACY_CONNECTION_ID, Offer, SocketOffer
+from .steering import Steering
 from .stream import VideoStream
 from .streams import Streams
 from .times import ms_since
@@ -63,8 +59,6 @@ log = logging.getLogger(__name__)
 
 #: How often viewers, deadlines and numbers are looked at.
 TICK_S = 0.5
-#: How long a connection outlives its session, so that its last message arrives before it goes.
-GOODBYE_S = 0.3
 
 
 class SessionOwner(Protocol):
@@ -73,6 +67,12 @@ class SessionOwner(Protocol):
     def viewer_opened(self) -> None: ...
 
     def viewer_closed(self) -> None: ...
+
+    def seat_moved(self) -> None:
+        """The driver's seat is another's, or free, or kept for somebody."""
+
+    def operated(self, action: say.OperatorVerb, reason: str) -> None:
+        """An operator in this session ends it, or has the server stop. Raises SessionRefused."""
 
     def note(self, event: str, detail: JsonObject) -> None: ...
 
@@ -124,7 +124,6 @@ class Session:
         self.streams = Streams(names, make_stream)
         self._clock = clock
         self._info = info
-        self._published = PublishedCommands(info.commands)
         self._host = host
         self._engine = engine
         self._codecs: tuple[Codec, ...] = ("h264", "vp8") if picture.codec == "auto" else (picture.codec,)
@@ -135,7 +134,7 @@ class Session:
         self.connections = Connections(
             f"session {session_id}, its connections",
             self._make_viewer,
-            self._book.forget,
+            self._forget,
             ice_servers=tuple(parse_ice_server(text) for text in picture.ice_servers),
             client_ice_hosts=picture.client_ice_hosts,
             room=audience.viewers,
@@ -143,12 +142,28 @@ class Session:
             ping_timeout_s=ping_timeout_s,
             clock=clock,
         )
+        self.wheel = Steering(session_id, audience.join, self, self.connections, clock=clock)
         self._claims = Claims([track.name for track in info.tracks if track.direction == "in"])
         self._began_s = clock()
         self._tasks = Tasks(f"session {session_id}")
-        decide = functools.partial(self._pass_on, BY_VOTE)
-        self._together = Together(info.commands, self.connections, self._tasks, vote, decide, clock=clock)
-        self._awaiting = AwaitingUploads(self._tasks)
+
+        def decide(command: say.Command, *, entered: Callable[[int], None]) -> None:
+            self._asking.pass_on(BY_VOTE, command, entered=entered)
+
+        wheel = self.wheel
+        self._together = Together(
+            info.commands, self.connections, wheel, self._tasks, vote, decide, clock=clock
+        )
+        self._asking = Asking(
+            info.commands,
+            host,
+            self.connections,
+            self._together,
+            book=self._book,
+            uploads=self.uploads,
+            tasks=self._tasks,
+            note=owner.note,
+        )
         self._closed = False
         self._tasks.spawn(self._tick())
 
@@ -175,27 +190,7 @@ class Session:
         self._book.saw(frame.track, frame.frame_id, frame.command_id)
 
     def outcome(self, outcome: CommandOutcome) -> None:
-        """Take what became of a command, and answer the client whose it was."""
-        self._answer(outcome)
-        self._together.outcome(outcome)
-
-    def _answer(self, outcome: CommandOutcome) -> None:
-        entry = self._book.answer(outcome.command_id)
-        if entry is None:
-            return
-        viewer, request_id, command = self.connections.get(entry.who), entry.request_id, entry.name
-        shows = viewer is not None and viewer.watching and outcome.accepted and request_id is not None
-        if not shows:
-            self._book.strike(entry.number)
-        if viewer is not None and outcome.accepted:
-            viewer.send(say.CommandReply(request_id, command, outcome.reply_type, outcome.reply))
-            viewer.report_from(self._book.unshown(entry.who))
-            self._together.drove(entry.who)
-        elif viewer is not None:
-            why = (outcome.code, outcome.message, outcome.field, outcome.raised)
-            viewer.send(say.CommandRefused(request_id, command, *why))
-        by = {"by": "vote"} if entry.who == BY_VOTE else {}
-        self._owner.note("command", {"command": command, "code": outcome.code or "ok", **by})
+        self._asking.outcome(outcome)
 
     def message(self, message: ModelMessage) -> None:
         self.broadcast(say.Broadcast(message.type, message.data))
@@ -219,13 +214,22 @@ class Session:
             for track in self._info.tracks
         }
 
-    def offer(self, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant) -> None:
-        self.connections.offer(connection_id, offer, replace=replace, legacy=legacy, grant=grant)
+    def offer(self, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant) -> str:
+        enter = self.wheel.entering(offer, grant, again=replace)
+        how = {"replace": replace, "legacy": legacy}
+        seat = self.connections.offer(connection_id, offer, **how, grant=grant, enter=enter)
         self._owner.note("offer", {"connection_id": connection_id, "client": offer.client})
+        return seat
 
     def attach(self, offer: SocketOffer, *, grant: Grant) -> SocketLink:
-        tracks, codecs = self._info.tracks, self._codecs
-        return sockets.join(self.connections, offer, tracks, codecs, grant=grant, clock=self._clock)
+        tracks, codecs, enter = self._info.tracks, self._codecs, self.wheel.entering(offer, grant)
+        return sockets.join(
+            self.connections, offer, tracks, codecs, grant=grant, enter=enter, clock=self._clock
+        )
+
+    def _forget(self, connection_id: int) -> None:
+        self._book.forget(connection_id)
+        self.wheel.forget(connection_id)
 
     def _make_viewer(self, connection_id: int) -> tuple[Viewer, Signalling]:
         viewer = Viewer(
@@ -245,14 +249,17 @@ class Session:
     def connected(self, viewer: Viewer) -> None:
         if not self._closed:
             self._owner.viewer_opened()
-            self.connections.entered(viewer)
+            if self.connections.entered(viewer):
+                self.wheel.connected(viewer.connection_id)
 
     def released(self, viewer: Viewer) -> None:
+        self.wheel.left(viewer.connection_id)
         self._claims.release(viewer.connection_id)
         self._book.leave(viewer.connection_id)
 
     def listens(self, viewer: Viewer) -> None:
         self._together.greet(viewer.connection_id)
+        self.wheel.tell()
 
     def gone(self, viewer: Viewer, reason: str) -> None:
         if not self._closed:  # its id stays known, so that its client may reconnect
@@ -274,13 +281,17 @@ class Session:
             viewer.send(say.PictureSent(track, frame_id, received_as, times | now, on))
 
     def input_frame(self, viewer: Viewer, track: str, pixels: Pixels) -> None:
-        if self._claims.admits(track, viewer.connection_id):
+        who = viewer.connection_id
+        if self.wheel.drives(who) and self._claims.admits(track, who):
             self._host.push_input(track, pixels)
+
+    def check_wheel(self, viewer: Viewer) -> None:
+        self.wheel.check(viewer.connection_id)
 
     def said(self, viewer: Viewer, message: say.ClientMessage) -> None:
         match message:
             case say.Command():
-                self._command(viewer, message)
+                self._asking.ask(viewer, message)
             case say.Ballot():
                 self._together.voted(viewer, message)
             case say.RequestSchema(request_id):
@@ -295,6 +306,14 @@ class Session:
                 publishing.answer(self._claims, viewer, message)
             case say.UnpublishTrack(name):
                 self._claims.release(viewer.connection_id, name)
+            case say.WheelAction():
+                self.wheel.said(viewer, message)
+            case say.Arm(release):
+                self.wheel.armed(viewer.connection_id, release)
+            case say.Beat():
+                self.wheel.beat(viewer.connection_id)
+            case say.Operate():
+                self.wheel.operate(viewer, message)
             case say.RequestClip(request_id, duration_s):
                 viewer.send(self._clips.promise(request_id, duration_s))
             case say.RequestRecording(request_id):
@@ -306,49 +325,23 @@ class Session:
             case _:
                 pass  # pings, upload notices and what newer clients add
 
-    def _command(self, viewer: Viewer, command: say.Command) -> None:
-        """Pass a command on at once, in order; only one whose upload is still on its way is overtaken."""
-        try:
-            beside = {name: reference.as_json() for name, reference in command.uploads.items()}
-            self._published.check(command.name, command.arguments, beside)
-            files = self.uploads.arrived(command.uploads, command.arguments)
-            if files is not None:
-                self._pass_on(viewer.connection_id, command, files)
-            else:
-                self._awaiting.hold(command.arguments, lambda: self._command_with_uploads(viewer, command))
-        except CommandRejected as error:
-            self._refuse(viewer, command, error)
+    # What the wheel does (SteeringEvents) ---------------------------------------------------------------
 
-    async def _command_with_uploads(self, viewer: Viewer, command: say.Command) -> None:
-        try:
-            files = await self.uploads.resolve(command.uploads, command.arguments)
-            self._pass_on(viewer.connection_id, command, files)
-        except CommandRejected as error:
-            self._refuse(viewer, command, error)
+    def steer(self, viewer: Viewer, command: say.Command) -> None:
+        self._asking.ask(viewer, command)
 
-    def _pass_on(
-        self,
-        who: int,
-        command: say.Command,
-        files: dict[str, UploadedFile] | None = None,
-        entered: Callable[[int], None] = lambda number: None,
-    ) -> None:
-        number = self._book.open(who, command.request_id, command.name)
-        self._together.asked(number, command.name, command.arguments, command.uploads)
-        entered(number)
-        try:
-            self._host.send_command(CommandCall(number, command.name, command.arguments, files or {}))
-        except CommandRejected:
-            self._book.strike(number)
-            self._together.unasked(number)
-            raise
+    def steers_no_more(self, who: int) -> None:
+        self._claims.release(who)
 
-    def _refuse(self, viewer: Viewer, command: say.Command, error: CommandRejected) -> None:
-        text = error.public()
-        viewer.send(say.CommandRefused(command.request_id, command.name, error.code, text, error.field))
-        # Whatever a client calls a command, the journal keeps no more of it than of a real one.
-        name = command.name[: limits.COMMAND_NAME_MAX]
-        self._owner.note("command", {"command": name, "code": error.code})
+    def seat_moved(self) -> None:
+        self._together.tell_company()
+        self._owner.seat_moved()
+
+    def kicked(self, who: int) -> None:
+        self._owner.note("kicked", {"connection_id": who})
+
+    def operated(self, action: say.OperatorVerb, reason: str) -> None:
+        self._owner.operated(action, reason)
 
     # Time ---------------------------------------------------------------------------------------------
 
@@ -357,9 +350,7 @@ class Session:
         while True:
             await asyncio.sleep(TICK_S)
             self.connections.look_after()
-            for number in self._book.overdue():
-                text = f"not handled within {limits.COMMAND_REPLY_S:.0f} s"
-                self._answer(CommandOutcome(number, code=codes.TIMEOUT, message=text))
+            self._asking.give_up_overdue()
             self._together.tell_company()
             self._numbers.note()
             ticks += 1
@@ -380,6 +371,7 @@ class Session:
         if self._closed:
             return
         self._closed = True
+        self.wheel.close()
         self.connections.end()
         for message in goodbyes:
             self.broadcast(message)

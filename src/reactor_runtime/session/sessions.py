@@ -42,7 +42,7 @@ from .register import Register
 from .service import Health, Offer, Registration, SocketOffer
 from .session import Session, SessionOwner
 from .slot import NO_SESSION, ModelSlot
-from .slots import Slots
+from .slots import Slots, end_moderated
 from .starters import Starters
 from .uploads import Reservation
 
@@ -90,6 +90,7 @@ class Sessions:
             clock=clock,
         )
         self._starters = Starters(clock)
+        self.slots.on_drain_wanted = self._drain_wanted
         self._asked_s: float | None = None
         self._asked = asyncio.Event()
         """When it was last asked how the server is, and that it was asked again."""
@@ -97,6 +98,7 @@ class Sessions:
         """That somebody asked for the reason since."""
         self._tasks = Tasks("the sessions")
         self._draining = False
+        self._drain_asked = asyncio.Event()
         self._closed = False
 
     async def load(self, prepare: Prepare) -> None:
@@ -154,6 +156,7 @@ class Sessions:
                 "slot": slot.number,
                 "state": slot.state.value,
                 "viewers": session.viewers,
+                "driven": bool(session.wheel.drivers()),
             }
             for slot in self.slots.running
             if (session := slot.running) is not None
@@ -192,8 +195,8 @@ class Sessions:
         self.audit.note("start", grant, session_id=session_id)
         self._starters.began(session_id, grant.client)
         # Only whoever started it is told; the descriptor is everybody's.
-        ticket = self.logbook.ticket(session_id)
-        return {**self._describe(slot), **({} if ticket is None else {"session_log": ticket})}
+        ticket, seat = self.logbook.ticket(session_id), self._running(session_id).wheel.promise(keyless=True)
+        return {**self._describe(slot), "seat": seat, **({} if ticket is None else {"session_log": ticket})}
 
     async def _admitted(self) -> ModelSlot:
         """Wait for a slot; it is free until the next await. Raises SessionRefused."""
@@ -220,8 +223,7 @@ class Sessions:
         grant.require(right, stopped or None)
         self.audit.note("moderate" if moderate else "stop", grant, session_id=stopped, reason=reason)
         if moderate:
-            text = reason or "the session was ended by the operator"
-            slot.stop(say.Moderation("terminate", text), say.SessionEnded(codes.MODERATED))
+            end_moderated(slot, reason)
         else:
             slot.stop(say.SessionEnded(reason or codes.STOPPED))
 
@@ -248,6 +250,16 @@ class Sessions:
             if refused.status == 400:
                 self._explained.set()
             raise
+
+    async def kick(self, session_id: str, connection_id: int, *, reason: str, grant: Grant) -> None:
+        grant.require(Right.OPERATE, session_id)
+        self._running(session_id).wheel.kick(connection_id, reason)
+        self.audit.note("kick", grant, session_id=session_id, whom=str(connection_id), reason=reason)
+
+    async def ask_drain(self, *, grant: Grant) -> None:
+        grant.require(Right.OPERATE)
+        self.audit.note("drain", grant)
+        self._drain_wanted()
 
     def _running(self, session_id: str) -> Session:
         session = self._slot_of(session_id).running
@@ -287,9 +299,10 @@ class Sessions:
 
     async def offer(
         self, session_id: str, connection_id: int, offer: Offer, *, replace: bool, legacy: bool, grant: Grant
-    ) -> None:
+    ) -> str:
         grant.require(Right.WATCH, session_id)
-        self._running(session_id).offer(connection_id, offer, replace=replace, legacy=legacy, grant=grant)
+        session = self._running(session_id)
+        return session.offer(connection_id, offer, replace=replace, legacy=legacy, grant=grant)
 
     async def answer(self, session_id: str, connection_id: int, *, hold_s: float) -> str | None:
         return await self._running(session_id).connections.answer(connection_id, hold_s)
@@ -344,6 +357,15 @@ class Sessions:
         for slot in self.slots.running:
             if slot.running is session and slot.state is State.ORPHANED:
                 slot.stop(say.SessionEnded(codes.STOPPED))
+
+    def _drain_wanted(self) -> None:
+        self._draining = True
+        self.slots.wake()
+        self._drain_asked.set()
+
+    async def until_drain_asked(self) -> None:
+        """Wait until an operator wants the server to stop."""
+        await self._drain_asked.wait()
 
     # Leaving ------------------------------------------------------------------------------------------
 

@@ -52,6 +52,9 @@ class SlotOwner(Protocol):
 
     def reported(self, slot: int, progress: Progress) -> None: ...
 
+    def operated(self, slot: int, action: say.OperatorVerb, reason: str) -> None:
+        """An operator ends a session from inside it, or has the server stop. Raises SessionRefused."""
+
 
 class SessionFactory(Protocol):
     def __call__(
@@ -308,6 +311,11 @@ class ModelSlot:
     def viewer_closed(self) -> None:
         self._fire(Event.CONNECTION_CLOSED)
         self._end_unwatched()
+
+    def seat_moved(self) -> None: ...
+
+    def operated(self, action: say.OperatorVerb, reason: str) -> None:
+        self._owner.operated(self.number, action, reason)
 
     def note(self, event: str, detail: JsonObject) -> None:
         if event == "offer" and self._told is not None:

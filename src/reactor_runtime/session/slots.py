@@ -15,12 +15,14 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from .. import codes
 from ..config import SessionsSettings
 from ..errors import SessionRefused
 from ..host import HostFactory
 from ..progress import Progress
 from ..tasks import Tasks
 from ..types import JsonObject
+from ..wire import messages as say
 from .journal import Journal
 from .lifecycle import HealthWord, State, Transition
 from .loads import Prepare
@@ -52,6 +54,8 @@ class Slots(SlotOwner):
             ModelSlot(self, make_host, make_session, settings, number=number, clock=clock)
             for number in range(settings.slot_count)
         ]
+        self.on_drain_wanted: Callable[[], None] = lambda: None
+        """Told when an operator in a session wants the server to stop."""
         self._moved = asyncio.Event()
         self._tasks = Tasks("the slots")
 
@@ -141,6 +145,14 @@ class Slots(SlotOwner):
         fields = {**progress.fields, "slot": slot}
         self._report(Progress(step, f"{self._all[slot].label}{text}", progress.fraction, fields))
 
+    def operated(self, slot: int, action: say.OperatorVerb, reason: str) -> None:
+        if action == "drain":
+            self.on_drain_wanted()
+        elif action == "moderate":
+            end_moderated(self._all[slot], reason)
+        else:
+            self._all[slot].stop(say.SessionEnded(codes.STOPPED))
+
     # Leaving ------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
@@ -151,3 +163,9 @@ class Slots(SlotOwner):
         """End the sessions and the models. May be called twice and from any state."""
         await self._tasks.cancel()
         await asyncio.gather(*(slot.close() for slot in self._all))
+
+
+def end_moderated(slot: ModelSlot, reason: str) -> None:
+    """End a slot's session by an operator's word. Raises SessionRefused when none runs."""
+    text = reason or "the session was ended by the operator"
+    slot.stop(say.Moderation("terminate", text), say.SessionEnded(codes.MODERATED))

@@ -19,14 +19,15 @@ def join(
     codecs: Sequence[Codec],
     *,
     grant: Grant,
+    enter: Callable[[int], str],
     clock: Callable[[], float],
 ) -> SocketLink:
-    """Connect a viewer and return its link. Raises SessionRefused."""
+    """Connect a viewer and return its link. Raises SessionRefused, also from `enter`."""
     common = [codec for codec in codecs if codec in offer.codecs]
     if not common:
         text = f"this server sends {' or '.join(codecs)}; the client decodes {','.join(offer.codecs):.80}"
         raise SessionRefused(text, status=400)
-    viewer = connections.attach(grant=grant)
+    viewer = connections.attach(grant=grant, enter=enter)
     link = SocketLink(viewer, tracks, common[0], clock)
     viewer.hold(link)
     link.open()

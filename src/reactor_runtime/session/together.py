@@ -17,6 +17,7 @@ from ..types import CommandOutcome, CommandSpec, JsonObject
 from ..wire import messages as say
 from .company import Company
 from .connections import Connections
+from .steering import Steering
 from .values import SetValues
 from .viewer import Viewer
 from .voting import Decide, Voting
@@ -29,6 +30,7 @@ class Together:
         self,
         commands: Iterable[CommandSpec],
         connections: Connections,
+        wheel: Steering,
         tasks: Tasks,
         vote: VoteSettings,
         decide: Decide,
@@ -38,6 +40,7 @@ class Together:
         self._values = SetValues(commands)
         self._company = Company(clock)
         self._voting = Voting(vote, commands, connections, tasks, decide, clock=clock)
+        self._wheel = wheel
         self._connections = connections
         self._tasks = tasks
         self._telling = False
@@ -97,5 +100,6 @@ class Together:
     def tell_company(self) -> None:
         """Tell each who is here what it does not know of the others yet."""
         here = {viewer.connection_id: viewer for viewer in self._connections if viewer.listening}
-        for who, company in self._company.news(here).items():
+        drivers = None if self._wheel.several else self._wheel.drivers()
+        for who, company in self._company.news(here, drivers).items():
             here[who].send(company)

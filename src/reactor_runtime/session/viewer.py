@@ -16,16 +16,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from .. import codes, limits
-from ..errors import MessageRejected, NotGranted
-from ..link import ONE_CHANNEL, Link, LinkState
+from ..errors import MessageRejected, NotGranted, ReactorError, WheelRefused
+from ..link import BEATS, ONE_CHANNEL, Link, LinkState
 from ..tasks import Tasks
 from ..types import EncodedFrame, Pixels, Track
 from ..wire import messages as say
 from ..wire.sniff import Wire, sniff
 from ..wire.v0 import V0
-from .grants import NOTHING, needed_for
+from .grants import NOTHING, STEERING, needed_for
 from .metrics import MessageCounts
 from .rate import TokenBucket
+from .refusals import refusal_of
 from .renditions import Rendition
 from .sink import Sink
 from .stream import VideoStream
@@ -55,6 +56,9 @@ class ViewerEvents(Protocol):
 
     def listens(self, viewer: Viewer) -> None:
         """What it is told from now on arrives: its channel for messages is open."""
+
+    def check_wheel(self, viewer: Viewer) -> None:
+        """Raise WheelRefused unless it drives."""
 
     def said(self, viewer: Viewer, message: say.ClientMessage) -> None: ...
 
@@ -280,7 +284,7 @@ class Viewer:
     def channel_open(self, label: str) -> None:
         self.heard_s = self._clock()
         # Whatever is not called control is the channel for messages, as clients of every age have it.
-        self._messages_open = self._messages_open or label != "control"
+        self._messages_open = self._messages_open or label not in ("control", BEATS)
         self._listen()
 
     def _listen(self) -> None:
@@ -296,6 +300,9 @@ class Viewer:
         # A large message costs as much as many small ones.
         if not self._messages.take(now_s, 1 + len(data) / limits.MESSAGE_COST_BYTES):
             self.messages_dropped(1)
+            return
+        if label == BEATS:
+            self._events.said(self, say.Beat())
             return
         channel: say.Inlet = "control" if label == "control" else "one" if label == ONE_CHANNEL else "data"
         try:
@@ -319,21 +326,17 @@ class Viewer:
             return
         try:
             self.grant.require(needed_for(message))
-        except NotGranted as error:
-            self._not_granted(message, error)
+            if isinstance(message, STEERING):
+                self._events.check_wheel(self)
+        except (NotGranted, WheelRefused) as error:
+            self.refuse(message, error)
             return
         self._events.said(self, message)
 
-    def _not_granted(self, message: say.ClientMessage, error: NotGranted) -> None:
-        match message:
-            case say.Command(request_id, name):
-                self.send(say.CommandRefused(request_id, name, error.code, error.public()))
-            case say.PublishTrack(request_id):
-                self.send(say.RequestRefused(request_id, "publish_track", error.code, error.public()))
-            case say.Ballot():
-                self.send(say.RuntimeNotice(error.code, error.public()))
-            case say.RequestClip(request_id) | say.RequestRecording(request_id):
-                self.send(say.ClipFailed(request_id, error.public()))
+    def refuse(self, message: say.ClientMessage, error: ReactorError) -> None:
+        """Say why nothing is done, where its client can be told."""
+        if (refused := refusal_of(message, error)) is not None:
+            self.send(refused)
 
     def messages_dropped(self, count: int) -> None:
         """Count what is dropped unread: its sender is beyond what is even looked at."""

@@ -23,7 +23,7 @@ from aiortc.sdp import candidate_from_sdp
 
 from .. import limits
 from ..errors import OfferRejected, PeerFailed
-from ..link import LinkEvents, LinkState
+from ..link import BEATS, LinkEvents, LinkState
 from ..types import Codec, EncodedFrame, Track
 from .aio_private import bound_gathering, bound_reassembly, rtp_timestamp, watch_rtcp
 from .aio_track import PacketTrack
@@ -272,7 +272,7 @@ class AiortcPeer:
 
     def _data_channel(self, channel: Any) -> None:
         """Whatever is not `control` counts as `data`; the first of each stays."""
-        label = "control" if channel.label == "control" else "data"
+        label = channel.label if channel.label in ("control", BEATS) else "data"
         if label in self._channels:
             channel.close()
             return

@@ -15,7 +15,7 @@ from collections.abc import Callable
 import reactor_webrtc as rw
 
 from .. import limits
-from ..link import LinkEvents
+from ..link import BEATS, LinkEvents
 
 
 class Channels:
@@ -46,8 +46,8 @@ class Channels:
         self.oversize = 0
 
     def take(self, channel: rw.DataChannel) -> None:
-        """Engine thread. Whatever is not `control` counts as `data`; the first of each stays."""
-        label = "control" if channel.label() == "control" else "data"
+        """Engine thread. Whatever is neither `control` nor `beats` counts as `data`; the first of each stays."""
+        label = channel.label() if channel.label() in ("control", BEATS) else "data"
         if label in self._by_label:
             channel.close(0)
             return

@@ -11,6 +11,21 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from ..types import JsonObject
+from .people import Ballot as Ballot
+from .people import Beat as Beat
+from .people import Company as Company
+from .people import Operate as Operate
+from .people import OperatorVerb as OperatorVerb
+from .people import People as People
+from .people import Person as Person
+from .people import Released as Released
+from .people import Seat as Seat
+from .people import Visitor as Visitor
+from .people import Vote as Vote
+from .people import VoteReceipt as VoteReceipt
+from .people import Wheel as Wheel
+from .people import WheelAction as WheelAction
+from .people import WheelVerb as WheelVerb
 
 # Client to server ----------------------------------------------------------------------------------
 
@@ -93,11 +108,10 @@ class ResumeTrack:
 
 
 @dataclass(frozen=True, slots=True)
-class Ballot:
-    """What somebody votes for, in a round by its number. v0 only."""
+class Arm:
+    """What to do for a driver who is not heard any more; nothing disarms. v0 only."""
 
-    round: int
-    choice: str
+    release: tuple[Command, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +135,10 @@ ClientMessage: TypeAlias = (
     | PauseTrack
     | ResumeTrack
     | Ballot
+    | WheelAction
+    | Arm
+    | Beat
+    | Operate
     | Unsupported
 )
 
@@ -225,8 +243,16 @@ class PublishGranted:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestDone:
+    """A control request that has nothing to say was done. v0 only."""
+
+    request_id: str | None
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
 class RequestRefused:
-    """A control request (publish, unknown) was refused."""
+    """A control request (publish, wheel, operate, unknown) was refused."""
 
     request_id: str | None
     method: str
@@ -283,44 +309,6 @@ class Values:
     reset: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Company:
-    """How many are connected, how many of them drive, and whether the receiver is one of those. v0 only."""
-
-    viewers: int
-    drivers: int
-    driving: bool
-
-
-@dataclass(frozen=True, slots=True)
-class VoteReceipt:
-    """What became of the command that a vote decided."""
-
-    accepted: bool
-    code: str = ""
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Vote:
-    """How a round of a vote stands, or what it ended with; the next round's number is then one more. v0 only.
-
-    `ends_in_s`: None before the first ballot, which begins the round, and at its end. `yours`: the receiver's ballot.
-    `receipt`: once the model answered.
-    """
-
-    round: int
-    command: str
-    parameter: str
-    title: str
-    counts: Mapping[str, int]
-    """Of every choice, in the author's order."""
-    ends_in_s: float | None = None
-    yours: str | None = None
-    result: str | None = None
-    receipt: VoteReceipt | None = None
-
-
 ServerMessage: TypeAlias = (
     CommandReply
     | CommandRefused
@@ -332,6 +320,7 @@ ServerMessage: TypeAlias = (
     | ClipReady
     | ClipFailed
     | PublishGranted
+    | RequestDone
     | RequestRefused
     | Moderation
     | SessionEnded
@@ -340,6 +329,10 @@ ServerMessage: TypeAlias = (
     | Values
     | Company
     | Vote
+    | Wheel
+    | Seat
+    | People
+    | Released
 )
 
 Channel: TypeAlias = Literal["data", "control"]

@@ -6,19 +6,22 @@ Data channel, both ways: `{"scope": "application" | "runtime", "data": {"type": 
 The format has no request ids on the data channel, so nothing there is acknowledged. We add, and published
 clients ignore: a command may carry `request_id` beside its `type`; then it is answered with the runtime
 messages `commandReceipt` and, once its effect has left for this viewer, `commandShown`. `notice`, `stats`,
-`pictureSent`, `values`, `company` and `vote` are ours as well.
+`pictureSent`, `values`, `company`, `wheel`, `seat`, `people`, `deadman` and `vote` are ours as well, and so are the
+control requests `wheel` and `operate`.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Any, Final, TypeVar, get_args
 
 from .. import limits
 from ..errors import MessageRejected
 from ..strict_json import dump, parse_object
 from ..types import JsonObject
 from . import messages as m
+
+_Verb = TypeVar("_Verb", bound=str)
 
 
 class V0:
@@ -80,6 +83,8 @@ class V0:
                 return [_runtime("clipFailed", {"reason": message.reason})]
             case m.PublishGranted():
                 return _response("publish_track", message.request_id, {"data": {}})
+            case m.RequestDone():
+                return _response(message.method, message.request_id, {"data": {}})
             case m.RequestRefused():
                 error = {"code": message.code, "message": message.message}
                 return _response(message.method, message.request_id, {"error": error})
@@ -107,6 +112,14 @@ class V0:
                 return [_runtime("company", {**company, "driving": message.driving})]
             case m.Vote():
                 return [_runtime("vote", _vote(message))]
+            case m.Wheel():
+                return [_runtime("wheel", _wheel(message))]
+            case m.Seat():
+                return [_runtime("seat", {"seat": message.key})]
+            case m.People():
+                return [_runtime("people", {"people": [_person(person) for person in message.people]})]
+            case m.Released():
+                return [_runtime("deadman", {"released": list(message.commands)})]
 
 
 def _data(envelope: JsonObject) -> m.ClientMessage:
@@ -146,7 +159,47 @@ def _platform(kind: str, inner: JsonObject) -> m.ClientMessage:
         case "vote":
             ballot = _object(inner, "data")
             return m.Ballot(_number(ballot, "round"), _text(ballot, "choice"))
+        case "deadman":
+            return _arm(_object(inner, "data"))
+        case "beat":
+            return m.Beat()
+        case "wheel" | "operate":
+            return _asked(kind, None, _object(inner, "data"))
     return m.Unsupported(None, kind)
+
+
+def _arm(data: JsonObject) -> m.Arm:
+    release = data.get("release")
+    if not isinstance(release, list) or len(release) > limits.DEADMAN_COMMANDS:
+        raise MessageRejected(f'"release" is a list of at most {limits.DEADMAN_COMMANDS} commands')
+    if not all(isinstance(each, dict) for each in release):
+        raise MessageRejected('"release" has something that is not a command')
+    return m.Arm(tuple(m.Command(None, _text(each, "command"), _object(each, "data")) for each in release))
+
+
+def _asked(method: str, request_id: str | None, data: JsonObject) -> m.WheelAction | m.Operate:
+    action, to = _text(data, "action"), data.get("to", data.get("id"))
+    if to is not None and (isinstance(to, bool) or not isinstance(to, int)):
+        raise MessageRejected('"to" is not a visitor\'s number')
+    if method == "operate":
+        operator = _one_of(action, _OPERATORS)
+        return m.Operate(request_id, operator, to, _optional(data, "reason"))
+    return m.WheelAction(request_id, _one_of(action, _WHEEL), to, _optional(data, "seat"))
+
+
+_WHEEL: Final[tuple[m.WheelVerb, ...]] = get_args(m.WheelVerb)
+_OPERATORS: Final[tuple[m.OperatorVerb, ...]] = get_args(m.OperatorVerb)
+
+
+def _one_of(action: str, known: tuple[_Verb, ...]) -> _Verb:
+    for each in known:
+        if action == each:
+            return each
+    raise MessageRejected(f'"action" is one of {", ".join(known)}')
+
+
+def _optional(parent: JsonObject, key: str) -> str:
+    return _text(parent, key) if parent.get(key) else ""
 
 
 def _control(envelope: JsonObject) -> m.ClientMessage:
@@ -156,6 +209,8 @@ def _control(envelope: JsonObject) -> m.ClientMessage:
         request_id = _request_id(envelope)
         if method == "publish_track":
             return m.PublishTrack(request_id, _text(_object(envelope, "data"), "name"))
+        if method in ("wheel", "operate"):
+            return _asked(method, request_id, _object(envelope, "data"))
         return m.Unsupported(request_id, method)
     if kind == "notification":
         event = _text(envelope, "event")
@@ -274,6 +329,25 @@ def _vote(vote: m.Vote) -> JsonObject:
             receipt |= {"code": vote.receipt.code, "message": vote.receipt.message}
         said["receipt"] = receipt
     return said
+
+
+def _wheel(wheel: m.Wheel) -> JsonObject:
+    return {
+        "you": wheel.you,
+        "driver": _visitor(wheel.driver) if wheel.driver is not None else None,
+        "kept_s": wheel.kept_s,
+        "may": list(wheel.may),
+        "requests": [_visitor(each) for each in wheel.requests],
+    }
+
+
+def _visitor(visitor: m.Visitor | m.Person) -> JsonObject:
+    return {"id": visitor.number, "name": visitor.name}
+
+
+def _person(person: m.Person) -> JsonObject:
+    known: JsonObject = {"connection_id": person.connection_id, "role": person.role}
+    return _visitor(person) | known | ({"sub": person.sub} if person.sub else {})
 
 
 def _application(kind: str, data: JsonObject) -> m.Outgoing:

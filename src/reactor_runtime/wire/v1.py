@@ -167,6 +167,11 @@ def _envelope(message: m.ServerMessage) -> pb.DataServerMessage | pb.ControlServ
             | m.Values()
             | m.Company()
             | m.Vote()
+            | m.RequestDone()
+            | m.Wheel()
+            | m.Seat()
+            | m.People()
+            | m.Released()
         ):
             return None  # the format has no words for these
 

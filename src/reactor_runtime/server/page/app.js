@@ -20,6 +20,7 @@ import { Commands } from "./commands.js";
 import { Cover } from "./cover.js";
 import { byId } from "./dom.js";
 import { giveFocusBack } from "./focus.js";
+import { Grip } from "./grip.js";
 import { Invitation } from "./invitation.js";
 import { DelayTracker } from "./latency.js";
 import { Line } from "./line.js";
@@ -61,6 +62,7 @@ export const overlay = new Overlay(byId("overlay"), {
 });
 export const sender = new Sender(server, session, tracker);
 export const commands = new Commands(byId("commands"), {
+  grip: new Grip(() => session.connection),
   send: (name, args, uploads, onId) => {
     invitation.accept();
     return sender.send(name, args, uploads, onId);
@@ -143,6 +145,7 @@ const RUNTIME = {
   seat: ({ seat }) => server.keepSeat(session.descriptor?.session_id ?? "", String(seat)),
   values: ({ commands: set, reset }) => commands.follow({ commands: Object(set), reset: reset === true }),
   vote: async (told) => (await vote()).show(told),
+  deadman: ({ released }) => commands.letGo(released),
   notice: ({ message, code, detail }) => {
     if (String(code).startsWith("recording_")) {
       bar.offerRecording(false);

@@ -38,6 +38,8 @@ export class Card {
     this.command = command;
     this.panel = panel;
     this.latest = "";
+    /** @type {Record<string, unknown> | null} What a held look springs back to. */
+    this.rest = null;
     this.fileName = new FileName();
     /** @type {Control[]} */
     this.controls = [];
@@ -187,6 +189,7 @@ export class Card {
     if (this.button) this.button.disabled = !connected;
     this.throttle?.cancel();
     this.keypad?.setEnabled(connected);
+    this.rest = null;
     this.following.clear();
     this.patience.end();
     if (!connected) this.say("", "");
@@ -218,6 +221,7 @@ export class Card {
         this.panel.requests.set(id, this);
         this.following.sent(id);
       });
+      if (uploads.length === 0) this.panel.hold(name, this.isHeld ? { ...args, ...this.released() } : null);
       if (this.latest !== requestId || this.status.dataset.state === "accepted") return;
       if (!this.live) this.say("sending", "Sent");
       this.patience.begin();
@@ -227,11 +231,23 @@ export class Card {
     }
   }
 
+  /** What letting go of keys and stick says. */
+  released() {
+    return { ...this.keypad?.held.released(), ...this.rest };
+  }
+
+  /** Whether something stays as it is until it is let go. */
+  get isHeld() {
+    return Object.keys(this.released()).length > 0;
+  }
+
   /**
    * Set some arguments as if by hand, at most as often as a slider does.
    * @param {Record<string, unknown>} values
+   * @param {Record<string, unknown> | null} rest what they spring back to, while they are held
    */
-  turn(values) {
+  turn(values, rest) {
+    this.rest = rest;
     if (!this.controls.some(({ field, read }) => field.name in values && read() !== values[field.name])) return;
     this.fill(values);
     this.throttle ??= new LatestWins(() => this.submit(), { intervalMs: LIVE_INTERVAL_MS });

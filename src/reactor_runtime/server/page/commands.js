@@ -10,7 +10,7 @@ import { finder, group } from "./finder.js";
  * @typedef {import("./schema.js").Command} Command
  * @typedef {{request_id: string, accepted: boolean, message?: string, code?: string, field?: string}} Receipt
  * @typedef {{send: (name: string, args: Record<string, unknown>, uploads: import("./sender.js").Placed[],
- *   onId: (requestId: string) => void) => Promise<string>,
+ *   onId: (requestId: string) => void) => Promise<string>, grip: import("./grip.js").Grip,
  *   announce: (text: string, inPanel: boolean) => void}} Told
  */
 
@@ -20,9 +20,10 @@ export class Commands {
    * @param {HTMLElement} root
    * @param {Told} told
    */
-  constructor(root, { send, announce }) {
+  constructor(root, { send, grip, announce }) {
     this.root = root;
     this.send = send;
+    this.grip = grip;
     this.announce = announce;
     /** @type {Map<string, Card>} */
     this.cards = new Map();
@@ -58,6 +59,26 @@ export class Commands {
     this.root.classList.toggle("offline", !connected);
     for (const card of this.cards.values()) card.setConnected(connected);
     if (!connected) this.requests.clear();
+    this.grip.clear();
+  }
+
+  /**
+   * @param {string} name
+   * @param {Record<string, unknown> | null} release see `Grip.hold`
+   */
+  hold(name, release) {
+    this.grip.hold(name, release);
+  }
+
+  /**
+   * The server let go for this page, which it did not hear: what is held is said again.
+   * @param {string[]} names
+   */
+  letGo(names) {
+    for (const name of names) {
+      const card = this.cards.get(name);
+      if (card?.isHeld) card.submit();
+    }
   }
 
   /**

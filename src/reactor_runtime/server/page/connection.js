@@ -50,6 +50,8 @@ export class Connection {
     this.peer = /** @type {RTCPeerConnection | null} */ (null);
     this.data = /** @type {RTCDataChannel | null} */ (null);
     this.control = /** @type {RTCDataChannel | null} */ (null);
+    /** What is lost here is not sent again: a beat that waits for another is late. */
+    this.beats = /** @type {RTCDataChannel | null} */ (null);
     this.stream = new MediaStream();
     /** @type {Map<string, RTCRtpSender>} Where our video leaves, by the track's name. */
     this.senders = new Map();
@@ -77,6 +79,7 @@ export class Connection {
     const control = this.channel(peer, "control", (text) => this.requests.settle(decodeControl(text)));
     this.data = data;
     this.control = control;
+    this.beats = peer.createDataChannel("beats", { ordered: false, maxRetransmits: 0 });
     const trickle = this.trickle(peer);
 
     await peer.setLocalDescription(await peer.createOffer());
@@ -115,6 +118,11 @@ export class Connection {
       this.early.set(channel.label, [...early, text].slice(-EARLY_MAX));
     } else return false;
     return true;
+  }
+
+  beat() {
+    if (this.beats?.readyState === "open") this.beats.send("");
+    else this.send(encodeRuntime("beat"));
   }
 
   ping() {

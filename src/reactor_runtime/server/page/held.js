@@ -115,6 +115,13 @@ export class HeldKeys {
     return choices;
   }
 
+  /** What the command says when all is let go; null where nothing is held, or letting go says nothing. */
+  released() {
+    const neutral = this.pads.flatMap((pad) => (pad.neutral === null ? [] : [[pad.field, pad.neutral]]));
+    if (this.held.length === 0 || (neutral.length === 0 && !this.also)) return null;
+    return { ...this.choices(), ...(this.also && { [this.also.field]: [] }), ...Object.fromEntries(neutral) };
+  }
+
   /** The letters held that no pad chose, the newest first, as many as the list takes. */
   besides() {
     const { also } = this;

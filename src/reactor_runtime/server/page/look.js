@@ -48,7 +48,7 @@ export class Look {
   /**
    * What is looked with from now on: the letters of a pad, the numbers of a command, or nothing.
    * @param {{keypad: import("./keypad.js").Keypad | null, pad: Pad | undefined,
-   *   axes: Axes, turn: (values: Record<string, number>) => void}} means
+   *   axes: Axes, turn: (values: Record<string, number>, rest: Record<string, number> | null) => void}} means
    */
   constructor({ keypad, pad, axes, turn }) {
     this.keypad = keypad;
@@ -78,11 +78,20 @@ export class Look {
       const letters = stick.at(x, y).flatMap((way) => pad.compass[way] ?? []);
       keypad.hold(source, letters.map((letter) => ({ field: pad.field, letter })));
     }
+    if (axes.x ?? axes.y) this.turn(this.values(x, y), x || y ? this.values(0, 0) : null);
+  }
+
+  /**
+   * @param {number} x
+   * @param {number} y
+   */
+  values(x, y) {
+    const { axes } = this;
     /** @type {Record<string, number>} */
     const values = {};
     if (axes.x) values[axes.x.name] = valueAt(axes.x, x);
     if (axes.y) values[axes.y.name] = valueAt(axes.y, -y);
-    if (axes.x ?? axes.y) this.turn(values);
+    return values;
   }
 
   shape() {

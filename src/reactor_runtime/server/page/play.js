@@ -58,7 +58,7 @@ export class Play {
       keypad,
       pad: looks ?? (moves?.looks ? moves : undefined),
       axes: card ? axesOf(card.command) : {},
-      turn: (values) => card?.turn(values),
+      turn: (values, rest) => card?.turn(values, rest),
     });
     const grids = [moves, looks].map((pad) => pad && keypad?.grids.get(pad.field));
     this.surface.replaceChildren(

@@ -146,7 +146,8 @@ export class Server {
     url.protocol = url.protocol.replace("http", "ws");
     const secret = btoa(String.fromCharCode(...new TextEncoder().encode(this.token)));
     const spoken = secret.replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
-    return { url: url.href, protocols: ["reactor.media.v1", ...(this.token ? [`reactor.token.${spoken}`] : [])] };
+    const secrets = [`reactor.seat.${this.seatIn(sessionId)}`, ...(this.token ? [`reactor.token.${spoken}`] : [])];
+    return { url: url.href, protocols: ["reactor.media.v1", ...secrets] };
   }
 
   /**

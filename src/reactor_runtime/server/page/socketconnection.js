@@ -182,6 +182,10 @@ export class SocketConnection {
     return true;
   }
 
+  beat() {
+    this.send(encodeRuntime("beat"));
+  }
+
   ping() {
     this.send(encodeRuntime("ping"));
   }

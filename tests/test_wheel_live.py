@@ -1,0 +1,172 @@
+"""The wheel between real browsers: one that dies with a key held, a reload, a second tab."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import async_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+from support.chromium import ARGUMENTS, CHROMIUM, HOOKS
+from support.promises import NIGHTLY
+from support.server import ReactorRun, running, write_model
+from support.visitor import Refused, Visitor
+
+from reactor_runtime import limits
+
+# The browser that the tests share keeps processes of its own between them.
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
+
+CAR = """
+    import numpy as np
+    from typing import Literal
+    from reactor_runtime import VideoModel, command, get_ctx
+
+    class Model(VideoModel):
+        fps = 20
+
+        def start_session(self):
+            while True:
+                get_ctx().emit_frame(np.full((90, 160, 3), 90, np.uint8))
+
+        @command("drive", description="W=forward, S=back, Q=none")
+        def drive(self, pedal: Literal["w", "s", "q"] = "q"):
+            get_ctx().send({"pedal": pedal}, type="drove")
+"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ReactorRun]:
+    with tempfile.TemporaryDirectory() as folder, running(write_model(Path(folder), CAR)) as run:
+        yield run
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs(server: ReactorRun) -> Iterator[None]:
+    yield
+    server.end_session()
+
+
+@pytest.fixture
+def visit(browser: Browser, server: ReactorRun) -> Iterator[Callable[[str], Page]]:
+    """Open the page in a context of its own, and wait until it is live."""
+    contexts: list[BrowserContext] = []
+
+    def come(path: str = "") -> Page:
+        contexts.append(browser.new_context())
+        contexts[-1].add_init_script(path=HOOKS)
+        page = contexts[-1].new_page()
+        page.goto(server.url + path)
+        expect(page.locator("body")).to_have_attribute("data-state", "live", timeout=20_000)
+        return page
+
+    yield come
+    for context in contexts:
+        context.close()
+
+
+def drive(page: Page, pedal: str = "w") -> Any:
+    """Send a command; return its receipt."""
+    done = "async (pedal) => (await reactorPage.sendCommand('drive', { pedal })).receipt"
+    return page.evaluate(done, pedal)
+
+
+def ask(page: Page, action: str) -> str:
+    """Ask for the wheel; return the words that it is refused with."""
+    asked = "(action) => reactorPage.ask('wheel', { action }).then(() => '', (error) => error.message)"
+    return str(page.evaluate(asked, action))
+
+
+@pytest.mark.alone
+async def test_a_browser_that_dies_with_a_key_held_lets_it_go_and_its_seat_is_kept(
+    server: ReactorRun, record_property: Callable[[str, object], None]
+) -> None:
+    async with async_playwright() as playwright, Visitor(server.url) as watcher:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+            context = await playwright.chromium.launch_persistent_context(
+                profile, executable_path=CHROMIUM, args=list(ARGUMENTS)
+            )
+            page = context.pages[0]
+            await page.goto(server.url)
+            await page.wait_for_selector("body[data-state=live]")
+            await watcher.adopt()
+            await watcher.watch()
+            assert (await watcher.hear("wheel"))["you"] == "watch"
+            await page.keyboard.down("w")
+            await watcher.hear("message:drove")
+            await asyncio.sleep(1)
+            assert watcher.heard("message:drove") == [{"pedal": "w"}]
+            died_s = time.monotonic()
+            kill(profile)
+            await watcher.until(lambda: len(watcher.heard("message:drove")) == 2)
+            took_s = time.monotonic() - died_s
+            record_property("measured", f"{took_s * 1000:.0f} ms")
+            assert watcher.heard("message:drove")[1] == {"pedal": "q"}
+            assert took_s <= 0.35
+            with contextlib.suppress(Exception):  # nothing is left to close
+                await context.close()
+        # That a peer is gone for good is noticed within ten seconds.
+        await watcher.until(lambda: watcher.heard("wheel")[-1]["kept_s"], within_s=12)
+        noticed_s = time.monotonic()
+        with pytest.raises(Refused) as refused:
+            await watcher.ask("drive")
+        assert refused.value.code == "not_driving"
+        if NIGHTLY:
+            await watcher.until(lambda: watcher.heard("wheel")[-1]["may"] == ["take"])
+            assert time.monotonic() - noticed_s == pytest.approx(limits.SEAT_KEPT_S, abs=0.5)
+        assert len(watcher.heard("message:drove")) == 2
+        await watcher.vanish()
+
+
+def kill(profile: str) -> None:
+    """End a browser and all that it started, as an operating system does that has no memory left."""
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError, ValueError):
+            if profile.encode() in (entry / "cmdline").read_bytes():
+                os.kill(int(entry.name), signal.SIGKILL)
+
+
+def test_a_reload_keeps_the_wheel_and_another_tab_watches_and_takes_what_is_free(
+    visit: Callable[[str], Page],
+) -> None:
+    first = visit("")
+    second = visit("")
+    assert drive(first)["accepted"]
+    refused = drive(second)
+    assert refused["code"] == "not_driving"
+    assert "watching" in refused["message"]
+    expect(second.get_by_test_id("company")).to_contain_text("Visitor 1 drives")
+    assert "drives" in ask(second, "take")
+    first.reload()
+    expect(first.locator("body")).to_have_attribute("data-state", "live", timeout=20_000)
+    assert drive(first)["accepted"]
+    expect(first.get_by_test_id("company")).to_contain_text("you drive", timeout=15_000)
+    assert ask(first, "release") == ""
+    assert ask(second, "take") == ""
+    assert drive(second)["accepted"]
+    assert drive(first)["code"] == "not_driving"
+    expect(second.get_by_test_id("company")).to_contain_text("you drive")
+
+
+@pytest.mark.parametrize("path", ["", "?link=websocket"], ids=["webrtc", "websocket"])
+def test_a_page_that_stands_still_has_its_keys_let_go_and_says_them_again(
+    visit: Callable[[str], Page], path: str
+) -> None:
+    page = visit(path)
+    pedals = page.get_by_test_id("message").locator("code")
+    page.keyboard.down("w")
+    expect(pedals).to_have_text(['{"pedal":"w"}'])
+    page.evaluate("() => { const until = performance.now() + 600; while (performance.now() < until); }")
+    # The newest is the first. On a busy machine it may have stood still once more.
+    expect(pedals).to_contain_text(['{"pedal":"w"}', '{"pedal":"q"}', '{"pedal":"w"}'])
+    expect(pedals.first).to_have_text('{"pedal":"w"}')
+    page.keyboard.up("w")
+    expect(pedals.first).to_have_text('{"pedal":"q"}')
