@@ -317,7 +317,9 @@ async def test_a_viewer_who_stops_reading_costs_the_others_nothing_and_is_cut_of
             assert seen >= (0.8 if crowd.crowded else 0.98) * shown
             assert grown <= 20
             assert took_s <= SILENT_S + 2 + crowd.adds_s(5)
-            assert f"nothing heard for {SILENT_S} s" in await asyncio.to_thread(farewell, server)
+            # Whichever comes first: its silence, or that no packet of its line is answered.
+            reason = await asyncio.to_thread(farewell, server)
+            assert f"nothing heard for {SILENT_S} s" in reason or "connection lost" in reason
             await until_counted(server)
             assert server.session_state() == "streaming"
 
