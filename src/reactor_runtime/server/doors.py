@@ -36,6 +36,11 @@ class Doors:
                 f"the file of token keys {settings.token_key_file} has none, which would open the server to all.\n"
                 f"  Fix: reactor token key --file {settings.token_key_file}"
             )
+        if settings.visitor_role and not settings.tokens_count:
+            raise SettingError(
+                f"--visitor-role {settings.visitor_role}: nothing tells the operator from visitors, so all would be "
+                "operators.\n  Fix: set a token as well, as in REACTOR_TOKEN=$(openssl rand -hex 16)."
+            )
         visitor = Role(settings.visitor_role) if settings.visitor_role else None
         return cls(settings.token.encode(), keys, visitor)
 
