@@ -16,7 +16,7 @@ START: Final = 1_000_000
 LEAST: Final = 100_000
 MOST: Final = 20_000_000
 #: A long round trip alone, which may be the line's own, makes it no lower than this.
-LEAST_LATE: Final = 250_000
+LEAST_LATE: Final = 160_000
 #: Shares of lost packets: beyond LOSSY too much is sent; below CLEAN more may be.
 LOSSY: Final = 0.1
 CLEAN: Final = 0.02
@@ -26,6 +26,7 @@ LEAST_MAX_S: Final = 0.4
 #: A round trip that is shorter than the last by this: the queue becomes shorter.
 SHORTER_S: Final = 0.02
 #: Steps for each report: down to these shares of what was delivered, and up, faster until the first trouble.
+DOWN_FIRST: Final = 0.5
 DOWN_LATE: Final = 0.85
 DOWN_LOSSY: Final = 0.7
 UP_FIRST: Final = 1.5
@@ -57,13 +58,12 @@ class ReportedRate:
         if now_s < self._stale_until_s:
             return self.bits_per_s
         if lost > LOSSY or (late_s > LATE_S and shorter_s < SHORTER_S):
+            down = DOWN_LOSSY if lost > LOSSY else DOWN_LATE
+            delivered = min(self.bits_per_s, sent_bits_per_s * (1 - lost))
+            lowered = (down if self._troubled else DOWN_FIRST) * delivered
+            self.bits_per_s = int(min(self.bits_per_s, max(LEAST if lost > LOSSY else LEAST_LATE, lowered)))
             self._troubled = True
             self._stale_until_s = now_s + STALE_S + round_trip_s
-            delivered = min(self.bits_per_s, sent_bits_per_s * (1 - lost))
-            lowered = (
-                max(LEAST, DOWN_LOSSY * delivered) if lost > LOSSY else max(LEAST_LATE, DOWN_LATE * delivered)
-            )
-            self.bits_per_s = int(min(self.bits_per_s, lowered))
         elif lost < CLEAN and late_s <= LATE_S and (shorter_s < SHORTER_S or not self._troubled):
             raised = self.bits_per_s * (UP if self._troubled else UP_FIRST)
             self.bits_per_s = int(max(self.bits_per_s, min(raised, HEADROOM * sent_bits_per_s, MOST)))
