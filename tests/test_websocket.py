@@ -125,6 +125,15 @@ async def test_a_viewer_gets_pictures_receipts_and_the_frame_that_shows_a_comman
 
 
 @pytest.mark.slow
+async def test_a_viewer_is_told_what_those_who_share_a_session_are_told(runtime: Runtime) -> None:
+    async with SocketViewer.joined(runtime.url) as viewer:
+        await viewer.until(lambda: all(map(viewer.told, ("values", "company", "wheel"))))
+        assert viewer.told("wheel")[-1]["you"] == "drive"
+        async with SocketViewer.joined(runtime.url):
+            await viewer.until(lambda: viewer.told("company")[-1]["viewers"] == 2)
+
+
+@pytest.mark.slow
 async def test_two_rungs_share_one_encode(runtime: Runtime) -> None:
     async with Visitor(runtime.url) as visitor, SocketViewer.joined(runtime.url) as viewer:
         await visitor.adopt()

@@ -94,6 +94,7 @@ class SocketLink:
         """The socket is there: be connected."""
         self._state = LinkState.CONNECTED
         self._events.link_state(LinkState.CONNECTED)
+        self._events.channel_open(ONE_CHANNEL)
 
     # Out ----------------------------------------------------------------------------------------------
 
