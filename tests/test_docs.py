@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import reference
 import settings_table
+from support.seats import ushered
 from written_part import WrittenPart
 
 from reactor_runtime.author.manifest import Manifest
@@ -19,7 +20,7 @@ from reactor_runtime.host import HostCounters
 from reactor_runtime.running.frames import FrameNormalizer
 from reactor_runtime.server.places import Places
 from reactor_runtime.server.routes_operator import metrics_of_places
-from reactor_runtime.session.metrics import Snapshot, Totals, text_of
+from reactor_runtime.session.metrics import Snapshot, Totals, text_of, text_of_counters
 from reactor_runtime.testing import LiveSession, assert_users_kept_apart, loaded
 
 ROOT = Path(__file__).parent.parent
@@ -182,4 +183,5 @@ def test_the_metrics_that_the_operators_page_names_exist() -> None:
     assert named
     snapshot = Snapshot(0, "ready", 0, restarts=0, host=HostCounters(), totals=Totals(), session={})
     text = text_of([snapshot]) + metrics_of_places(Places())
+    text += text_of_counters(ushered(lambda: 0.0)[0].counters())
     assert named <= set(re.findall(r"^(\w+)[{ ]", text, re.MULTILINE))

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 #: command: the answer to a command or a request on a data channel. notice: said to viewers without being asked.
-#: ending: why a session ended. http: in the body of a refusal. local: at the terminal and in logs only.
-Seen: TypeAlias = Literal["command", "notice", "ending", "http", "local"]
+#: ending: why a session ended. line: why a ticket is gone.
+#: http: in the body of a refusal. local: at the terminal and in logs only.
+Seen: TypeAlias = Literal["command", "notice", "ending", "line", "http", "local"]
 
 
 class Meaning(NamedTuple):
@@ -59,6 +60,7 @@ TOKEN_REPLAYED: Final = _code(
 )
 NOT_GRANTED: Final = _code("not_granted", "the token does not allow this", "command", "http")
 SESSION_REFUSED: Final = _code("session_refused", "the session is busy, gone or not this one", "http")
+LINE_FULL: Final = _code("line_full", "as many wait in the line as may", "http")
 CLIP_REFUSED: Final = _code("clip_refused", "a clip or a part of it that is not kept", "http")
 OFFER_REJECTED: Final = _code("offer_rejected", "a WebRTC offer or candidate that cannot be used", "http")
 MESSAGE_REJECTED: Final = _code("message_rejected", "a message that no wire format explains", "http")
@@ -90,6 +92,15 @@ SERVER_STOPPED: Final = _code("server stopped", "the server was shut down", "end
 DRAINING: Final = _code("draining", "the server stops soon", "notice")
 RECORDING_DISK_FULL: Final = _code("recording_disk_full", "the disk is full: no more is recorded", "notice")
 RECORDING_FAILED: Final = _code("recording_failed", "the recording has stopped", "notice")
+
+# Why a ticket of the line is gone
+TURN_OVER: Final = _code("turn_over", "the turn is over, and others wait", "line", "command")
+ENDED: Final = _code("ended", "the session ended, or its driver gave the wheel away", "line")
+UNHEARD: Final = _code("unheard", "nothing was heard of whoever waited", "line")
+UNCLAIMED: Final = _code("unclaimed", "the seat was not claimed in time", "line")
+LEFT: Final = _code("left", "the ticket was given back", "line")
+LINE_CLOSED: Final = _code("line_closed", "the server stops, or has no seat any more", "line")
+FORGOTTEN: Final = _code("forgotten", "a ticket of long ago", "line")
 
 # What an author or an operator meets
 ERROR: Final = _code("error", "any error of this package", "local")

@@ -270,6 +270,13 @@ class AudienceSettings(_Part):
     viewers: int = Field(
         limits.VIEWERS_MAX, ge=1, le=1000, description="how many may watch one session, its driver included"
     )
+    line: int = Field(limits.LINE, ge=0, le=1000, description="how many may wait in the line for a turn")
+    turn_s: float = Field(
+        0.0,
+        ge=0,
+        le=86_400,
+        description="how long one may drive while others wait in the line; 0: until the driver leaves",
+    )
 
 
 class VoteSettings(_Part):

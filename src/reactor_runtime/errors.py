@@ -165,9 +165,17 @@ class SessionRefused(Refused):
     code = codes.SESSION_REFUSED
 
     def __init__(
-        self, message: str, *, status: int, retry_after_s: int | None = None, raised: str = ""
+        self,
+        message: str,
+        *,
+        status: int,
+        retry_after_s: int | None = None,
+        raised: str = "",
+        code: str | None = None,
     ) -> None:
         super().__init__(message)
+        if code is not None:
+            self.code = code  # type: ignore[misc]  # an instance may carry a narrower code
         self.status = status
         self.retry_after_s = retry_after_s
         self.raised = raised

@@ -265,6 +265,24 @@ INPUT_MAX_PIXELS: Final = 4096 * 4096
 ORPHAN_S: Final = 30.0
 #: Starts that wait while the session before them closes. More: refused as if it were still running.
 STARTS_WAITING: Final = 16
+#: Who may wait in the line for a seat. More: 503 `line_full`, to come again after LINE_RETRY_S.
+LINE: Final = 100
+LINE_RETRY_S: Final = 30
+#: A place in the line is kept for this long without a word of its owner. Longer: it is given up.
+PLACE_KEPT_S: Final = 60.0
+#: How long a seat is kept for the one who is next. Not claimed: it goes on to the one after.
+CLAIM_S: Final = 20.0
+#: How often whoever asks after its ticket should ask; and whoever listens to it is told at least this often.
+LINE_POLL_S: Final = 2.0
+LINE_TOLD_S: Final = 5.0
+#: Who may listen to a ticket's events at one time, and to one ticket. More: 503, ask instead; the older one is ended.
+LINE_LISTENERS: Final = 64
+#: Tickets that are gone and of which it is still known why. More: oldest forgotten.
+TICKETS_REMEMBERED: Final = 256
+#: How long before its end a driver is warned that the turn ends.
+TURN_WARNING_S: Final = 15.0
+#: How long a start waits in the line at most, whatever its client prefers.
+START_WAITS_S: Final = 600.0
 #: A session's model that neither emits nor waits for this long is hung, and is killed.
 HANG_S: Final = 10.0
 #: The same before the first frame of a session, which may compile.

@@ -92,6 +92,8 @@ class FakeHost:
         self.inputs: list[str] = []
         self.demands: list[Demand] = []
         self.emitted = self.released = 0
+        self._frame_id = 0
+        """The last one's: each run of a model begins with 1."""
         self._mailbox = Mailbox()
         self._settled = asyncio.Event()
 
@@ -110,6 +112,7 @@ class FakeHost:
         self.state = HostState.RUNNING
         self._settled = asyncio.Event()
         self.sessions.append(session_id)
+        self._frame_id = 0
 
     async def stop_session(self) -> None:
         if self.state is not HostState.RUNNING:
@@ -153,6 +156,7 @@ class FakeHost:
     def emit(self, *, seen: int | None = None, pixels: Pixels = _PIXELS) -> int:
         """Emit a frame that saw command `seen`, the last one that came unless it is given; return its id."""
         self.emitted += 1
+        self._frame_id += 1
         seen = (self.calls[-1].command_id if self.calls else 0) if seen is None else seen
         busy_s = 0.01
 
@@ -160,8 +164,8 @@ class FakeHost:
             self.released += 1
 
         at_s = asyncio.get_running_loop().time()
-        self.events.frame(EmittedFrame(self.emitted, pixels, at_s, busy_s, seen, release))
-        return self.emitted
+        self.events.frame(EmittedFrame(self._frame_id, pixels, at_s, busy_s, seen, release))
+        return self._frame_id
 
     def discard(self) -> None:
         self.events.frames_discarded()
@@ -305,6 +309,10 @@ class FakeLink:
     def notify(self, event: str, name: str = MAIN_VIDEO) -> None:
         """Send pause_track, resume_track or unpublish_track."""
         self._hear("control", {"type": "notification", "event": event, "data": {"name": name}})
+
+    def wheel(self, action: str) -> None:
+        """Ask for the wheel, or give it up."""
+        self.ask("wheel", {"action": action})
 
     def claim(self, request_id: str, name: str = WEBCAM) -> None:
         """Ask to publish an input track."""

@@ -20,6 +20,7 @@ from reactor_runtime.recording.recordings import Recordings
 from reactor_runtime.server.app import create_app
 from reactor_runtime.server.http_server import HttpServer
 from reactor_runtime.session.audit import Audit
+from reactor_runtime.session.desk import Desk
 from reactor_runtime.session.grants import Grant, Right
 from reactor_runtime.session.journal import Entry, Journal
 from reactor_runtime.session.lifecycle import Event, Lifecycle
@@ -29,6 +30,8 @@ from reactor_runtime.session_log.logbook import Logbook
 from reactor_runtime.types import JsonObject
 from reactor_runtime.webrtc.peer import Candidate, IceServer
 from reactor_runtime.websocket.socket_link import Closing
+
+from .seats import ushered
 
 SESSION = "5f0c2f57-6ad6-4b4c-8a58-2f9b3a1f3d10"
 P = f"/sessions/{SESSION}/transport/webrtc"
@@ -99,6 +102,8 @@ class MemoryService:
         self.failure: Exception | None = None
         self.document: JsonObject = {"openapi": "3.1.0", "paths": {}}
         self.metrics = "reactor_sessions_total 3\n"
+        usher, (self.seat,) = ushered(asyncio.get_running_loop().time, cap=2)
+        self.line = Desk(usher)
         self.lifecycle.fire(Event.INITIALIZATION_SUCCESS)
 
     async def descriptor(self, session_id: str | None = None) -> JsonObject:
@@ -115,8 +120,11 @@ class MemoryService:
             raise self.failure
         return {"session_id": SESSION, "state": self.lifecycle.state.value}
 
-    async def start(self, session_id: str | None, *, grant: Grant) -> JsonObject:
+    async def start(self, session_id: str | None, *, grant: Grant, wait_s: float = 0.0) -> JsonObject:
         grant.require(Right.DRIVE)
+        if wait_s:
+            async with self.line.admitted(wait_s):
+                pass
         self.lifecycle.fire(Event.START_SESSION)
         return self._describe() | ({"asked_for": session_id} if session_id else {})
 
@@ -243,6 +251,7 @@ async def serving(
             yield Live(service, server, client)
     finally:
         service.journal.close()
+        await service.line.close()
         await server.close()
 
 

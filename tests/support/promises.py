@@ -335,7 +335,7 @@ PROMISES: Final[Mapping[int, Promise]] = {
         "Every route has a rule and keeps it",
         "0 holes",
         (
-            "test_http_access.py::test_every_route_has_a_rule_and_keeps_it",
+            "test_http_access.py::test_every_route_has_a_rule_and_no_rule_is_without_a_route",
             "test_http_access.py::test_no_spelling_of_a_path_gets_around_the_token",
         ),
     ),
@@ -411,6 +411,22 @@ PROMISES: Final[Mapping[int, Promise]] = {
             "test_websocket.py::test_a_client_that_reads_nothing_costs_nobody_anything_and_is_cut",
             "test_websocket.py::test_random_messages_end_their_own_socket_at_most",
             "test_websocket.py::test_malformed_frames_are_closed_with_a_code",
+        ),
+    ),
+    61: Promise(
+        "Nobody in a line of a hundred is overtaken, and what they are told of the wait is true",
+        "0 inversions; median error ≤ 20 %; claim → driving ≤ 1 s; turn end ± 0.5 s",
+        (
+            "session/test_line.py::test_of_a_hundred_in_line_nobody_is_overtaken_and_half_are_told_the_truth_within_a_fifth",
+            "test_line_live.py::test_twelve_in_line_each_drive_within_a_second_of_their_claim_and_for_as_long_as_was_said",
+        ),
+    ),
+    62: Promise(
+        "The next driver finds the model new, and those who watch stay",
+        "0 connections lost; nothing of the last driver",
+        (
+            "session/test_hand_over.py::test_nothing_of_the_last_driver_reaches_the_next_one_s_model",
+            "test_line_live.py::test_a_real_model_is_handed_over_while_those_who_watch_stay_connected",
         ),
     ),
 }

@@ -43,6 +43,7 @@ def _paths(rows: Mapping[str, Rule]) -> dict[tuple[str, str], Rule]:
 
 _PROBE: Final = Rule(None, "", because="probes have no token")
 _WATCH: Final = Rule(Right.WATCH)
+_TICKET: Final = Rule(Right.DRIVE, "")
 _OFFER: Final = Rule(Right.WATCH, takes=True)
 
 #: By method and path template; WEBSOCKET is the handshake of one.
@@ -56,6 +57,11 @@ RULES: Final = _paths(
         "GET /openapi.json": Rule(Right.WATCH, ""),
         "POST /connect": Rule(Right.WATCH, "service", takes=True),
         "POST /start_session": Rule(Right.DRIVE, "service", takes=True),
+        "POST /line": Rule(Right.DRIVE, "service"),
+        "GET /line/{ticket}": _TICKET,
+        "GET /line/{ticket}/events": _TICKET,
+        "POST /line/{ticket}/claim": _TICKET,
+        "DELETE /line/{ticket}": _TICKET,
         "POST /stop_session": Rule(Right.DRIVE, "service"),
         f"GET {_SIGNALLING}/ice_servers": _WATCH,
         f"POST {_SIGNALLING}/connections": _WATCH,

@@ -20,6 +20,7 @@ from . import (
     replies,
     routes_connect,
     routes_files,
+    routes_line,
     routes_media,
     routes_operator,
     routes_page,
@@ -66,6 +67,7 @@ def create_app(
     files = routes_page.own_files()
     app.include_router(routes_sessions.router, responses=replies.REFUSALS)
     app.include_router(routes_connect.router, responses=replies.REFUSALS)
+    app.include_router(routes_line.router, responses=replies.REFUSALS)
     app.include_router(routes_files.router, responses=replies.REFUSALS)
     app.include_router(routes_media.router)
     app.include_router(routes_tokens.router, responses=replies.REFUSALS)

@@ -27,6 +27,12 @@ class StartBody(BaseModel):
     session_id: str | None = Field(None, min_length=1, max_length=64, pattern=r"^[0-9A-Za-z._~-]+$")
 
 
+class LineBody(BaseModel):
+    """`session_id` is that of the session to drive, if several run; any other seat is offered as well."""
+
+    session_id: str | None = Field(None, min_length=1, max_length=64)
+
+
 class StopBody(BaseModel):
     """`session_id` is that of the session to end; published clients name none."""
 

@@ -33,8 +33,8 @@ async def overview(
     """Health, session, schema and ICE servers, as their own routes tell them; 200 whatever the health is.
 
     `session` is the one that is named, or that a token is for, while it runs; else a slot that is free, or what runs
-    where none is. `sessions` are all that run. `role` is that of whoever asks, `shares` those that he may make links
-    for.
+    where none is. `sessions` are all that run, `line` says how many wait for a turn. `role` is that of whoever asks,
+    `shares` those that he may make links for.
     """
     body = await overview_of(request, service, grant, session_id)
     return JSONResponse(body, headers={"Cache-Control": "no-store"})
@@ -48,6 +48,7 @@ async def overview_of(
         "health": await health_of(request, service),
         "session": await service.descriptor(session_id or grant.sid),
         "sessions": await service.running_sessions(),
+        "line": await service.line.length(),
         "schema": await service.openapi(),
         "ice_servers": [ice_server(server) for server in await service.ice_servers(None)],
         "role": grant.role.value if grant.role is not None else "",

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from .. import limits
@@ -22,6 +22,7 @@ from .access import GRANT
 from .author import is_author
 from .bodies import CandidatesBody, OfferBody, StartBody, StopBody, documented, json_body
 from .places import Places, share_of
+from .preferences import unless_left, waits
 
 router: Final = APIRouter()
 
@@ -79,10 +80,21 @@ CandidatesIn = Annotated[CandidatesBody, Depends(json_body(CandidatesBody))]
 
 @router.post("/start_session", openapi_extra=documented(StartBody))
 async def start_session(
-    service: Asked, grant: Granted, body: Annotated[StartBody, Depends(json_body(StartBody))]
+    request: Request,
+    service: Asked,
+    grant: Granted,
+    body: Annotated[StartBody, Depends(json_body(StartBody))],
+    prefer: Annotated[list[str] | None, Header()] = None,
 ) -> JSONResponse:
-    """Start a session and describe it. 409 while one runs, 503 while the model loads."""
-    return JSONResponse(await service.start(body.session_id, grant=grant))
+    """Start a session and describe it. 409 while one runs, 503 while the model loads.
+
+    With `Prefer: wait=SECONDS` it waits in the line of those who want a turn, and is refused only after that.
+    """
+    wait_s = waits(prefer or [])
+    if not wait_s:
+        return JSONResponse(await service.start(body.session_id, grant=grant))
+    started = await unless_left(request, service.start(body.session_id, grant=grant, wait_s=wait_s))
+    return JSONResponse(started, headers={"Preference-Applied": "wait"})
 
 
 @router.get("/session")

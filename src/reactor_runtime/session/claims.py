@@ -27,6 +27,10 @@ class Claims:
             if track in (None, name):
                 del self._holders[name]
 
+    def clear(self) -> None:
+        """Take back what anybody holds."""
+        self._holders.clear()
+
     def holds(self, who: int) -> bool:
         """Whether a connection publishes anything."""
         return who in self._holders.values()

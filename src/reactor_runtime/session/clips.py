@@ -30,31 +30,51 @@ class Clips:
         note: Callable[[str, JsonObject], None],
     ) -> None:
         self._note = note
-        self._recorder: Recorder | None = None
-        if not recordings.enabled:
-            return
-        loop = asyncio.get_running_loop()
+        self._recordings = recordings
+        self._fps = fps or limits.FPS_MAX
+        self._on_stopped = on_stopped
+        self._loop = asyncio.get_running_loop()
+        self._before: list[Recorder] = []
+        """Those of runs that are over, whose last segments are on their way to the disk."""
+        self._recorder = self._begin() if recordings.enabled else None
 
+    def _begin(self) -> Recorder:
         def stopped(code: str, message: str) -> None:
+            recording = recorder.recording
+            # Of which nothing could be written, the folder goes too.
+            where = str(recording.folder) if recording.segments else ""
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                assert self._recorder is not None  # it is what stopped
-                recording = self._recorder.recording
-                # Of which nothing could be written, the folder goes too.
-                where = str(recording.folder) if recording.segments else ""
-                loop.call_soon_threadsafe(on_stopped, say.RuntimeNotice(code, message, where))
+                self._loop.call_soon_threadsafe(self._on_stopped, say.RuntimeNotice(code, message, where))
 
-        self._recorder = Recorder(
-            recordings,
-            fps=fps or limits.FPS_MAX,
+        recorder = Recorder(
+            self._recordings,
+            fps=self._fps,
             # Twice what viewers get at most: the recorder aims for a quality, and stays below that for most.
             rate=lambda width, height: 2 * default_bitrate(width, height),
             on_stopped=stopped,
         )
+        return recorder
 
     @property
     def show(self) -> Callable[[Pixels, float], None] | None:
         """Where the pictures go, or None; see `fanout.FanOutFactory`."""
-        return None if self._recorder is None else self._recorder.show
+        return None if self._recorder is None else self._show
+
+    def _show(self, picture: Pixels, shown_s: float) -> None:
+        if self._recorder is not None:
+            self._recorder.show(picture, shown_s)
+
+    def start_over(self) -> None:
+        """End the recording, and begin another one: what is to come is another driver's."""
+        if self._recorder is not None:
+            self._recorder.finish()
+            self._before.append(self._recorder)
+            self._recorder = self._begin()
+
+    async def settle(self) -> None:
+        """Bring the last segments of the recordings before to the disk."""
+        while self._before:
+            await asyncio.to_thread(self._before.pop().close)
 
     @property
     def running(self) -> bool:
@@ -93,5 +113,6 @@ class Clips:
 
     async def close(self) -> None:
         """Bring the last segment to the disk."""
+        await self.settle()
         if self._recorder is not None:
             await asyncio.to_thread(self._recorder.close)

@@ -34,6 +34,10 @@ class SessionNumbers:
             if name in self.reported or len(self.reported) < limits.REPORTS_MAX:
                 self.reported[name] = value
 
+    def start_over(self) -> None:
+        """Forget what a run of the model has reported that is over."""
+        self.reported = {}
+
     def took(self, busy_s: float) -> None:
         """The model's own code took so long for a frame. From the thread that brings the frames."""
         self._busy_s += busy_s

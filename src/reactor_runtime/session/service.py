@@ -79,11 +79,42 @@ class Registration:
     track_map: JsonObject
 
 
+class LineService(Protocol):
+    """The line of those who wait for a turn. A ticket is its owner's alone.
+
+    Everything that takes one raises SessionRefused 404 for a ticket that was never given.
+    """
+
+    async def join(self, session_id: str | None, *, grant: Grant) -> JsonObject:
+        """Take the last place; return {ticket, state, ...}. `session_id`: which of several would be liked best.
+
+        Raises SessionRefused 503, also `line_full`, and NotGranted.
+        """
+
+    async def look(self, ticket: str) -> JsonObject:
+        """Return how a ticket stands; see `prospects.Prospects.document`."""
+
+    def follow(self, ticket: str) -> AsyncGenerator[JsonObject]:
+        """Yield how a ticket stands, at each change and every `limits.LINE_TOLD_S`, until it is gone."""
+
+    async def claim(self, ticket: str, *, grant: Grant) -> JsonObject:
+        """Take the seat that is kept for a ticket: {session_id, seat}. Raises SessionRefused 409, 503, NotGranted."""
+
+    async def leave(self, ticket: str) -> None:
+        """Give a ticket back, and the seat if it drives."""
+
+    async def length(self) -> JsonObject:
+        """Return {waiting, turn_s}: how many wait, and how long a turn is while they do."""
+
+
 class Service(Protocol):
     """The runtime behind the HTTP surface.
 
     What takes a session's id raises SessionRefused 400 "No session running" and 404 "Unknown session".
     """
+
+    @property
+    def line(self) -> LineService: ...
 
     # The server ---------------------------------------------------------------------------------------
 
@@ -98,8 +129,10 @@ class Service(Protocol):
     async def running_sessions(self) -> list[JsonObject]:
         """Return {session_id, slot, state, viewers} of each session that runs."""
 
-    async def start(self, session_id: str | None, *, grant: Grant) -> JsonObject:
+    async def start(self, session_id: str | None, *, grant: Grant, wait_s: float = 0.0) -> JsonObject:
         """Start a session and return its descriptor, with where its log is and the key of its seat.
+
+        `wait_s`: so long it waits in the line where no slot is free.
 
         Raises SessionRefused 409 or 503, NotGranted.
         """

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from .. import codes
 from ..config import AudienceSettings, PictureSettings, VoteSettings
@@ -41,11 +40,13 @@ from .clips import Clips
 from .commands import CommandBook
 from .connections import GOODBYE_S, Connections
 from .fanout import EncoderThreads, FanOutFactory
+from .frame_ids import FrameIds
 from .grants import Grant
 from .metrics import MessageCounts
 from .numbers import SessionNumbers
 from .register import Register
 from .service import LEGACY_CONNECTION_ID, Offer, SocketOffer
+from .session_owner import SessionOwner
 from .steering import Steering
 from .stream import VideoStream
 from .streams import Streams
@@ -59,26 +60,6 @@ log = logging.getLogger(__name__)
 
 #: How often viewers, deadlines and numbers are looked at.
 TICK_S = 0.5
-
-
-class SessionOwner(Protocol):
-    """What a session tells its slot. On the event loop."""
-
-    def viewer_opened(self) -> None: ...
-
-    def viewer_closed(self) -> None: ...
-
-    def seat_moved(self) -> None:
-        """The driver's seat is another's, or free, or kept for somebody."""
-
-    def operated(self, action: say.OperatorVerb, reason: str) -> None:
-        """An operator in this session ends it, or has the server stop. Raises SessionRefused."""
-
-    def note(self, event: str, detail: JsonObject) -> None: ...
-
-    def openapi(self) -> JsonObject: ...
-
-    def capabilities(self) -> JsonObject: ...
 
 
 class Session:
@@ -113,7 +94,7 @@ class Session:
                 track,
                 fps=fps,
                 bits_per_s=picture.bitrate_kbps * 1000 if picture.bitrate_kbps else None,
-                on_demand=host.demand,
+                on_demand=lambda demand: host.demand(self.frame_ids.inward(demand)),
                 on_frame=self._arrived,
                 # One picture is recorded: that of the main track.
                 on_picture=self._clips.show if track == names[0] else None,
@@ -122,6 +103,7 @@ class Session:
             )
 
         self.streams = Streams(names, make_stream)
+        self.frame_ids = FrameIds()
         self._clock = clock
         self._info = info
         self._host = host
@@ -181,7 +163,7 @@ class Session:
     def frame(self, frame: EmittedFrame) -> None:
         """Take a frame, from any thread."""
         self._numbers.took(frame.busy_s)
-        self.streams.push(frame)
+        self.streams.push(self.frame_ids.outward(frame))
 
     def frames_discarded(self) -> None:
         self.streams.discard()
@@ -205,6 +187,9 @@ class Session:
         """Say something to every viewer, each in its own format."""
         for viewer in self.connections:
             viewer.send(message)
+
+    def tell_turn(self, turn: say.Turn) -> None:
+        self._together.tell_turn(turn)
 
     # Signalling ---------------------------------------------------------------------------------------
 
@@ -363,6 +348,25 @@ class Session:
 
     def _own_numbers(self) -> JsonObject:
         return {**self._numbers.runtime(), "viewers": self.viewers}
+
+    # From one driver to the next ------------------------------------------------------------------------
+
+    def abandon(self) -> None:
+        """The driver's time is over: nothing more of his is on its way to the model."""
+        self.uploads.clear()
+        self._claims.clear()
+
+    async def start_over(self) -> None:
+        """The model's run has ended, and another will begin: clear away what is left of it."""
+        self.streams.discard()
+        await self.streams.played_out()
+        self.abandon()
+        self._book.clear()
+        self._numbers.start_over()
+        self._clips.start_over()
+        self.frame_ids.start_over()
+        self._together.start_over()
+        self._tasks.spawn(self._clips.settle())
 
     # Ending -------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """All sessions of a server: found by id, started on a free slot, and what the server says of itself.
 
-    routes ──Service──▶ Sessions ──▶ admission.py: which slot, which place in the line, or why not
+    routes ──Service──▶ Sessions ──▶ starts.py: which slot, and when, or why not
                            │
+                           ├──▶ desk.py: the line of those who wait for a turn
                            └──▶ slots.py ──▶ slot.py ──▶ session.py
 
 Owns the slots, the journal, the recordings and the logbook; one per server, on its event loop.
@@ -30,8 +31,8 @@ from ..webrtc.ice import parse_ice_server
 from ..webrtc.peer import Candidate, IceServer, PeerEngine
 from ..websocket.socket_link import Closing, carry
 from ..wire import messages as say
-from .admission import Admission, Admitted, Place
 from .audit import Audit, Silent
+from .desk import open_desk
 from .fanout import EncoderThreads, FanOutFactory
 from .grants import Grant, Right
 from .journal import Entry, Journal
@@ -40,10 +41,12 @@ from .loads import Prepare
 from .metrics import MessageCounts, text_of
 from .register import Register
 from .service import Health, Offer, Registration, SocketOffer
-from .session import Session, SessionOwner
+from .session import Session
+from .session_owner import SessionOwner
 from .slot import NO_SESSION, ModelSlot
 from .slots import Slots, end_moderated
 from .starters import Starters
+from .starts import Starts
 from .uploads import Reservation
 
 #: Whoever waits for the model asks more often than this, also on a busy machine; and how long the question for the
@@ -78,17 +81,19 @@ class Sessions:
         self._report = report
         self._clock = clock
         self._fan_out = fan_out
-        # A start may wait as long as a stop can take.
-        self._admission = Admission(patience_s=settings.stop_s + 1, clock=clock)
         self.slots = Slots(
             make_host,
             self._make_session,
             settings,
             journal=self.journal,
             moved=self._moved,
+            seat_moved=lambda: self.line.moved(),
             report=report,
             clock=clock,
         )
+        self.line = open_desk(self.slots, self.logbook, settings, clock)
+        # A start may wait as long as a stop can take.
+        self._starts = Starts(self.slots, self.line, patience_s=settings.stop_s + 1, clock=clock)
         self._starters = Starters(clock)
         self.slots.on_drain_wanted = self._drain_wanted
         self._asked_s: float | None = None
@@ -97,7 +102,6 @@ class Sessions:
         self._explained = asyncio.Event()
         """That somebody asked for the reason since."""
         self._tasks = Tasks("the sessions")
-        self._draining = False
         self._drain_asked = asyncio.Event()
         self._closed = False
 
@@ -182,13 +186,16 @@ class Sessions:
             descriptor["emission_fps"] = self._settings.fps or info.fps
         return descriptor
 
-    async def start(self, session_id: str | None, *, grant: Grant) -> JsonObject:
+    async def start(self, session_id: str | None, *, grant: Grant, wait_s: float = 0.0) -> JsonObject:
         """Start a session; while the last one is closing, wait for that instead of refusing."""
         # Who has a token for one session starts that one.
         session_id = session_id or grant.sid or str(uuid.uuid4())
         grant.require(Right.DRIVE, session_id)
         self._register.passes.check(grant, session_id)
-        slot = await self._admitted()
+        async with self._starts.slot(wait_s) as slot:
+            return self._begin(slot, session_id, grant)
+
+    def _begin(self, slot: ModelSlot, session_id: str, grant: Grant) -> JsonObject:
         if any(each.session is not None and each.session.session_id == session_id for each in self.slots):
             raise SessionRefused("a session of this id runs", status=409)
         slot.begin(session_id)
@@ -197,21 +204,6 @@ class Sessions:
         # Only whoever started it is told; the descriptor is everybody's.
         ticket, seat = self.logbook.ticket(session_id), self._running(session_id).wheel.promise(keyless=True)
         return {**self._describe(slot), "seat": seat, **({} if ticket is None else {"session_log": ticket})}
-
-    async def _admitted(self) -> ModelSlot:
-        """Wait for a slot; it is free until the next await. Raises SessionRefused."""
-        request = self._admission.ask()
-        try:
-            while True:
-                views = [slot.view for slot in self.slots]
-                decision = self._admission.decide(request, views, draining=self._draining)
-                if isinstance(decision, Admitted):
-                    return self.slots[decision.index]
-                if not isinstance(decision, Place):
-                    raise decision.error
-                await self.slots.wait_moved(request.until_s)
-        finally:
-            self._admission.leave(request)
 
     async def stop(self, session_id: str | None, *, moderate: bool, reason: str, grant: Grant) -> None:
         right = Right.OPERATE if moderate else Right.DRIVE
@@ -271,7 +263,7 @@ class Sessions:
         self._asked.set()
         best = self.slots.best
         word, states = best.health_word, tuple(slot.state.value for slot in self.slots)
-        if self._draining:
+        if self._starts.draining:
             return Health(False, word, "shutting down", slots=states)
         healthy = word in ("available", "serving")
         return Health(healthy, word, best.detail, best.loading, states)
@@ -280,7 +272,7 @@ class Sessions:
         return self.slots[0].openapi()
 
     async def metrics_text(self) -> str:
-        return text_of([slot.snapshot() for slot in self.slots])
+        return text_of([slot.snapshot() for slot in self.slots]) + self.line.metrics_text()
 
     def events(self, since: int) -> AsyncGenerator[Entry | None, None]:
         return self.journal.follow(since, idle_s=limits.EVENT_IDLE_S)
@@ -342,7 +334,8 @@ class Sessions:
         return await asyncio.to_thread(self.recordings.read, recording_id, name, begin=begin)
 
     def _moved(self, slot: ModelSlot, transition: Transition) -> None:
-        """A slot has moved: see whether it was left, or its session is over."""
+        """A slot has moved: see who is next, and whether it was left, or its session is over."""
+        self.line.moved()
         session = slot.session
         if session is None:
             return
@@ -359,7 +352,7 @@ class Sessions:
                 slot.stop(say.SessionEnded(codes.STOPPED))
 
     def _drain_wanted(self) -> None:
-        self._draining = True
+        self._starts.draining = True
         self.slots.wake()
         self._drain_asked.set()
 
@@ -371,7 +364,8 @@ class Sessions:
 
     async def drain(self) -> None:
         """Refuse new sessions and wait until the running ones ended, at most `drain_s`."""
-        self._draining = True
+        self._starts.draining = True
+        self.line.drain()
         self.slots.wake()
         self._report(Progress("draining", "no new sessions are accepted"))
         await self.slots.drain()
@@ -392,7 +386,8 @@ class Sessions:
         """End the session and the model. May be called twice and from any state."""
         if self._closed:
             return
-        self._closed = self._draining = True
+        self._closed = self._starts.draining = True
+        await self.line.close()
         self.slots.wake()
         await self.slots.close()
         await self._tasks.cancel()

@@ -4,8 +4,8 @@
 
 Owns the session, the lifecycle table and the loads of its model, on the event loop. `slots.Slots` owns all slots of a
 server, `sessions.Sessions` tells them what to begin and to stop; the host reaches a slot through `host.HostEvents`,
-the session through `session.SessionOwner`. A failure of the model ends the session it happened in and nothing else:
-viewers are told, the server stays reachable, the next session is served.
+the session through `session_owner.SessionOwner`. A failure of the model ends the session it happened in and nothing
+else: viewers are told, the server stays reachable, the next session is served.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Protocol
 
 from .. import codes
 from ..author import documents
 from ..config import SessionsSettings
-from ..errors import ModelFailed, ReactorError
-from ..host import HostCounters, HostFactory, HostState, ModelHost
+from ..errors import ModelFailed, ReactorError, SessionRefused
+from ..host import HostCounters, HostFactory, HostState
 from ..progress import Progress
 from ..tasks import Tasks
 from ..types import JsonObject, ModelInfo
 from ..wire import messages as say
 from .admission import SlotView
 from .from_host import FromHost
-from .lifecycle import Event, HealthWord, Lifecycle, State, Transition
+from .hand_over import HandOver
+from .lifecycle import Event, HealthWord, Lifecycle, State
 from .loads import Loads, Prepare
-from .metrics import MessageCounts, Snapshot, Totals
-from .session import Session, SessionOwner
+from .metrics import Snapshot, Totals
+from .session import Session
+from .slot_owner import SessionFactory, SlotOwner
 from .told import SessionTold
 from .votes import question
 
@@ -40,32 +41,6 @@ log = logging.getLogger(__name__)
 NO_SESSION = "00000000-0000-0000-0000-000000000000"
 #: How long the connections of an ended session may take to close before the server goes.
 PART_S = 5.0
-
-
-class SlotOwner(Protocol):
-    """What a slot tells whoever has it, by its number. On the event loop."""
-
-    def moved(self, slot: int, transition: Transition) -> None: ...
-
-    def noted(self, slot: int, event: str, state: State, detail: JsonObject) -> None:
-        """Something happened that moved no state."""
-
-    def reported(self, slot: int, progress: Progress) -> None: ...
-
-    def operated(self, slot: int, action: say.OperatorVerb, reason: str) -> None:
-        """An operator ends a session from inside it, or has the server stop. Raises SessionRefused."""
-
-
-class SessionFactory(Protocol):
-    def __call__(
-        self,
-        session_id: str,
-        *,
-        info: ModelInfo,
-        host: ModelHost,
-        owner: SessionOwner,
-        counts: MessageCounts,
-    ) -> Session: ...
 
 
 class ModelSlot:
@@ -99,6 +74,9 @@ class ModelSlot:
         )
         self._session: Session | None = None
         self._told: SessionTold | None = None
+        self._handing = HandOver()
+        self.spoiled = False
+        """Whether the last run was lost before its first picture."""
         self._last_failed = ("", "")
         """The last session that failed, by its id, and what the model raised in it; also of the load before any."""
         self._settled = asyncio.Event()
@@ -221,9 +199,21 @@ class ModelSlot:
             session_id, info=info, host=host, owner=self, counts=self._totals.messages
         )
         self._totals.sessions += 1
+        self._handing.needed = self.spoiled = False
         host.start_session(session_id)
         self._told = SessionTold(session_id, self._clock())
         self.reported(self._told.started())
+
+    async def hand_over(self) -> None:
+        """Make the model new for the next driver, unless it is. Raises SessionRefused unless a session runs."""
+        session, host = self.running, self._loads.host
+        if session is None or host is None:
+            raise SessionRefused("No session running", status=400)
+        runs = self._handing.runs
+        await self._handing.make(session, host, runs=lambda: self.running is session)
+        if self._handing.runs != runs:
+            self.spoiled = False
+            self.note("hand_over", {})
 
     def stop(self, *goodbyes: say.ServerMessage) -> None:
         """End the session, saying why. Raises SessionRefused when none runs."""
@@ -233,7 +223,7 @@ class ModelSlot:
     def model_finished(self, error: ModelFailed | None) -> None:
         """start_session returned or raised."""
         session = self.running
-        if session is None:
+        if session is None or self._handing.going:
             return
         if error is None:
             self._tasks.spawn(self._finish(session))
@@ -266,14 +256,16 @@ class ModelSlot:
 
     def _failed(self, error: ModelFailed) -> None:
         self._totals.failures += 1
+        self.spoiled = self._session is not None and not self._session.frame_ids.begun
         if self._session is not None:
             self._last_failed = (self._session.session_id, str(error))
         self._owner.noted(self.number, "error", self.state, {"code": error.code})
 
     async def _finish(self, session: Session) -> None:
         """The model has no more frames: show what was emitted, then end. Without viewers it is orphaned."""
+        run = self._handing.runs
         await session.streams.played_out()
-        if self.running is session:
+        if self.running is session and self._handing.runs == run and not self._handing.going:
             self._fire(Event.MODEL_FINISHED)
             self._end(say.SessionEnded(codes.FINISHED))
 
@@ -312,7 +304,10 @@ class ModelSlot:
         self._fire(Event.CONNECTION_CLOSED)
         self._end_unwatched()
 
-    def seat_moved(self) -> None: ...
+    def seat_moved(self) -> None:
+        # Whoever had the seat may have left something behind.
+        self._handing.needed = True
+        self._owner.seat_moved(self.number)
 
     def operated(self, action: say.OperatorVerb, reason: str) -> None:
         self._owner.operated(self.number, action, reason)

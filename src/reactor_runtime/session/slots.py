@@ -26,7 +26,8 @@ from ..wire import messages as say
 from .journal import Journal
 from .lifecycle import HealthWord, State, Transition
 from .loads import Prepare
-from .slot import ModelSlot, SessionFactory, SlotOwner
+from .slot import ModelSlot
+from .slot_owner import SessionFactory, SlotOwner
 
 #: What is told of several slots: that which most can be hoped of.
 _BEST: Final[tuple[HealthWord, ...]] = ("available", "serving", "loading", "terminated")
@@ -43,11 +44,13 @@ class Slots(SlotOwner):
         *,
         journal: Journal,
         moved: Callable[[ModelSlot, Transition], None],
+        seat_moved: Callable[[], None],
         report: Callable[[Progress], None],
         clock: Callable[[], float],
     ) -> None:
         self._journal = journal
         self._on_moved = moved
+        self._on_seat_moved = seat_moved
         self._report = report
         self._clock = clock
         self._all = [
@@ -131,6 +134,9 @@ class Slots(SlotOwner):
         self._journal.transition(transition, slot=slot)
         self._on_moved(self._all[slot], transition)
         self.wake()
+
+    def seat_moved(self, slot: int) -> None:
+        self._on_seat_moved()
 
     def noted(self, slot: int, event: str, state: State, detail: JsonObject) -> None:
         self._journal.note(event, state, detail, slot=slot)

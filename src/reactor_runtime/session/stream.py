@@ -103,6 +103,10 @@ class VideoStream:
         self._report_demand()
         self._show_due()
 
+    def want(self) -> None:
+        """Say again when the next frame is wanted."""
+        self._report_demand()
+
     def add(self, sink: Sink) -> None:
         """Begin to send to a viewer; its first picture is a keyframe, at once."""
         if sink in self._fan_out.sinks:

@@ -39,6 +39,11 @@ class Streams:
         """How many viewers are sent the low rendition of the main track."""
         return self._main.on_low
 
+    def want(self) -> None:
+        """Say again what is wanted of every track, to a run of the model that has not heard it."""
+        for stream in self.by_track.values():
+            stream.want()
+
     def counters(self) -> StreamCounters:
         """Return the totals of all tracks."""
         return functools.reduce(StreamCounters.plus, (each.counters() for each in self.by_track.values()))

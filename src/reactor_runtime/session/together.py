@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from .. import limits
 from ..config import VoteSettings
@@ -44,6 +45,10 @@ class Together:
         self._connections = connections
         self._tasks = tasks
         self._telling = False
+        self._clock = clock
+        self._turn: say.Turn | None = None
+        self._turn_told_s = 0.0
+        """What was last said of the turn, and when."""
 
     def greet(self, who: int) -> None:
         """Tell somebody who can be told now; the others hear that there is one more."""
@@ -52,7 +57,23 @@ class Together:
             viewer.send(say.Values(everything))
         if viewer is not None:
             self._voting.greet(viewer)
+            if (turn := self._turn_now()) is not None:
+                viewer.send(turn)
         self.tell_company()
+
+    def tell_turn(self, turn: say.Turn) -> None:
+        """Tell everybody when the driver's turn ends, and from now on whoever comes."""
+        self._turn, self._turn_told_s = turn, self._clock()
+        for viewer in self._connections:
+            viewer.send(turn)
+
+    def _turn_now(self) -> say.Turn | None:
+        """What a newcomer is told of the turn; None where it has no end."""
+        turn = self._turn
+        if turn is None or turn.over or turn.ends_in_s is None:
+            return None
+        ends_in_s = max(0.0, turn.ends_in_s - (self._clock() - self._turn_told_s))
+        return replace(turn, ends_in_s=round(ends_in_s, 1))
 
     def left(self, who: int) -> None:
         self._company.left(who)
@@ -74,6 +95,14 @@ class Together:
         """The model is done with a command."""
         self._values.outcome(outcome)
         self._voting.outcome(outcome)
+        self._tell_soon()
+
+    def start_over(self) -> None:
+        """Another run of the model begins: everybody hears that it is at its first values again."""
+        self._values.start_over()
+        self._tell_soon()
+
+    def _tell_soon(self) -> None:
         if not self._telling:
             self._telling = True
             self._tasks.spawn(self._tell_values())

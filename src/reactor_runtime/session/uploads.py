@@ -120,6 +120,8 @@ class Uploads:
         if len(data) != slot.size_bytes:
             raise SessionRefused(f"expected {slot.size_bytes} bytes, got {len(data)}", status=400)
         self._check_open()
+        if self._slots.get(_same(upload_id)) is not slot:
+            raise SessionRefused("unknown upload", status=404)  # forgotten meanwhile
         slot.data = bytes(data)
         slot.done.set()
 
@@ -165,12 +167,16 @@ class Uploads:
             files[key] = UploadedFile(slot.upload_id, slot.name, slot.mime_type, slot.data)
         return files
 
-    def close(self) -> None:
-        """Free every byte and wake whoever waits. May be called twice."""
-        self._closed = True
+    def clear(self) -> None:
+        """Forget every upload and wake whoever waits for one; what comes from now on is kept as before."""
         for slot in self._slots.values():
             slot.done.set()
         self._slots.clear()
+
+    def close(self) -> None:
+        """Free every byte for good. May be called twice."""
+        self._closed = True
+        self.clear()
 
     def _slot(self, upload_id: str, path: str) -> _Slot:
         if self._closed:

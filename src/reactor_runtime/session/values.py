@@ -70,12 +70,20 @@ class SetValues:
         if not outcome.accepted or not name:
             return
         if name == RESET:
-            self._now = dict(self._initial)
-            self._sizes = {each: _size(kept) for each, kept in self._now.items()}
-            self._changed.update(self._now)
-            self._was_reset = True
+            self._begin_again()
         if name in self._defaults:
             self._set(name, kept)
+
+    def start_over(self) -> None:
+        """Another run of the model begins; nothing more comes of the commands of the last one."""
+        self._asked.clear()
+        self._begin_again()
+
+    def _begin_again(self) -> None:
+        self._now = dict(self._initial)
+        self._sizes = {each: _size(kept) for each, kept in self._now.items()}
+        self._changed.update(self._now)
+        self._was_reset = True
 
     def _set(self, name: str, given: _Kept) -> None:
         values, named = ({**self._defaults[name][0], **given[0]}, {**self._defaults[name][1], **given[1]})

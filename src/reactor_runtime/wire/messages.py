@@ -20,6 +20,7 @@ from .people import People as People
 from .people import Person as Person
 from .people import Released as Released
 from .people import Seat as Seat
+from .people import Turn as Turn
 from .people import Visitor as Visitor
 from .people import Vote as Vote
 from .people import VoteReceipt as VoteReceipt
@@ -333,6 +334,7 @@ ServerMessage: TypeAlias = (
     | Seat
     | People
     | Released
+    | Turn
 )
 
 Channel: TypeAlias = Literal["data", "control"]

@@ -137,3 +137,16 @@ class Vote:
     yours: str | None = None
     result: str | None = None
     receipt: VoteReceipt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """In how many seconds the present driver's turn ends (None: not while nobody waits), and how many wait.
+
+    `over`: it has ended, for this reason; the model begins anew for the next driver. v0 only.
+    """
+
+    ends_in_s: float | None
+    waiting: int
+    over: bool = False
+    reason: str = ""

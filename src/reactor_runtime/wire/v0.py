@@ -120,6 +120,9 @@ class V0:
                 return [_runtime("people", {"people": [_person(person) for person in message.people]})]
             case m.Released():
                 return [_runtime("deadman", {"released": list(message.commands)})]
+            case m.Turn():
+                turn: JsonObject = {"ends_in_s": message.ends_in_s, "waiting": message.waiting}
+                return [_runtime("turn", {**turn, "over": message.over, "reason": message.reason})]
 
 
 def _data(envelope: JsonObject) -> m.ClientMessage:

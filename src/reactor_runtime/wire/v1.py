@@ -172,6 +172,7 @@ def _envelope(message: m.ServerMessage) -> pb.DataServerMessage | pb.ControlServ
             | m.Seat()
             | m.People()
             | m.Released()
+            | m.Turn()
         ):
             return None  # the format has no words for these
 
