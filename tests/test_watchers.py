@@ -31,8 +31,8 @@ async def test_a_hundred_watchers_cost_the_event_loop_little_and_the_driver_no_f
     loop_ms, share = seen["loop_ms_per_watcher_frame"], seen["driver_share"]
     record_property("measured", f"{loop_ms * 1000:.1f} µs, {share:.1%}")
     assert loop_ms <= 0.15 * (NOISE if crowded.crowded else 1.0), seen
-    assert share >= (0.9 if crowded.crowded else 0.99), seen
-    assert seen["watchers_share"] >= 0.9, "they are sent the pictures as well"
+    assert share >= (0.8 if crowded.crowded else 0.99), seen
+    assert seen["watchers_share"] >= 0.95 * share, "they are sent the pictures as well"
 
 
 async def test_a_thousand_ballots_a_second_take_less_than_one_core(

@@ -101,3 +101,27 @@ async def test_whoever_comes_back_or_comes_first_waits_for_nobody(hall: House) -
     before = len(hall.engine.links)
     await hall.offer(connection_id, replace=True)
     assert len(hall.engine.links) == before + 1
+
+
+async def test_a_driver_who_comes_back_to_a_full_house_finds_his_place_and_no_queue() -> None:
+    async with House.opened(viewers=3, join="watch") as house:
+        await house.start()
+        driver, one, _ = [await house.watch() for _ in range(3)]
+        (seat,) = driver.told("seat")
+        driver.lose()
+        await settle()
+        with pytest.raises(SessionRefused, match="3 viewers are connected"):
+            await house.join()
+        for _ in range(30):
+            with contextlib.suppress(SessionRefused):
+                await house.join()
+        before = len(house.engine.links)
+        back = await house.join(seat=seat["seat"])
+        assert len(house.engine.links) == before + 1, "he waits before no door"
+        back[1].connect()
+        await settle()
+        assert one.told("wheel")[-1]["driver"] is not None
+        assert house.viewers == 3
+        back[1].lose()
+        await asyncio.sleep(limits.SEAT_KEPT_S + 1)
+        await house.join()

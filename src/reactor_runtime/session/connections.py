@@ -48,6 +48,8 @@ class Connections:
         self.room = room
         self._desk = desk
         """How many may be connected."""
+        self.seat_kept: Callable[[], bool] = lambda: False
+        """Whether the driver is not here, and his seat is kept."""
         self._make = make
         self._forgotten = forgotten
         self._ice_servers = ice_servers
@@ -114,18 +116,14 @@ class Connections:
         signalling = self._signalling[connection_id]
         if signalling.offered and not (replace or legacy):
             raise SessionRefused("this connection has offered already; use PUT to reconnect", status=409)
-        if not viewer.connected:
-            self._check_room()
         if not viewer.offers.take(self._clock()):
             raise SessionRefused("too many offers of one connection", status=503, retry_after_s=1)
-        wait_s = 0.0
-        # Who comes back is at home here.
-        if not viewer.came:
-            if not viewer.joining:
-                self._make_room_to_join()
-            if self.connected:
-                wait_s = self._admit()
         seat = enter(connection_id)
+        if not viewer.connected and not seat:
+            self._check_room(kept=self.seat_kept())
+        # Who comes back is at home here, under its id or with the key of the seat.
+        at_home = viewer.came or (seat and seat == offer.seat)
+        wait_s = 0.0 if at_home else self._admit(viewer)
         viewer.author = offer.author
         viewer.grant = grant
         viewer.active = offer.active
@@ -191,16 +189,21 @@ class Connections:
 
     # Bounds -------------------------------------------------------------------------------------------
 
-    def _check_room(self) -> None:
-        if self.connected >= self.room:
+    def _check_room(self, *, kept: bool = False) -> None:
+        """`kept`: the last place is not free, because its driver may come back."""
+        if self.connected >= self.room - kept:
             raise SessionRefused(
                 f"{self.room} viewers are connected; no more are admitted",
                 status=503,
                 retry_after_s=5,
             )
 
-    def _admit(self) -> float:
+    def _admit(self, viewer: Viewer) -> float:
         """Return how long a newcomer has to wait before the door. Raises SessionRefused where that is too long."""
+        if not viewer.joining:
+            self._make_room_to_join()
+        if not self.connected:
+            return 0.0
         if (wait_s := self._doorway.ask(self._clock())) is None:
             # Not all at the same time, or they would stand here together again.
             retry_after_s = random.randint(1, 3)  # noqa: S311

@@ -125,6 +125,7 @@ class Session:
             clock=clock,
         )
         self.wheel = Steering(session_id, audience.join, self, self.connections, clock=clock)
+        self.connections.seat_kept = self.wheel.is_kept
         self._claims = Claims([track.name for track in info.tracks if track.direction == "in"])
         self._began_s = clock()
         self._tasks = Tasks(f"session {session_id}")

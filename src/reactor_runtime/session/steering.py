@@ -83,6 +83,10 @@ class Steering:
         """Whether somebody has the seat, or it is kept for somebody."""
         return bool(self._wheel.holder)
 
+    def is_kept(self) -> bool:
+        """Whether the seat is kept for somebody who is not here."""
+        return self.taken and not self.several and not self.drivers()
+
     def drivers(self) -> frozenset[int]:
         """Return all who are here and drive."""
         return self._wheel.drivers()
