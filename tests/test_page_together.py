@@ -227,9 +227,9 @@ def test_half_an_hour_of_play_leaves_the_page_as_small_as_its_first_seconds(
         return {name: metrics[name] for name in ("JSHeapUsedSize", "Nodes", "JSEventListeners")}
 
     # Histories of bounded length fill first: displayed frames, delays.
-    play(long_form(12, nightly=120))
+    play(long_form(6, nightly=120))
     before = size()
-    play(long_form(30, nightly=1800))
+    play(long_form(10, nightly=1800))
     after = size()
     grown = {name: after[name] - before[name] for name in before}
     record_property(
