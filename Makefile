@@ -10,7 +10,7 @@ export PYTHON
 
 # command=package: what the tests run besides Python.
 TEST_COMMANDS := chromium-headless-shell=chromium-headless-shell firefox-esr=firefox-esr ffprobe=ffmpeg nginx=nginx-light caddy=caddy \
-  sshd=openssh-server ssh=openssh-client ip=iproute2
+  sshd=openssh-server ssh=openssh-client ip=iproute2 curl=curl openssl=openssl
 # What people look at the page with, where its own windows or its figures count.
 nightly bench: TEST_COMMANDS += chromium=chromium
 # The project that `reactor init` copies: its own top-level modules, so it is type-checked apart.

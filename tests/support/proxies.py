@@ -38,7 +38,7 @@ class Proxy:
 @contextmanager
 def nginx(folder: Path, *, blue: str, green: str, token: str) -> Iterator[Proxy]:
     """Run nginx with deploy/nginx until the block ends."""
-    port, authority = free_port(), _certificate(folder)
+    port, authority = free_port(), certificate(folder)
     for file in (DEPLOY / "nginx").iterdir():
         text = file.read_text().replace("/etc/nginx", str(folder))
         text = _replaced(text, file, port=port, blue=blue, green=green)
@@ -69,7 +69,7 @@ def nginx(folder: Path, *, blue: str, green: str, token: str) -> Iterator[Proxy]
 @contextmanager
 def caddy(folder: Path, *, blue: str, green: str, token: str) -> Iterator[Proxy]:
     """Run Caddy with deploy/Caddyfile until the block ends."""
-    port, authority = free_port(), _certificate(folder)
+    port, authority = free_port(), certificate(folder)
     file = folder / "Caddyfile"
     text = _replaced((DEPLOY / "Caddyfile").read_text(), file, port=port, blue=blue, green=green)
     at = f"localhost:{port} {{"
@@ -93,7 +93,8 @@ def _replaced(text: str, file: Path, *, port: int, blue: str, green: str) -> str
     return text.replace("listen 443", f"listen 127.0.0.1:{port}").replace(PUBLIC_NAME, "localhost")
 
 
-def _certificate(folder: Path) -> str:
+def certificate(folder: Path) -> str:
+    """Make model.pem and model.key in a folder; return the file of whoever signed them."""
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", "127.0.0.1")
     for chain in certificate.cert_chain_pems:
