@@ -11,11 +11,14 @@ from support.fakes import FakeHost
 from support.house import House
 from support.virtual_time import now_s, settle
 
-from reactor_runtime import limits
+from reactor_runtime import codes, limits
 from reactor_runtime.errors import OfferRejected, SessionRefused
 from reactor_runtime.link import LinkState
 from reactor_runtime.session.lifecycle import State
 from reactor_runtime.session.service import CONNECTION_IDS, LEGACY_CONNECTION_ID
+from reactor_runtime.session.sink import Sink
+from reactor_runtime.session.viewer import LAST_WORDS_S
+from reactor_runtime.types import MAIN_VIDEO
 
 
 def by_hand(host: FakeHost) -> None:
@@ -40,6 +43,35 @@ async def test_an_answer_that_takes_longer_is_asked_for_again(house: House) -> N
     assert await house.sessions.answer(session_id, connection_id, hold_s=5) is None
     assert now_s() - began_s == pytest.approx(5)
     assert await house.sessions.answer(session_id, connection_id, hold_s=5) == "answer to v=0"
+
+
+async def test_a_viewer_whose_line_takes_not_even_keyframes_is_told_so_and_then_let_go(house: House) -> None:
+    await house.start()
+    link, other = await house.watch(), await house.watch()
+    for sink in sinks_of(house)[:1] * 2:
+        sink.give_up()
+    await settle()
+    assert [notice["code"] for notice in link.told("notice")] == [codes.SLOW_CONSUMER]
+    closed = [link.closed]
+    await asyncio.sleep(LAST_WORDS_S + 0.1)
+    assert [*closed, link.closed, other.closed] == [False, True, False]
+    assert other.told("notice") == []
+
+
+async def test_what_is_known_of_a_line_before_its_track_is_asked_for_is_kept(house: House) -> None:
+    await house.start()
+    _, link = await house.join()
+    link.connect()
+    link.events.bitrate_changed(MAIN_VIDEO, 400_000)
+    link.notify("resume_track")
+    await settle()
+    assert [sink.standing.limit for sink in sinks_of(house)] == [400_000]
+
+
+def sinks_of(house: House) -> tuple[Sink, ...]:
+    session = house.sessions.slots[0].session
+    assert session is not None
+    return session.streams.by_track[MAIN_VIDEO]._fan_out.sinks
 
 
 async def test_a_second_offer_needs_to_say_that_it_replaces_the_first(house: House) -> None:
