@@ -70,6 +70,8 @@ async def test_of_frames_on_a_line_that_loses_three_percent_nearly_all_are_shown
 async def test_half_a_megabit_a_second_is_late_and_goes_on(
     net: Network, browser: Browser, record_property: Tell
 ) -> None:
+    if not NIGHTLY:
+        pytest.skip("by night")
     found = await row(net, browser, Conditions(rate_bit_s=5e5, delay_ms=25))
     record_property("measured", str(found))
     assert found.age_p95_ms <= 800
