@@ -174,7 +174,8 @@ BODIES: dict[str, dict[str, Any]] = {
 
 @asynccontextmanager
 async def site() -> AsyncIterator[Site]:
-    async with House.opened() as house:
+    # Who has the wheel is another matter: here everybody drives who may.
+    async with House.opened(join="drive") as house:
         house.sessions._register.passes._wall = time.time
         settings = Settings.load({"host": "127.0.0.1", "port": 0, "token_keys": (KEY,)}, {})
         server = HttpServer(create_app(house.sessions, settings), settings)

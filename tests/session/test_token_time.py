@@ -111,7 +111,40 @@ async def test_the_audit_log_hears_who_started_joined_left_and_stopped(house: Ho
     assert heard.deeds == [
         ("start", "Ann"),
         ("join", "Bob"),
+        ("drive", "Bob"),
         ("expire", "Bob"),
         ("leave", "Bob"),
         ("stop", "Ann"),
+    ]
+
+
+async def test_what_an_operator_does_from_the_page_is_written_down_and_a_drain_takes_one_of_all_sessions(
+    house: House,
+) -> None:
+    heard = house.sessions.audit = house.sessions._register.audit = Heard()
+    session_id = await house.start()
+    _, driver = await house.join(grant=token())
+    driver.connect()
+    operators = []
+    for sid in (session_id, None):
+        grant = replace(
+            token(Role.OPERATE, sid=sid), jti=f"o{sid}", sub=f"operator of {'one' if sid else 'all'}"
+        )
+        _, link = await house.join(grant=grant)
+        link.connect()
+        link.notify("resume_track")
+        operators.append(link)
+    await asyncio.sleep(0.1)
+    operators[0].ask("operate", {"action": "drain"})
+    await asyncio.sleep(0.1)
+    assert [told["code"] for told in operators[0].told("notice")] == ["not_granted"]
+    operators[0].ask("operate", {"action": "kick", "id": 1, "reason": "rude"})
+    await asyncio.sleep(1)
+    assert driver.closed
+    operators[1].ask("operate", {"action": "end"})
+    await asyncio.sleep(0.1)
+    assert [deed for deed in heard.deeds if deed[0] not in ("start", "join", "drive")] == [
+        ("kick", "operator of one"),
+        ("leave", "Ann"),
+        ("stop", "operator of all"),
     ]

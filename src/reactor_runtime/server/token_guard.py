@@ -132,12 +132,12 @@ class TokenGuard:
             rule, session_id = self._access.find(method, scope["path"])
             if rule.names == "query":
                 session_id = asked_session(scope["query_string"])
-            elif rule.names == "server":
-                session_id = ""  # which is no session's
             grant = NOTHING
             try:
                 grant = self._doors.grant(presented(scope), self._wall())
-                if rule.right is not None:
+                if rule.right is not None and rule.names == "server":
+                    grant.require_everywhere(rule.right)
+                elif rule.right is not None:
                     grant.require(rule.right, session_id)
             except (Unauthorized, NotGranted) as error:
                 if rule.right is not None:

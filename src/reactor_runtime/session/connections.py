@@ -46,7 +46,7 @@ class Connections:
         clock: Callable[[], float],
     ) -> None:
         self.room = room
-        self._desk = desk
+        self.desk = desk
         """How many may be connected."""
         self.seat_kept: Callable[[], bool] = lambda: False
         """Whether the driver is not here, and his seat is kept."""
@@ -112,7 +112,7 @@ class Connections:
         if legacy and connection_id not in self._viewers:
             self._add(LEGACY_CONNECTION_ID)
         viewer = self._known(connection_id)
-        self._desk.check(grant, viewer)
+        self.desk.check(grant, viewer)
         signalling = self._signalling[connection_id]
         if signalling.offered and not (replace or legacy):
             raise SessionRefused("this connection has offered already; use PUT to reconnect", status=409)
@@ -136,7 +136,7 @@ class Connections:
 
         Raises SessionRefused, for its token, and what `enter` raises.
         """
-        self._desk.check(grant)
+        self.desk.check(grant)
         viewer = self._viewers[self.register()]
         enter(viewer.connection_id)
         viewer.grant = grant
@@ -174,7 +174,7 @@ class Connections:
         Returns whether it stays.
         """
         try:
-            self._desk.entered(viewer)
+            self.desk.entered(viewer)
         except Refused as error:
             viewer.send(say.RuntimeNotice(error.code, error.public()))
             viewer.drop(error.public())
@@ -185,7 +185,7 @@ class Connections:
         return True
 
     def left(self, viewer: Viewer, reason: str) -> None:
-        self._desk.left(viewer, reason)
+        self.desk.left(viewer, reason)
 
     # Bounds -------------------------------------------------------------------------------------------
 
@@ -237,6 +237,15 @@ class Connections:
         self._forgotten(viewer.connection_id)
         self._closing.spawn(_close(viewer, signalling))
 
+    def over(self) -> list[int]:
+        """Return whose tokens have ended, each once."""
+        now_s = self._clock()
+        over = [each for each in self if each.connected and each.ends_s is not None and now_s >= each.ends_s]
+        for viewer in over:
+            viewer.ends_s = None
+            self.desk.did("expire", viewer)
+        return [viewer.connection_id for viewer in over]
+
     def dismiss(self, connection_id: int, *goodbyes: say.ServerMessage) -> None:
         """Send somebody away, who hears this last. Its id is nobody's then, its messages move nothing from now on.
 
@@ -257,10 +266,7 @@ class Connections:
         """Drop the links of viewers that fell silent or did not connect in time."""
         now_s, silent_s = self._clock(), self._ping_timeout_s
         for viewer in self._viewers.values():
-            if viewer.connected and viewer.ends_s is not None and now_s >= viewer.ends_s:
-                viewer.send(self._desk.expired(viewer))
-                viewer.drop("its token ended")
-            elif viewer.connected and 0 < silent_s < now_s - viewer.heard_s:
+            if viewer.connected and 0 < silent_s < now_s - viewer.heard_s:
                 viewer.drop(f"nothing heard for {silent_s:g} s")
             elif viewer.interrupted_s is not None and now_s - viewer.interrupted_s > limits.INTERRUPTED_S:
                 viewer.drop("connection lost")

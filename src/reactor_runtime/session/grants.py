@@ -96,6 +96,12 @@ class Grant:
         if session_id is not None and self.sid is not None and session_id != self.sid:
             raise NotGranted("this token is for another session")
 
+    def require_everywhere(self, right: Right) -> None:
+        """Raise NotGranted without this right, or where it is for one session."""
+        self.require(right)
+        if self.sid is not None:
+            raise NotGranted("this token is for one session, and not for the server")
+
 
 EVERYTHING: Final = Grant(Role.OPERATE)
 NOTHING: Final = Grant(None)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .. import codes
 from ..errors import NotGranted
-from ..wire import messages as say
-from .audit import Audit
+from .audit import Audit, Deed
 from .grants import Grant
 from .passes import Passes
 from .viewer import Viewer
@@ -32,6 +30,8 @@ class Desk:
         self._audit = register.audit
         self._passes = register.passes
         self._session_id = session_id
+        self._joined: dict[int, Grant] = {}
+        """Who is here, by connection: of a kicked one's connection the grant is gone before the connection."""
 
     def check(self, grant: Grant, viewer: Viewer | None = None) -> None:
         """Let this grant offer a connection, or raise TokenExpired or a NotGranted.
@@ -45,15 +45,17 @@ class Desk:
     def entered(self, viewer: Viewer) -> None:
         """Take note of a connection. Raises what `check` raises, where another was faster."""
         viewer.ends_s = self._passes.enter(viewer.grant, self._session_id, viewer)
+        self._joined[viewer.connection_id] = viewer.grant
         self._audit.note("join", viewer.grant, session_id=self._session_id)
 
     def left(self, viewer: Viewer, reason: str) -> None:
-        self._audit.note("leave", viewer.grant, session_id=self._session_id, reason=reason)
+        grant = self._joined.pop(viewer.connection_id, None)
+        if grant is not None:
+            self._audit.note("leave", grant, session_id=self._session_id, reason=reason)
 
-    def expired(self, viewer: Viewer) -> say.RuntimeNotice:
-        """Return what somebody is told whose token has ended."""
-        self._audit.note("expire", viewer.grant, session_id=self._session_id)
-        return say.RuntimeNotice(codes.TOKEN_EXPIRED, "your token's time is over; ask for another to go on")
+    def did(self, deed: Deed, viewer: Viewer, *, whom: str = "", reason: str = "") -> None:
+        """Write down what somebody has done here."""
+        self._audit.note(deed, viewer.grant, session_id=self._session_id, whom=whom, reason=reason)
 
 
 def _same(one: Grant, other: Grant) -> bool:

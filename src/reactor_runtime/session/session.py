@@ -336,6 +336,7 @@ class Session:
         while True:
             await asyncio.sleep(TICK_S)
             self.connections.look_after()
+            self.wheel.expire(self.connections.over())
             self._asking.give_up_overdue()
             self._together.tell_company()
             self._numbers.note()

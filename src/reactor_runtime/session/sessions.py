@@ -249,7 +249,7 @@ class Sessions:
         self.audit.note("kick", grant, session_id=session_id, whom=str(connection_id), reason=reason)
 
     async def ask_drain(self, *, grant: Grant) -> None:
-        grant.require(Right.OPERATE)
+        grant.require_everywhere(Right.OPERATE)
         self.audit.note("drain", grant)
         self._drain_wanted()
 

@@ -16,9 +16,10 @@ from typing import Protocol
 from .. import codes
 from ..errors import NotGranted, SessionRefused, WheelRefused
 from ..wire import messages as say
+from .audit import Deed
 from .connections import Connections
 from .deadman import DeadMan, Release
-from .grants import Grant
+from .grants import Grant, Right
 from .service import Offer, SocketOffer
 from .viewer import Viewer
 from .wheel import Entry, Join, Wheel
@@ -150,10 +151,20 @@ class Steering:
     def kick(self, who: int, reason: str) -> None:
         """Send a viewer away, telling it why. Raises SessionRefused 404."""
         text = reason or "the operator asked you to leave"
-        self._connections.dismiss(who, say.Moderation("terminate", text), say.SessionEnded(codes.KICKED))
+        self.dismiss(who, say.Moderation("terminate", text), say.SessionEnded(codes.KICKED))
+        self._events.kicked(who)
+
+    def dismiss(self, who: int, *goodbyes: say.ServerMessage) -> None:
+        """Send a viewer away, and keep no seat for it. Raises SessionRefused 404."""
+        self._connections.dismiss(who, *goodbyes)
         self._wheel.dismiss(who)
         self._settle()
-        self._events.kicked(who)
+
+    def expire(self, over: Iterable[int]) -> None:
+        """Send those away whose tokens have ended, and tell them so."""
+        for who in over:
+            text = "your token's time is over; ask for another to go on"
+            self.dismiss(who, say.RuntimeNotice(codes.TOKEN_EXPIRED, text))
 
     def forget(self, who: int) -> None:
         self._wheel.forget(who)
@@ -188,11 +199,15 @@ class Steering:
 
     def operate(self, viewer: Viewer, asked: say.Operate) -> None:
         try:
+            if asked.action == "drain":
+                viewer.grant.require_everywhere(Right.OPERATE)
             if asked.action == "kick":
                 self.kick(self._wheel.who(asked.to), asked.reason)
             else:
                 self._events.operated(asked.action, asked.reason)
-        except (SessionRefused, WheelRefused) as error:
+            deed: Deed = "stop" if asked.action == "end" else asked.action
+            self._connections.desk.did(deed, viewer, whom=str(asked.to or ""), reason=asked.reason)
+        except (NotGranted, SessionRefused, WheelRefused) as error:
             viewer.refuse(asked, error)
         else:
             viewer.send(say.RequestDone(asked.request_id, "operate"))
@@ -210,7 +225,10 @@ class Steering:
         if self._closed:
             return
         drivers = self._wheel.drivers()
-        resting, self._drivers = self._drivers - drivers, drivers
+        resting, starting, self._drivers = self._drivers - drivers, drivers - self._drivers, drivers
+        for who in starting:
+            if (viewer := self._connections.get(who)) is not None:
+                self._connections.desk.did("drive", viewer)
         for who in resting:
             self._let_go(who, self._deadman.lost(who))
             self._events.steers_no_more(who)
