@@ -144,6 +144,10 @@ class Site:
             names["connection_id"] = str((await self.house.sessions.register(SESSION)).connection_id)
         address = path.format(**names)
         async with self.client.stream(method, address, headers=headers, json=body, params=query) as answer:
+            if path == "/line" and answer.status_code == 201:
+                # Nobody is to wait in front of what comes next.
+                ticket = json.loads(await answer.aread())["ticket"]
+                await self.client.delete(f"/line/{ticket}", headers=headers)
             if answer.status_code not in REFUSED:
                 return answer.status_code, ""
             return answer.status_code, json.loads(await answer.aread())["code"]
