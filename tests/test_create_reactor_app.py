@@ -325,6 +325,10 @@ def test_ctrl_c_while_the_packages_are_installed_takes_the_project_back(
 # In the browser ---------------------------------------------------------------------------------------
 
 
+#: The browser that the tests share keeps processes of its own between them.
+in_browser = pytest.mark.keeps_resources
+
+
 @pytest.fixture(autouse=True, scope="module")
 def patience() -> Iterator[None]:
     expect.set_options(timeout=WITHIN_MS)
@@ -447,6 +451,7 @@ def take_pictures(page: Page, name: str) -> None:
     (folder / f"template-{name}.png").write_bytes(small.getvalue())
 
 
+@in_browser
 def test_dynamic_makes_controls_that_change_the_picture(projects: Path, browser: Browser) -> None:
     with running(TESTCARD) as run, built(projects / "dynamic", run.url) as address:
         with opened(browser, address) as page:
@@ -485,6 +490,7 @@ def test_dynamic_makes_controls_that_change_the_picture(projects: Path, browser:
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@in_browser
 def test_dynamic_sends_the_camera_to_a_model_that_takes_one(projects: Path, browser: Browser) -> None:
     with (
         running(TESTCARD) as run,
@@ -504,6 +510,7 @@ def test_dynamic_sends_the_camera_to_a_model_that_takes_one(projects: Path, brow
             assert time.monotonic() < deadline_s, messages.text_content()
 
 
+@in_browser
 def test_longlive_takes_prompts_while_it_plays_by_keyboard_alone(projects: Path, browser: Browser) -> None:
     with running(LONGLIVE) as run, built(projects / "longlive", run.url) as address:
         with opened(browser, address) as page:
@@ -562,6 +569,7 @@ SEEDED = """
 """
 
 
+@in_browser
 def test_longlive_starts_over_with_a_seed_where_the_model_takes_one(
     projects: Path, browser: Browser, tmp_path: Path
 ) -> None:
@@ -595,6 +603,7 @@ def tab_to(page: Page, name: str | re.Pattern[str]) -> None:
     raise AssertionError(f"Tab never came to {name}")
 
 
+@in_browser
 def test_matrix_is_played_with_keys_mouse_and_fingers(projects: Path, browser: Browser) -> None:
     with running(MATRIX) as run, built(projects / "matrix", run.url) as address:
         with opened(browser, address) as page:
@@ -661,6 +670,7 @@ TWO_KEYS = """
 """
 
 
+@in_browser
 def test_the_templates_use_what_an_author_said_of_keys_and_prompts(
     projects: Path, browser: Browser, tmp_path: Path
 ) -> None:
@@ -682,6 +692,7 @@ def test_the_templates_use_what_an_author_said_of_keys_and_prompts(
             changes(page, page.get_by_role("button", name="Rain").click)
 
 
+@in_browser
 def test_what_stands_in_the_way_is_said_in_words_and_passes_by_itself(
     projects: Path, browser: Browser
 ) -> None:
@@ -725,6 +736,7 @@ def test_what_stands_in_the_way_is_said_in_words_and_passes_by_itself(
             shown(page)
 
 
+@in_browser
 def test_a_runtime_with_a_token_is_told_from_one_that_does_not_answer_and_can_be_given_it(
     projects: Path, browser: Browser
 ) -> None:
@@ -749,6 +761,7 @@ def test_a_runtime_with_a_token_is_told_from_one_that_does_not_answer_and_can_be
             time.sleep(0.05)
 
 
+@in_browser
 def test_the_guides_last_step_works_as_written(
     tarball: Path, browser: Browser, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
