@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from support.host_events import Recording, settings, write_model
 
-from reactor_runtime.importing import importing
+from reactor_runtime.importing import importing, importing_what_others_wrote
 from reactor_runtime.worker.parent import ProcessHost
 
 MODEL = """
@@ -47,6 +47,18 @@ def test_what_a_block_made_is_never_looked_at_and_what_comes_after_it_is_collect
     gc.collect()
     assert stays() is not None
     assert goes() is None
+
+
+@pytest.mark.usefixtures("frozen")
+def test_what_an_author_s_import_leaves_as_garbage_goes_and_what_it_keeps_is_never_looked_at() -> None:
+    gc.freeze()
+    before = gc.get_freeze_count()
+    with importing_what_others_wrote():
+        assert not gc.isenabled()
+        goes, kept = weakref.ref(Knot()), [Knot() for _ in range(100)]
+    assert goes() is None
+    assert gc.isenabled()
+    assert gc.get_freeze_count() >= before + len(kept)
 
 
 @pytest.mark.usefixtures("frozen")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,16 @@ from .handlers import failure_of
 
 
 def load_model(
-    manifest_path: Path, overrides: Mapping[str, Any], log: Callable[[str], None]
+    manifest_path: Path,
+    overrides: Mapping[str, Any],
+    log: Callable[[str], None],
+    importing: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> tuple[VideoModel, ModelInfo]:
-    """Import the class, construct it once, and say what it is."""
+    """Import the class, inside `importing()`, construct it once, and say what it is."""
     try:
         manifest = Manifest.read(manifest_path)
-        model_class = manifest.load_class()
+        with importing():
+            model_class = manifest.load_class()
         model = manifest.construct(model_class, overrides)
         info = manifest.info(model_class, overrides)
         # Each session makes its own; a wrong value_range is told now and not to the first user.

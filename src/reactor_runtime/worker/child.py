@@ -31,6 +31,7 @@ from typing import Any, Final
 
 from .. import limits
 from ..errors import ModelFailed, ReactorError
+from ..importing import importing_what_others_wrote
 from ..running.frame_memory import INPUT_MAX_BYTES, PULSE_MEMORY_BYTES, FrameBooks, FrameMemory
 from ..running.loading import load_model
 from ..running.outlet import FrameInMemory
@@ -243,7 +244,7 @@ def main(argv: list[str]) -> None:
         os.chdir(manifest_path if manifest_path.is_dir() else manifest_path.parent)
     resolve.enter(resolve.Fetched({name: Path(folder) for name, folder in load.weights.items()}, reader.ask))
     try:
-        model, info = load_model(manifest_path, load.overrides, outlet.log)
+        model, info = load_model(manifest_path, load.overrides, outlet.log, importing_what_others_wrote)
     except ReactorError as error:
         outlet.send(records.LoadFailed(pack(error)))
         return
