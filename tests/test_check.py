@@ -238,9 +238,9 @@ TINY = ("--arg", "profile=tiny", "--arg", "size=[32,48]")
         ("drive", ()),
         # Its rate is what the machine gives; the one it declares is for the machine of the README.
         ("stylize", ("--arg", "fps=8")),
-        ("longlive", (*TINY, "--sessions", "10")),
-        # Of the two that share a network, test_render.py has the other in two processes at every change.
-        *([("matrix", (*TINY, "--sessions", "10"))] if NIGHTLY else []),
+        # Four processes that load the same libraries for seven seconds each; at every change test_wan_models.py has
+        # users after another, and test_render.py two processes.
+        *([(name, (*TINY, "--sessions", "10")) for name in ("longlive", "matrix")] if NIGHTLY else []),
     ],
 )
 def test_what_is_shipped_passes(example: str, flags: tuple[str, ...]) -> None:
