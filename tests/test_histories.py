@@ -292,7 +292,7 @@ async def play(seed: int, say: Callable[[str], None]) -> Counter[str]:
     chance, loaded = random.Random(seed), False
 
     def prepare(host: FakeHost) -> None:
-        host.emitted = host.released = host.slot * FRAMES_OF_SLOT
+        host.ids_after = host.slot * FRAMES_OF_SLOT
         host.load_s = chance.choice((0, 0, 2))
         host.stop_takes_s = chance.choice((0, 0, 0.5, 3, 100))
         host.answers = chance.choice(("at once", "by hand"))

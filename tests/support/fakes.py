@@ -92,8 +92,9 @@ class FakeHost:
         self.inputs: list[str] = []
         self.demands: list[Demand] = []
         self.emitted = self.released = 0
+        self.ids_after = 0
+        """What the ids of its frames begin after, in each run: real ones begin with 1."""
         self._frame_id = 0
-        """The last one's: each run of a model begins with 1."""
         self._mailbox = Mailbox()
         self._settled = asyncio.Event()
 
@@ -112,7 +113,7 @@ class FakeHost:
         self.state = HostState.RUNNING
         self._settled = asyncio.Event()
         self.sessions.append(session_id)
-        self._frame_id = 0
+        self._frame_id = self.ids_after
 
     async def stop_session(self) -> None:
         if self.state is not HostState.RUNNING:
