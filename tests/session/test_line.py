@@ -464,7 +464,7 @@ async def test_when_no_seat_will_ever_be_free_again_those_who_wait_are_told() ->
 
 
 async def test_a_server_that_drains_sends_the_line_away_and_lets_its_drivers_drive() -> None:
-    usher, _ = there()
+    usher, (seat,) = there()
     driver, waiting = usher.join(""), usher.join("")
     await usher.claim(driver["ticket"])
     usher.drain()
@@ -472,6 +472,8 @@ async def test_a_server_that_drains_sends_the_line_away_and_lets_its_drivers_dri
     assert usher.look(driver["ticket"])["state"] == "driving"
     with pytest.raises(SessionRefused, match="shutting down"):
         usher.join("")
+    seat.lose()
+    assert usher.look(driver["ticket"])["reason"] == "line_closed", "it waits for nothing that would come"
     await usher.close()
 
 

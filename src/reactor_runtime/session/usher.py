@@ -261,7 +261,7 @@ class Usher:
                 self._prospects.took(limits.CLAIM_S)
         for seat in self._seats.values():
             self._look_at(seat)
-        if all(seat.closed for seat in self._seats.values()):
+        if self._closed or all(seat.closed for seat in self._seats.values()):
             self._let_all_go()
         self._offer()
         waiting = self.waiting
