@@ -20,7 +20,7 @@ from reactor_runtime.recording.recordings import Recordings
 from reactor_runtime.server.app import create_app
 from reactor_runtime.server.http_server import HttpServer
 from reactor_runtime.session.audit import Audit
-from reactor_runtime.session.desk import Desk
+from reactor_runtime.session.foyer import Foyer
 from reactor_runtime.session.grants import Grant, Right
 from reactor_runtime.session.journal import Entry, Journal
 from reactor_runtime.session.lifecycle import Event, Lifecycle
@@ -103,7 +103,7 @@ class MemoryService:
         self.document: JsonObject = {"openapi": "3.1.0", "paths": {}}
         self.metrics = "reactor_sessions_total 3\n"
         usher, (self.seat,) = ushered(asyncio.get_running_loop().time, cap=2)
-        self.line = Desk(usher)
+        self.line = Foyer(usher)
         self.lifecycle.fire(Event.INITIALIZATION_SUCCESS)
 
     async def descriptor(self, session_id: str | None = None) -> JsonObject:

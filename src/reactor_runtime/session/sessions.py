@@ -2,7 +2,7 @@
 
     routes ──Service──▶ Sessions ──▶ starts.py: which slot, and when, or why not
                            │
-                           ├──▶ desk.py: the line of those who wait for a turn
+                           ├──▶ foyer.py: the line of those who wait for a turn
                            └──▶ slots.py ──▶ slot.py ──▶ session.py
 
 Owns the slots, the journal, the recordings and the logbook; one per server, on its event loop.
@@ -32,8 +32,8 @@ from ..webrtc.peer import Candidate, IceServer, PeerEngine
 from ..websocket.socket_link import Closing, carry
 from ..wire import messages as say
 from .audit import Audit, Silent
-from .desk import open_desk
 from .fanout import EncoderThreads, FanOutFactory
+from .foyer import open_foyer
 from .grants import Grant, Right
 from .journal import Entry, Journal
 from .lifecycle import State, Transition
@@ -91,7 +91,7 @@ class Sessions:
             report=report,
             clock=clock,
         )
-        self.line = open_desk(self.slots, self.logbook, settings, clock)
+        self.line = open_foyer(self.slots, self.logbook, settings, clock)
         # A start may wait as long as a stop can take.
         self._starts = Starts(self.slots, self.line, patience_s=settings.stop_s + 1, clock=clock)
         self._starters = Starters(clock)

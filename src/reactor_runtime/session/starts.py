@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from .admission import Admission, Admitted, Place
-from .desk import Desk
+from .foyer import Foyer
 from .slot import ModelSlot
 from .slots import Slots
 
@@ -18,7 +18,7 @@ from .slots import Slots
 class Starts:
     """`patience_s`: how long a start waits for a session that closes."""
 
-    def __init__(self, slots: Slots, line: Desk, *, patience_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, slots: Slots, line: Foyer, *, patience_s: float, clock: Callable[[], float]) -> None:
         self._slots = slots
         self._line = line
         self._admission = Admission(patience_s=patience_s, clock=clock)

@@ -27,16 +27,18 @@ from .usher import Usher
 _KEPT: Final = SlotView(State.WAITING)
 
 
-def open_desk(slots: Slots, logbook: Logbook, settings: SessionsSettings, clock: Callable[[], float]) -> Desk:
-    """Make the desk of a server with these slots."""
+def open_foyer(
+    slots: Slots, logbook: Logbook, settings: SessionsSettings, clock: Callable[[], float]
+) -> Foyer:
+    """Make the foyer of a server with these slots."""
     # As long as a stop may take, and a little.
     emptied_s = settings.stop_s + 2
     seats = [SlotSeat(slot, slots, logbook, emptied_s=emptied_s, clock=clock) for slot in slots]
     key = secrets.token_bytes(32)
-    return Desk(Usher(seats, cap=settings.line, turn_s=settings.turn_s or None, key=key, clock=clock))
+    return Foyer(Usher(seats, cap=settings.line, turn_s=settings.turn_s or None, key=key, clock=clock))
 
 
-class Desk:
+class Foyer:
     def __init__(self, usher: Usher) -> None:
         self._usher = usher
 
