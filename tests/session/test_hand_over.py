@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -10,10 +12,12 @@ import numpy as np
 import pytest
 from support.fakes import FakeHost, FakeLink
 from support.house import House
+from support.promises import long_form
 from support.virtual_time import now_s, settle
 
 from reactor_runtime import limits
 from reactor_runtime.errors import ModelFailed, SessionRefused
+from reactor_runtime.host import HostState
 from reactor_runtime.session.grants import EVERYTHING
 from reactor_runtime.session.lifecycle import State
 
@@ -361,3 +365,71 @@ def answers(link: FakeLink) -> list[dict[str, Any]]:
 
 async def one_byte() -> AsyncIterator[bytes]:
     yield b"x"
+
+
+async def one_guest(house: House, dice: random.Random, number: int) -> str:
+    """Come, wait, claim, drive for a while and go, in one of the ways that there are; return what became of it."""
+    ticket = str((await house.sessions.line.join(None, grant=EVERYTHING))["ticket"])
+    seen = False
+    for _ in range(3000):
+        now = await look(house, ticket)
+        match now["state"]:
+            case "gone":
+                return str(now["reason"])
+            case "claim" if not seen:
+                seen = True
+                if dice.random() < 0.1:
+                    await asyncio.sleep(limits.CLAIM_S + 1)
+                    continue
+                try:
+                    link, _ = await claimed(house, ticket)
+                except SessionRefused:
+                    seen = False  # let down, and the next one again
+                    continue
+                await asyncio.sleep(dice.choice((1, 5, 30, 200)))
+                match dice.randrange(4):
+                    case 0:
+                        link.lose()
+                    case 1:
+                        link.wheel("release")
+                    case 2:
+                        await house.sessions.line.leave(ticket)
+                    case _:
+                        await asyncio.sleep(300)
+                        link.lose()
+            case "claim":
+                seen = False
+        await asyncio.sleep(1)
+    raise AssertionError(f"guest {number} is stuck: {now}")
+
+
+@pytest.mark.parametrize("seed", range(long_form(4, 100)))
+async def test_whatever_happens_to_models_and_people_every_ticket_comes_to_an_end(seed: int) -> None:
+    dice = random.Random(seed)
+
+    def prepare(host: FakeHost) -> None:
+        host.stop_takes_s = dice.choice((0, 0, 0.5, 3, 60))
+
+    async with House.opened(slots=2, turn_s=20, ping_timeout_s=0, restarts=1000, prepare=prepare) as house:
+        guests = []
+        for number in range(25):
+            guests.append(asyncio.create_task(one_guest(house, dice, number)))
+            await asyncio.sleep(dice.uniform(0, 20))
+            host = dice.choice(house.hosts.made)
+            match dice.randrange(8):
+                case 0:
+                    host.lose()
+                case 1:
+                    host.finish()
+                case 2:
+                    host.finish(ModelFailed("ValueError"))
+                case 3:
+                    with contextlib.suppress(SessionRefused):
+                        await house.stop()
+                case 4 if host.state is HostState.RUNNING:
+                    host.emit()
+        became = await asyncio.gather(*guests)
+        assert set(became) <= {"ended", "turn_over", "unclaimed", "left"}
+        assert (await house.sessions.line.length())["waiting"] == 0
+        for slot in house.sessions.slots:
+            assert not house.sessions.line._usher.keeps(slot.number)
