@@ -254,6 +254,17 @@ async def test_where_nobody_votes_nothing_happens(planetarium: House) -> None:
     assert planetarium.host.calls == []
 
 
+async def test_a_ballot_that_is_taken_along_is_told_to_those_who_stay(planetarium: House) -> None:
+    await planetarium.start()
+    one, two = await planetarium.watch(), await planetarium.watch()
+    vote(one, "storm")
+    vote(two, "day")
+    await asyncio.sleep(1)
+    one.lose()
+    await asyncio.sleep(0.3)
+    assert two.told("vote")[-1]["counts"] == {"day": 1, "night": 0, "storm": 0}
+
+
 async def test_a_round_whose_voters_have_all_left_decides_nothing(planetarium: House) -> None:
     house = planetarium
     await house.start()
@@ -284,6 +295,7 @@ async def test_a_token_has_one_ballot_however_many_connections_show_it(planetari
     links[0].lose()
     links[1].lose()
     await asyncio.sleep(0.3)
+    assert links[2].told("vote")[-1]["counts"] == {"day": 0, "night": 1, "storm": 1}
     vote(links[2], "day")
     await asyncio.sleep(0.3)
     assert links[2].told("vote")[-1]["counts"] == {"day": 1, "night": 0, "storm": 1}, (

@@ -64,7 +64,7 @@ class Voting:
         self._clock = clock
         self._telling = False
         self._decided: dict[int, Decision] = {}
-        """What the model has not answered yet, by the command's number."""
+        """What the model has not answered yet, by the command's number. The oldest of too many is forgotten."""
 
     def cast(self, voter: Voter, ballot: say.Ballot) -> None:
         try:
@@ -76,9 +76,7 @@ class Voting:
             return
         if begins:
             self._tasks.spawn(self._round())
-        if not self._telling:
-            self._telling = True
-            self._tasks.spawn(self._tell())
+        self._tell_soon()
 
     def greet(self, voter: Voter) -> None:
         """Tell somebody who can be told now."""
@@ -89,6 +87,8 @@ class Voting:
         """A connection is gone. A token's ballot stays: whoever has it may come back."""
         if self._votes is not None and not voter.grant.jti:
             self._votes.left(_name(voter))
+            if self._votes.standing.ends_s is not None:
+                self._tell_soon()
 
     def outcome(self, outcome: CommandOutcome) -> None:
         """The model is done with a command."""
@@ -109,6 +109,8 @@ class Voting:
 
         def entered(number: int) -> None:
             self._decided[number] = decision
+            while len(self._decided) > limits.COMMAND_MAILBOX:
+                del self._decided[next(iter(self._decided))]
 
         try:
             self._decide(command, entered=entered)
@@ -131,6 +133,11 @@ class Voting:
                 receipt=receipt,
             )
             voter.send(message)
+
+    def _tell_soon(self) -> None:
+        if not self._telling:
+            self._telling = True
+            self._tasks.spawn(self._tell())
 
     async def _tell(self) -> None:
         """Say how it stands, and what changes meanwhile no more often than that."""
