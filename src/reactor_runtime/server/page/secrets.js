@@ -1,14 +1,22 @@
 /** What this tab keeps to itself: the token, what shows that the model's author is here, and the seat. */
 
+/** A token in front of the path, as SDKs are given it. */
+const IN_PATH = /\/t\/([^/]+)\/$/;
+
 /**
- * A secret comes once in the address (`#token=…`, a token also as `?token=…`), is kept for the tab, and leaves the
- * address bar.
+ * A secret comes once in the address (`#token=…`, a token also as `?token=…` or `/t/…/`), is kept for the tab, and
+ * leaves the address bar: who copies that gives away no right of his own.
  * @param {"token" | "author"} name
  */
 export function takeSecret(name) {
   const address = new URL(location.href);
   const hash = new URLSearchParams(address.hash.slice(1));
-  const given = hash.get(name) ?? (name === "token" ? address.searchParams.get(name) : null);
+  let given = hash.get(name);
+  if (name === "token") {
+    const inPath = IN_PATH.exec(address.pathname)?.[1];
+    given ??= address.searchParams.get(name) ?? (inPath === undefined ? null : decodeURIComponent(inPath));
+    address.pathname = address.pathname.replace(IN_PATH, "/");
+  }
   if (given === null) return recall(name);
   hash.delete(name);
   address.searchParams.delete(name);

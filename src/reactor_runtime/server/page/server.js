@@ -55,9 +55,9 @@ export const isOver = (error) => error instanceof ServerError && (error.status =
 
 export class Server {
   /** @param {URL} [base] */
-  constructor(base = new URL(".", location.href)) {
-    this.base = base;
+  constructor(base) {
     this.token = takeSecret("token");
+    this.base = base ?? new URL(".", location.href);
     /** What shows that the model's author opened the page, from the address that `reactor run` printed. */
     this.author = takeSecret("author");
     /** The session that this tab was in last: while it runs, the overview is of that one. */
