@@ -61,10 +61,11 @@ async def row(net: Network, browser: Browser, conditions: Conditions) -> Row:
 async def test_of_frames_on_a_line_that_loses_three_percent_nearly_all_are_shown(
     net: Network, browser: Browser, record_property: Tell
 ) -> None:
+    crowd = Crowd()
     found = await row(net, browser, Conditions(loss=0.03, delay_ms=50))
     record_property("measured", str(found))
-    assert found.shown >= 0.75
-    assert found.freeze_ms <= 600
+    assert found.shown >= (0.5 if crowd.crowded else 0.75)
+    assert found.freeze_ms <= 600 + 1000 * crowd.adds_s(NOISE_S)
 
 
 async def test_half_a_megabit_a_second_is_late_and_goes_on(
@@ -115,7 +116,7 @@ async def test_a_poor_viewer_behind_a_large_buffer_takes_nothing_from_a_good_one
         f"age p95 {alone.age_p95_ms:.1f} → {beside.age_p95_ms:.1f} ms, "
         f"loop lag p99 {lag_ms[0]:.1f} → {lag_ms[1]:.1f} ms; the poor one {settled}",
     )
-    assert beside.shown >= 0.98 * alone.shown
+    assert beside.shown >= (0.85 if crowd.crowded else 0.98) * alone.shown
     assert bits_per_s[1] >= 0.95 * bits_per_s[0]
     room_ms = 1000 * crowd.adds_s(NOISE_S)
     assert beside.age_p95_ms <= alone.age_p95_ms + WINDOW_MS + room_ms
@@ -184,6 +185,7 @@ async def test_the_first_frame_takes_few_round_trips(
     net: Network, browser: Browser, record_property: Tell, trip_ms: int, bound_s: float
 ) -> None:
     """From the click on the address, with nothing in the browser's cache, and again. Bounds: twice the figures."""
+    crowd = Crowd()
     if trip_ms != 100 and not NIGHTLY:
         pytest.skip("by night")
     took_s, again_s = [], []
@@ -198,8 +200,8 @@ async def test_the_first_frame_takes_few_round_trips(
             await asyncio.sleep(1)
     first, again = statistics.median(took_s), statistics.median(again_s)
     record_property("measured", f"RTT {trip_ms} ms: {first:.2f} s, after a reload {again:.2f} s")
-    assert first <= bound_s
-    assert again <= bound_s
+    assert first <= bound_s + crowd.adds_s(2.0)
+    assert again <= bound_s + crowd.adds_s(2.0)
 
 
 @pytest.mark.parametrize("dark_s", [5, 12, 25])
