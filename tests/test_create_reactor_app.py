@@ -387,8 +387,9 @@ def opened(browser: Browser, address: str, *, phone: bool = False) -> Iterator[P
     try:
         yield page
     finally:
-        page.close(run_before_unload=True)
-        context.close()
+        # As a person closes a tab: the browser stays, and sends what the page says at its end.
+        with page.expect_event("close"):
+            page.close(run_before_unload=True)
     assert thrown == []
 
 
