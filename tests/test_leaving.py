@@ -184,6 +184,9 @@ async def test_no_task_and_no_object_of_a_session_outlives_it(tmp_path: Path, en
             peers = Counter(peer=len(runtime._engine._peers))  # type: ignore[attr-defined]
             return tasks + objects + peers
 
+        # What the doctor is told of a load is found beside the first sessions.
+        assert runtime._measuring is not None
+        await runtime._measuring
         baseline = left()
         for cycle in range(long_form(6, nightly=100)):
             await session(politely=cycle % 2 == 0)
