@@ -94,7 +94,7 @@ RECORDING_DISK_FULL: Final = _code("recording_disk_full", "the disk is full: no 
 RECORDING_FAILED: Final = _code("recording_failed", "the recording has stopped", "notice")
 
 # Why a ticket of the line is gone
-TURN_OVER: Final = _code("turn_over", "the turn is over, and others wait", "line", "command")
+TURN_OVER: Final = _code("turn_over", "the turn is over, and others wait", "line", "command", "ending")
 ENDED: Final = _code("ended", "the session ended, or its driver gave the wheel away", "line")
 UNHEARD: Final = _code("unheard", "nothing was heard of whoever waited", "line")
 UNCLAIMED: Final = _code("unclaimed", "the seat was not claimed in time", "line")
