@@ -32,6 +32,7 @@ from ..webrtc.peer import Candidate, IceServer, PeerEngine
 from ..websocket.socket_link import Closing, carry
 from ..wire import messages as say
 from .audit import Audit, Silent
+from .ending import check_ends, end_moderated
 from .fanout import EncoderThreads, FanOutFactory
 from .foyer import open_foyer
 from .grants import Grant, Right
@@ -44,7 +45,7 @@ from .service import Health, Offer, Registration, SocketOffer
 from .session import Session
 from .session_owner import SessionOwner
 from .slot import NO_SESSION, ModelSlot
-from .slots import Slots, end_moderated
+from .slots import Slots
 from .starters import Starters
 from .starts import Starts
 from .uploads import Reservation
@@ -213,6 +214,9 @@ class Sessions:
             return
         stopped = slot.session.session_id if slot.session is not None else ""
         grant.require(right, stopped or None)
+        if slot.running is not None:
+            started = stopped in self._starters.of(grant.client)
+            check_ends(slot.running, grant, started=started)
         self.audit.note("moderate" if moderate else "stop", grant, session_id=stopped, reason=reason)
         if moderate:
             end_moderated(slot, reason)

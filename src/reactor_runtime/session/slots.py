@@ -23,6 +23,7 @@ from ..progress import Progress
 from ..tasks import Tasks
 from ..types import JsonObject
 from ..wire import messages as say
+from .ending import end_moderated
 from .journal import Journal
 from .lifecycle import HealthWord, State, Transition
 from .loads import Prepare
@@ -169,9 +170,3 @@ class Slots(SlotOwner):
         """End the sessions and the models. May be called twice and from any state."""
         await self._tasks.cancel()
         await asyncio.gather(*(slot.close() for slot in self._all))
-
-
-def end_moderated(slot: ModelSlot, reason: str) -> None:
-    """End a slot's session by an operator's word. Raises SessionRefused when none runs."""
-    text = reason or "the session was ended by the operator"
-    slot.stop(say.Moderation("terminate", text), say.SessionEnded(codes.MODERATED))
