@@ -149,6 +149,27 @@ def test_the_company_is_said_with_the_driver_s_name_where_it_has_one() -> None:
     assert told == [text for *_, text in cases]
 
 
+def test_whoever_is_alone_with_a_free_wheel_takes_it() -> None:
+    said = [
+        [["wheel", {**WATCHING, "driver": None, "may": ["take"]}], ["company", {"viewers": 1}]],
+        [["company", {"viewers": 1}], ["wheel", {**WATCHING, "driver": None, "may": ["take"]}]],
+        [["company", {"viewers": 2}], ["wheel", {**WATCHING, "driver": None, "may": ["take"]}]],
+        [["company", {"viewers": 1}], ["wheel", WATCHING]],
+        [["company", {"viewers": 1}], ["wheel", DRIVING]],
+    ]
+    body = """
+        return x.map((said) => {
+            const asked = [];
+            const connection = { request: async (method, { action }) => asked.push(`${method} ${action}`) };
+            const people = new m.People({ session: { connection } }, () => {});
+            people.show = () => {};
+            for (const [kind, data] of said) people.tell(kind, data);
+            return asked;
+        });
+    """
+    assert run("people", body, said) == [["wheel take"], ["wheel take"], [], [], []]
+
+
 # The line -------------------------------------------------------------------------------------------------
 
 #: A server whose stream of events says what the test puts there, and which keeps what it was asked.

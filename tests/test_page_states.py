@@ -34,6 +34,8 @@ DOCUMENT = Path(__file__).parents[1] / "docs" / "states.md"
 WRITING = os.environ.get("REACTOR_STATES")
 #: How many may watch.
 ROOM = 8
+#: A turn, long enough that it does not end soon at once.
+TURN_S = 18
 #: Room for the films of all states; what is left is filled to the last byte.
 DISK = "24m"
 
@@ -74,6 +76,8 @@ def before_a_session(desk: Desk) -> States:
     with desk.answering("connect", lambda route: None):
         desk.until("connecting")
         yield "connecting", "The connection is being made."
+    desk.page.goto("about:blank")
+    desk.server.end_session()
 
 
 def playing(desk: Desk) -> States:
@@ -217,6 +221,61 @@ def with_others(desk: Desk) -> States:
     desk.until("live")
 
 
+def in_turns(desk: Desk) -> States:
+    """Two people, one at a desk and one with a phone, drive one after the other."""
+    here, phone = desk.page, desk.visitor(PHONE, touch=True)
+    desk.live()
+    desk.page = phone
+    desk.live()
+    desk.see("rail-title", "You watch")
+    yield "watching-phone", "Somebody else drives, on a phone."
+    desk.press("rail-request")
+    desk.see("rail", "You have asked")
+    desk.page = here
+    desk.see("rail-title", "asks for the wheel")
+    yield "asked", "Somebody asks for the wheel."
+    desk.press("rail-give")
+    desk.see("rail-title", "You watch")
+    yield "watching", "Somebody else drives."
+    desk.press("rail-line")
+    desk.see("rail-title", "You are next")
+    yield "in-line", "One waits for a turn."
+    desk.page = phone
+    desk.see("line", "1 waits")
+    yield "driving-phone", "One drives, on a phone, and somebody waits."
+    desk.see("rail-title", "Your turn ends")
+    yield "turn-ends-phone", "One's turn ends soon, on a phone."
+    desk.page = here
+    desk.see("rail-title", "It is your turn")
+    yield "called", "It is one's turn."
+    desk.press("rail-claim")
+    expect(here.get_by_test_id("rail")).to_be_hidden()
+    desk.page = phone
+    desk.press("rail-line")
+    desk.see("rail-title", "You are next")
+    yield "in-line-phone", "One waits for a turn, on a phone."
+    desk.page = here
+    desk.see("line", "1 waits")
+    yield "driving", "One drives, and somebody waits."
+    desk.press("company")
+    here.locator(".operate > summary").click()
+    yield "roster", "Who is here, and what an operator may do."
+    here.keyboard.press("Escape")
+    desk.see("rail-title", "Your turn ends")
+    yield "turn-ends", "One's turn ends soon."
+    desk.page = phone
+    desk.see("rail-title", "It is your turn")
+    yield "called-phone", "It is one's turn, on a phone."
+    desk.press("share")
+    expect(phone.get_by_test_id("share-code")).to_be_visible()
+    yield "share-phone", "The page is shared, from a phone."
+    phone.keyboard.press("Escape")
+    desk.press("rail-unline")
+    phone.context.close()
+    desk.page = here
+    desk.server.end_session()
+
+
 def after_a_session(desk: Desk) -> States:
     desk.live()
     desk.press("stop")
@@ -295,7 +354,9 @@ def desk(playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> It
             stack.enter_context(small_disk(disk, DISK))
         model = write_model(folder, MODEL, video_input=True)
         server = stack.enter_context(
-            running(model, "--record", "--record-dir", str(disk), "--viewers", str(ROOM))
+            running(
+                model, "--record", "--record-dir", str(disk), "--viewers", str(ROOM), "--turn-s", str(TURN_S)
+            )
         )
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(ARGUMENTS))
         yield Desk(browser, server, disk)
@@ -337,6 +398,7 @@ PARTS = [
     as_the_system_has_it,
     in_hands,
     with_others,
+    in_turns,
     after_a_session,
     on_a_full_disk,
 ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
-from playwright.async_api import Page
+from playwright.async_api import Page, expect
 from support.chromium import HOOKS, chromium
 from support.server import ReactorRun, running
 
@@ -90,3 +90,58 @@ async def test_the_page_fits_its_screen_and_its_console_stays_clean(
     assert wide <= 0, "the page scrolls sideways"
     assert video[0] >= size[0] * 0.5
     assert problems == []
+
+
+if os.environ.get("REACTOR_SCREENSHOTS"):  # its pictures are all that it is for
+
+    async def test_several_people_take_turns(tmp_path: Path) -> None:
+        keys = tmp_path / "keys"
+        keys.write_text("now:a-secret-of-at-least-thirty-two-letters\n")
+        keys.chmod(0o600)
+        token = "an-operator-s-long-token"
+        flags = ("--token", token, "--token-key-file", str(keys), "--visitor-role", "drive", "--turn-s", "60")
+        with running(ROOT / "examples" / "drive", *flags) as server:
+            async with chromium() as browser:
+
+                async def come(*, phone: bool = False, secret: str = "") -> Page:
+                    width, height = (390, 844) if phone else (1280, 800)
+                    context = await browser.new_context(
+                        viewport={"width": width, "height": height},
+                        has_touch=phone,
+                        is_mobile=phone,
+                        color_scheme="dark",
+                        bypass_csp=True,
+                    )
+                    page = await context.new_page()
+                    await page.goto(server.url + secret)
+                    await page.wait_for_function("document.body.dataset.state === 'live'", timeout=30_000)
+                    return page
+
+                async def take(page: Page, name: str) -> None:
+                    await page.wait_for_timeout(600)
+                    await page.screenshot(path=IMAGES / f"{name}.jpg", type="jpeg", quality=70)
+
+                driver = await come(secret="/#token=" + token)
+                await driver.keyboard.down("w")
+                first, second, phone = await come(), await come(), await come(phone=True)
+                for page in (first, second, phone):
+                    await page.get_by_test_id("rail-line").click()
+                    await expect(page.get_by_test_id("rail-unline")).to_be_visible()
+                await take(driver, "line-driving")
+                await take(second, "line-waiting")
+                await take(phone, "line-waiting-phone")
+                await driver.get_by_test_id("share").click()
+                await expect(driver.get_by_test_id("share-code").locator("svg")).to_be_visible()
+                await take(driver, "share")
+                await driver.get_by_test_id("share-close").click()
+                await phone.get_by_test_id("share").click()
+                await expect(phone.get_by_test_id("share-code").locator("svg")).to_be_visible()
+                await take(phone, "share-phone")
+                await phone.get_by_test_id("share-close").click()
+                await first.get_by_test_id("rail-unline").click()
+                await second.get_by_test_id("rail-unline").click()
+                await phone.get_by_test_id("rail-claim").click(timeout=60_000)
+                for page in (first, second):
+                    await page.get_by_test_id("rail-line").click()
+                await hold_thumbs(phone)
+                await take(phone, "line-driving-phone")

@@ -45,22 +45,30 @@ export class People {
     const drove = this.drives;
     this.said.set(kind, data);
     if (this.drives !== drove) this.onWheel(this.drives);
-    if (this.shown) this.shown.then((shown) => shown.tell(kind, data));
+    if (this.shown) this.tellShown((shown) => shown.tell(kind, data));
     else if (this.viewers > 1 || !this.drives || this.said.get("turn")?.waiting > 0) this.show();
+    this.takeIfAlone();
+  }
+
+  /** A wheel that is free is whoever's is alone with it. */
+  takeIfAlone() {
+    const isFree = !this.drives && this.said.get("wheel").may.includes("take");
+    if (!isFree || !this.said.has("company") || this.viewers > 1) return;
+    this.parts.session.connection?.request("wheel", { action: "take" }).catch(() => {});
   }
 
   /** @param {import("./session.js").View} view */
   view({ name }) {
     // Whoever finds the model taken may wait for it, and goes on doing so when the page is loaded again.
     if (name === "occupied" || name === "full" || waits()) this.show();
-    this.shown?.then((shown) => shown.render());
+    this.tellShown((shown) => shown.render());
   }
 
   /** There is no connection any more. */
   lost() {
     // Who drives is known of the next connection a moment after it: until then it is as it was.
     for (const kind of ["company", "people", "turn"]) this.said.delete(kind);
-    this.shown?.then((shown) => shown.lost());
+    this.tellShown((shown) => shown.lost());
   }
 
   /** End the session, or leave it to those who began it; where others watch, only after asking. */
@@ -79,6 +87,11 @@ export class People {
       await Promise.race([released, new Promise((done) => setTimeout(done, RELEASE_MS))]);
     }
     this.parts.session.stop({ leaving: true });
+  }
+
+  /** @param {(shown: import("./together.js").Together) => void} tell */
+  tellShown(tell) {
+    this.shown?.then(tell, () => {});
   }
 
   show() {

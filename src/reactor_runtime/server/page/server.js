@@ -109,7 +109,8 @@ export class Server {
    */
   async overview({ timeoutMs } = {}) {
     const path = this.visited ? `overview?session_id=${encodeURIComponent(this.visited)}` : "overview";
-    const body = brought(this.visited) ?? (await json(await this.call("GET", path, { timeoutMs })));
+    // What came with the page is told to whoever shows no token.
+    const body = (this.token ? null : brought(this.visited)) ?? (await json(await this.call("GET", path, { timeoutMs })));
     this.role = body.role ?? this.role;
     this.hasLine = Boolean(body.line);
     this.shares = body.shares ?? [];

@@ -1,6 +1,6 @@
 // @ts-nocheck
 /* eslint-disable */
-/*! uqr 0.1.3, https://github.com/unjs/uqr, without what draws. tests/test_share.py holds it to the package.
+/*! uqr 0.1.3, https://github.com/unjs/uqr, without what draws. tests/test_page_people.py holds it to the package.
 
 MIT License
 
