@@ -83,7 +83,10 @@ PIXEL = bytes.fromhex(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReactorRun]:
-    with tempfile.TemporaryDirectory() as folder, running(write_model(Path(folder), MODEL)) as run:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(write_model(Path(folder), MODEL), "--join", "drive") as run,
+    ):
         yield run
 
 

@@ -104,7 +104,7 @@ CAMERA = """turn => {
 @pytest.fixture(scope="module", params=["reactor", "aiortc"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReactorRun]:
     folder = write_model(tmp_path_factory.mktemp("model"), MODEL, video_input=True)
-    with running(folder, "--engine", request.param) as run:
+    with running(folder, "--engine", request.param, "--join", "drive") as run:
         yield run
 
 

@@ -461,7 +461,7 @@ def test_text_of_the_model_never_becomes_markup(page: Page) -> None:
         page,
         "commands, schema, notices",
         """
-        const panel = new m.Commands(document.querySelector('main'), {send() {}, announce() {}});
+        const panel = new m.Commands(document.querySelector('main'), {send() {}, grip: {clear() {}}, announce() {}});
         panel.render(m.readSchema(x.openapi).commands);
         new m.Notices(document.querySelector('main')).show(x.hostile);
         """,
@@ -483,6 +483,7 @@ const panel = window.panel = new m.Commands(document.querySelector('main'), {
     onId(id);
     return id;
   },
+  grip: { hold() {}, clear() {} },
   announce: text => said.push(text),
 });
 panel.render(m.readSchema(x).commands);

@@ -74,7 +74,10 @@ def browser(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReactorRun]:
-    with tempfile.TemporaryDirectory() as folder, running(write_model(Path(folder), PICTURES)) as run:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(write_model(Path(folder), PICTURES), "--join", "drive") as run,
+    ):
         yield run
 
 

@@ -73,7 +73,10 @@ DESK = (1280, 720)
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ReactorRun]:
-    with tempfile.TemporaryDirectory() as folder, running(write_model(Path(folder), GAME)) as run:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(write_model(Path(folder), GAME), "--join", "drive") as run,
+    ):
         yield run
 
 

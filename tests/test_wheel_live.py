@@ -149,6 +149,13 @@ def test_a_reload_keeps_the_wheel_and_another_tab_watches_and_takes_what_is_free
     expect(first.locator("body")).to_have_attribute("data-state", "live", timeout=20_000)
     assert drive(first)["accepted"]
     expect(first.get_by_test_id("company")).to_contain_text("you drive", timeout=15_000)
+    # A tab that is made of this one has a copy of all that this one keeps.
+    with first.expect_popup() as made:
+        first.evaluate("() => void window.open(location.href)")
+    expect(made.value.locator("body")).to_have_attribute("data-state", "live", timeout=20_000)
+    expect(made.value.locator("body")).to_have_attribute("data-wheel", "watch")
+    assert drive(first)["accepted"]
+    made.value.close()
     assert ask(first, "release") == ""
     assert ask(second, "take") == ""
     assert drive(second)["accepted"]

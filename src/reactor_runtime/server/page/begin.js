@@ -6,6 +6,7 @@
  */
 
 import { backlog } from "./backlog.js";
+import { recall, remember } from "./secrets.js";
 import { Server } from "./server.js";
 import { Session } from "./session.js";
 
@@ -15,5 +16,11 @@ const said = backlog(["onView", "onSchema", "onStream", "onMessage", "onConnecte
 export const session = new Session(server, said.told);
 /** Hear what the session says, and what it said until now. */
 export const hear = said.handOver;
+
+// It is kept between two pages of this tab only: whoever duplicates the tab duplicates what is kept, and one drives.
+server.seat = recall("seat");
+remember("seat", "");
+addEventListener("pagehide", () => remember("seat", server.seat));
+addEventListener("pageshow", () => remember("seat", ""));
 
 session.start();

@@ -5,7 +5,7 @@
 
 import { brought } from "./brought.js";
 import { parts } from "./recording.js";
-import { recall, remember, takeSecret } from "./secrets.js";
+import { remember, takeSecret } from "./secrets.js";
 
 const CALL_MS = 8_000;
 const UPLOAD_MS = 60_000;
@@ -60,6 +60,7 @@ export class Server {
     this.base = base ?? new URL(".", location.href);
     /** What shows that the model's author opened the page, from the address that `reactor run` printed. */
     this.author = takeSecret("author");
+    this.seat = ""; // the session whose wheel this page has, and what shows that
     /** The session that this tab was in last: while it runs, the overview is of that one. */
     this.visited = "";
     /** What this page may do: watch, vote, drive or operate, each with what those before it may. */
@@ -190,7 +191,7 @@ export class Server {
    * @param {string | null} sessionId
    */
   seatIn(sessionId) {
-    const [session, seat] = recall("seat").split(" ");
+    const [session, seat] = this.seat.split(" ");
     return session === sessionId ? seat : "";
   }
 
@@ -199,7 +200,7 @@ export class Server {
    * @param {string} seat
    */
   keepSeat(sessionId, seat) {
-    remember("seat", `${sessionId} ${seat}`);
+    this.seat = `${sessionId} ${seat}`;
   }
 
   /**
