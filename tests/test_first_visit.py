@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
+from support.page_desk import without_overview
 from support.server import ReactorRun, running, write_model
 
 # The browser that the tests share keeps processes of its own between them.
@@ -116,6 +117,7 @@ def visit(browser: Browser, server: ReactorRun) -> Iterator[Visit]:
             route.fulfill(status=200, content_type="application/json", body=json.dumps(body))
 
         page.route("**/overview", answer)
+        page.route(f"{server.url}/", without_overview)
         page.goto(server.url)
         return page
 
@@ -234,6 +236,7 @@ def test_a_load_is_told_with_name_part_and_time(visit: Visit, browser: Browser, 
         "detail": "downloading wan 1.2 of 3.0 GB, 100 MB/s, 18 s left",
         "loading": {"model": "drive", "part": 2, "parts": 3, "fraction": 0.4, "elapsed_s": 65.4},
     }
+    page.route(f"{server.url}/", without_overview)
     page.route(
         "**/overview",
         lambda route: route.fulfill(status=200, content_type="application/json", body=json.dumps(told)),

@@ -168,7 +168,7 @@ class Desk:
         asked = re.compile(rf"/{path}(\?.*)?$")
         self.page.route(asked, answer)
         # Nor does it ask where the answer comes in the page itself.
-        self.page.route(f"{self.server.url}/", _without_overview)
+        self.page.route(f"{self.server.url}/", without_overview)
         self.page.goto(self.server.url)
         try:
             yield
@@ -187,7 +187,8 @@ class Desk:
         return lambda route: route.fulfill(json=body)
 
 
-def _without_overview(route: Route) -> None:
+def without_overview(route: Route) -> None:
+    """Answer with the page alone, so that it asks for its overview."""
     answer = httpx.get(route.request.url, headers={"Accept-Encoding": "identity"})
     bare = re.sub(r'(<script id="overview"[^>]*>).*?(</script>)', r"\1\2", answer.text, flags=re.S)
     route.fulfill(body=bare, headers={"Content-Type": "text/html; charset=utf-8"})
