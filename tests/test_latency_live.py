@@ -67,7 +67,7 @@ async def test_the_parts_of_the_bar_add_up_to_what_stamps_measure(
     with bad_network() as net:
         async with (
             chromium(executable=net.wrapper("client", CHROMIUM)) as browser,
-            over_there(net, ROOT / "examples" / "testcard", "--arg", "stamp=true") as run,
+            over_there(net, ROOT / "examples" / "testcard", "--arg", "stamp=true", "--join", "drive") as run,
         ):
             for round_trip_ms in (0, 150):
                 net.become(Conditions(delay_ms=round_trip_ms / 2))

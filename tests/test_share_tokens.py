@@ -20,7 +20,8 @@ KEYS = Keys.parse([KEY])
 
 
 def shown(role: Role, **said: Any) -> dict[str, str]:
-    return {"Authorization": f"Bearer {KEYS.sign(Claims(role, time.time() + 60, 'j', **said))}"}
+    """Made when the tests are collected, which may be a while before they run."""
+    return {"Authorization": f"Bearer {KEYS.sign(Claims(role, time.time() + 3600, 'j', **said))}"}
 
 
 OPERATOR = {"Authorization": f"Bearer {TOKEN}"}

@@ -6,11 +6,13 @@ Models driven    model_bench (a runner on a thread) · host_events (what a host 
 Servers          served (in this process) · server (a real `reactor run`) · memory_runtime (HTTP over a made-up
                  runtime) · prober (asks /health from beside)
 Virtual time     virtual_time (a loop whose time jumps) · fakes (a host, an engine, links, a fan-out) · house (all
-                 sessions of a server between those)
+                 sessions of a server between those) · seats (played by hand, for the line) · load (a crowd of
+                 watchers without a network)
 Clients          visitor (HTTP and aiortc) · clients (bare WebRTC viewers) · socket_viewer (over the WebSocket) ·
                  sdk and js_sdk (the published ones) · chromium and firefox (real browsers)
 The page         page_modules (its modules that know no document, in node) · page_states (what every state is held to) ·
-                 page_measures (sizes, names, edges) · page_desk (a server, a browser, and ways into the states)
+                 page_measures (sizes, names, edges) · using (what people do on it) · page_desk (a server, a browser,
+                 and ways into the states)
 Pictures         stamps (a number drawn into a frame) · films (what ffprobe says)
 Trouble          crowd (whether the machine is busy) · faulty_proxy (spoils a store's answers) · heap_room (a heap as a
                  long-lived process has it) · http_attacks (clients that mean harm) · aiming (clients that aim a

@@ -87,12 +87,20 @@ _NARROW = """() => {
 }"""
 
 
+_SETTLED = """async () => {
+    const ends = ({ effect }) => effect.getComputedTiming().endTime < 10_000;
+    await Promise.allSettled(document.getAnimations().filter(ends).map(({ finished }) => finished));
+}"""
+
+
 def judge(page: Page) -> list[str]:
     """Return what is wrong with what is on the screen now."""
     if not page.evaluate("'axe' in window"):
         if not AXE.exists():
             pytest.fail("axe-core is not installed: make check-page")
         page.evaluate(AXE.read_text())
+    # What is on its way from one colour or place to another is judged where it arrives.
+    page.evaluate(_SETTLED)
     problems: list[str] = page.evaluate(_AXE, _RULES)
     problems += [*page.evaluate(_CONTRAST), *page.evaluate(_NARROW)]
     return [*problems, *sizes(page), *names(page), *edges(page)]
