@@ -28,7 +28,6 @@ import { Log, Notices } from "./notices.js";
 import { Overlay } from "./overlay.js";
 import { People } from "./people.js";
 import { Play } from "./play.js";
-import { Recording } from "./recording.js";
 import { readSchema } from "./schema.js";
 import { Sender } from "./sender.js";
 import { Sharing } from "./sharing.js";
@@ -90,12 +89,24 @@ const sharing = new Sharing({
     session.describeWaiting();
   },
 });
-const recording = new Recording(server, {
-  send: (text) => session.connection?.send(text) ?? false,
-  onFilm: (film) => bar.save(film, "mp4", "Film saved."),
-  onChange: (now) => bar.showRecording(now),
-  onProblem: (text) => notices.show(text, "problem"),
-});
+/** @type {Promise<import("./recording.js").Recording> | null} */
+let films = null;
+
+/** What records comes when somebody records. */
+function recording() {
+  films ??= import("./recording.js").then(({ Recording }) => new Recording(server, {
+    send: (text) => session.connection?.send(text) ?? false,
+    onFilm: (film) => bar.save(film, "mp4", "Film saved."),
+    onChange: (now) => bar.showRecording(now),
+    onProblem: (text) => notices.show(text, "problem"),
+  }));
+  films.catch(() => {
+    films = null;
+    notices.show("The server does not answer.", "problem");
+  });
+  return films;
+}
+
 const sheet = new Sheet(byId("panel"), byId("sheet-handle"), byId("panel-toggle"));
 const cover = new Cover({
   onStart: begin,
@@ -150,7 +161,7 @@ const RUNTIME = {
     if (String(code).startsWith("recording_")) {
       bar.offerRecording(false);
       // What was recorded until then is there, and its author is told where.
-      recording.finish();
+      films?.then((recorder) => recorder.finish());
       const where = detail ? ` What was recorded is in ${detail}.` : "";
       notices.show(`${capital(String(message))}.${where}`, "problem");
       return;
@@ -159,8 +170,8 @@ const RUNTIME = {
     if (code in ENDINGS) session.failing({ said: String(message ?? ""), detail: String(detail ?? "") });
     else notices.show(String(detail || capital(String(message ?? code ?? ""))), "problem");
   },
-  clipReady: (clip) => recording.answered(clip),
-  clipFailed: ({ reason }) => recording.answered(null, String(reason ?? "")),
+  clipReady: async (clip) => (await films)?.answered(clip),
+  clipFailed: async ({ reason }) => (await films)?.answered(null, String(reason ?? "")),
   moderation: ({ message, action }) =>
     notices.show(
       String(
@@ -235,7 +246,7 @@ function onLost() {
   people.lost();
   ballot?.then((shown) => shown.lost());
   commands.setConnected(false);
-  recording.lost();
+  films?.then((recorder) => recorder.lost());
   sharing.detach();
 }
 

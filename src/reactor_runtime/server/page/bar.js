@@ -3,7 +3,6 @@
 import { announce } from "./announcer.js";
 import { byId } from "./dom.js";
 import { FullScreen } from "./fullscreen.js";
-import { RecordTime } from "./recordtime.js";
 import { save } from "./saving.js";
 import { Shortcuts } from "./shortcuts.js";
 
@@ -15,7 +14,7 @@ export class Bar {
    * @param {{server: import("./server.js").Server, session: import("./session.js").Session,
    *   people: import("./people.js").People,
    *   stage: import("./stage.js").Stage, overlay: import("./overlay.js").Overlay,
-   *   sheet: import("./sheet.js").Sheet, recording: import("./recording.js").Recording,
+   *   sheet: import("./sheet.js").Sheet, recording: () => Promise<import("./recording.js").Recording>,
    *   notices: import("./notices.js").Notices}} parts
    * @param {() => void} onStart
    */
@@ -24,7 +23,6 @@ export class Bar {
     this.modelName = "";
     /** @type {import("./share.js").Share | undefined} */
     this.sharing = undefined;
-    this.recordTime = new RecordTime(byId("record-time"));
     const { people, stage, sheet, recording, notices } = parts;
     const help = byId("help", HTMLDialogElement);
     this.fullScreen = new FullScreen((on) => {
@@ -46,9 +44,9 @@ export class Bar {
     press("capture", () => this.capture());
     press("clip", () => {
       notices.show(`Saving the last ${CLIP_S} seconds …`);
-      recording.clip(CLIP_S);
+      recording().then((films) => films.clip(CLIP_S), () => {});
     });
-    press("record", () => recording.toggle());
+    press("record", () => recording().then((films) => films.toggle(), () => {}));
     press("session-log", () => this.saveLog());
     press("share", () => this.share());
     press("stats", () => this.toggleOverlay());
@@ -116,7 +114,6 @@ export class Bar {
       announce(recording ? "Recording." : "The recording has ended.");
     button.setAttribute("aria-pressed", String(recording));
     button.title = recording ? "End the recording and save it" : "Record a film";
-    this.recordTime.show(recording);
     byId("clip").setAttribute("aria-busy", String(busy));
   }
 

@@ -1,14 +1,21 @@
 /**
  * Clips of the session: asks the runtime for one, waits until its last segment is closed on the server, and puts
- * the segments together to one MP4.
+ * the segments together to one MP4. Loaded with the first of them.
  *
  * What one presses record and stop for is a clip too, from the one moment to the other. Its place is asked for
  * at the beginning, so that it can be fetched when the session, or the connection, has ended meanwhile.
  */
 
+import { byId } from "./dom.js";
+import { RecordTime } from "./recordtime.js";
+import { ServerError } from "./server.js";
 import { encodeRuntime } from "./wire.js";
 
 const PROMISE_MS = 10_000;
+const SEGMENT_MS = 30_000;
+/** A clip's last segment closes within some seconds, unless the session hangs. */
+const CLIP_READY_MS = 20_000;
+const CLIP_POLL_MS = 300;
 
 /**
  * `send` puts text on the data channel and says whether it could; `onFilm(blob)` gets each film; `onChange(state)`
@@ -35,6 +42,7 @@ export class Recording {
     /** @type {Asked[]} */
     this.promises = [];
     this.fetching = 0;
+    this.time = new RecordTime(byId("record-time"));
     /** @type {{clip: Clip, ms: number} | null} While recording: the clip up to then, and when that was. */
     this.since = null;
   }
@@ -124,7 +132,7 @@ export class Recording {
     this.fetching += 1;
     this.changed();
     try {
-      this.onFilm(await this.server.film(await place()));
+      this.onFilm(await filmAt(this.server, await place()));
     } catch (error) {
       this.onProblem(/** @type {Error} */ (error).message);
     } finally {
@@ -134,6 +142,7 @@ export class Recording {
   }
 
   changed() {
+    this.time.show(this.since !== null);
     this.onChange({ busy: this.fetching > 0, recording: this.since !== null });
   }
 }
@@ -146,4 +155,27 @@ export function parts(playlist) {
   const lines = playlist.split("\n").map((line) => line.trim());
   const map = lines.map((line) => /^#EXT-X-MAP:URI="([^"]+)"/.exec(line)).find(Boolean);
   return [...(map ? [map[1]] : []), ...lines.filter((line) => line && !line.startsWith("#"))];
+}
+
+/**
+ * Fetch a clip, as soon as its playlist is ready, and put its parts together to one MP4.
+ * @param {import("./server.js").Server} server
+ * @param {string} address
+ */
+async function filmAt(server, address) {
+  /** @param {string} path */
+  const own = (path) => path.replace(/^\//, ""); // below the page's own address, whatever is in front of it
+  const untilMs = performance.now() + CLIP_READY_MS;
+  let playlist = await server.call("GET", own(address));
+  while (playlist.status === 202) {
+    if (performance.now() > untilMs) throw new ServerError("The recording did not become ready.");
+    await new Promise((done) => setTimeout(done, CLIP_POLL_MS));
+    playlist = await server.call("GET", own(address));
+  }
+  const pieces = [];
+  for (const part of parts(await playlist.text())) {
+    const response = await server.call("GET", own(part), { timeoutMs: SEGMENT_MS });
+    pieces.push(await response.blob());
+  }
+  return new Blob(pieces, { type: "video/mp4" });
 }

@@ -4,15 +4,11 @@
  */
 
 import { brought } from "./brought.js";
-import { parts } from "./recording.js";
 import { remember, takeSecret } from "./secrets.js";
 
 const CALL_MS = 8_000;
 const UPLOAD_MS = 60_000;
 const SEGMENT_MS = 30_000;
-/** A clip's last segment closes within some seconds, unless the session hangs. */
-const CLIP_READY_MS = 20_000;
-const CLIP_POLL_MS = 300;
 const CLIENT = { sdk_version: "0.1.0", sdk_type: "js" };
 
 /**
@@ -271,28 +267,6 @@ export class Server {
    */
   async sessionLog(path) {
     return (await this.call("GET", path, { timeoutMs: SEGMENT_MS })).blob();
-  }
-
-  /**
-   * Fetch a clip, as soon as its playlist is ready, and put its parts together to one MP4.
-   * @param {string} address
-   */
-  async film(address) {
-    /** @param {string} path */
-    const own = (path) => path.replace(/^\//, ""); // below the page's own address, whatever is in front of it
-    const untilMs = performance.now() + CLIP_READY_MS;
-    let playlist = await this.call("GET", own(address));
-    while (playlist.status === 202) {
-      if (performance.now() > untilMs) throw new ServerError("The recording did not become ready.");
-      await new Promise((done) => setTimeout(done, CLIP_POLL_MS));
-      playlist = await this.call("GET", own(address));
-    }
-    const pieces = [];
-    for (const part of parts(await playlist.text())) {
-      const response = await this.call("GET", own(part), { timeoutMs: SEGMENT_MS });
-      pieces.push(await response.blob());
-    }
-    return new Blob(pieces, { type: "video/mp4" });
   }
 
   /**
