@@ -15,6 +15,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 from support.page_desk import without_overview
+from support.page_states import settle
 from support.server import ReactorRun, running, write_model
 
 # The browser that the tests share keeps processes of its own between them.
@@ -291,6 +292,7 @@ def test_a_newcomer_finds_what_to_press_first_without_scrolling(visit: Visit, si
               const [a, b] = [box("[data-testid=hint]"), box(".bar")];
               return a.bottom <= b.top || b.bottom <= a.top || a.right <= b.left || b.right <= a.left;
             }"""
+            settle(page)
             assert page.evaluate(apart), "the bar lies over the hint"
         target = page.locator(f"{first}:visible").first
         expect(target).to_be_in_viewport(ratio=1)

@@ -93,14 +93,18 @@ _SETTLED = """async () => {
 }"""
 
 
+def settle(page: Page) -> None:
+    """Wait until what is on its way from one colour or place to another has arrived."""
+    page.evaluate(_SETTLED)
+
+
 def judge(page: Page) -> list[str]:
     """Return what is wrong with what is on the screen now."""
     if not page.evaluate("'axe' in window"):
         if not AXE.exists():
             pytest.fail("axe-core is not installed: make check-page")
         page.evaluate(AXE.read_text())
-    # What is on its way from one colour or place to another is judged where it arrives.
-    page.evaluate(_SETTLED)
+    settle(page)
     problems: list[str] = page.evaluate(_AXE, _RULES)
     problems += [*page.evaluate(_CONTRAST), *page.evaluate(_NARROW)]
     return [*problems, *sizes(page), *names(page), *edges(page)]
