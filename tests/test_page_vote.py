@@ -72,7 +72,11 @@ def test_what_stands_over_the_choices(told: dict[str, Any], left_ms: float | Non
 def server() -> Iterator[ReactorRun]:
     with (
         tempfile.TemporaryDirectory() as folder,
-        running(write_model(Path(folder), SKY), "--vote", "set_sky", "--vote-s", str(ROUND_S)) as run,
+        # The page of the test before may not be gone yet for the server.
+        running(
+            write_model(Path(folder), SKY),
+            *("--vote", "set_sky", "--vote-s", str(ROUND_S), "--join", "drive"),
+        ) as run,
     ):
         yield run
 
@@ -162,6 +166,8 @@ def test_the_bar_keeps_to_the_rules_on_every_screen(
         expect(choice(page, name)).to_be_in_viewport(ratio=1)
     assert judge(page) == []
     expect(page.get_by_test_id("ballot-words")).to_contain_text("won", timeout=(ROUND_S + 2) * 1000)
+    # What won is chosen among the controls as well, a moment later.
+    expect(page.locator(".pill:nth-child(2) input")).to_be_checked()
     assert judge(page) == []
 
 

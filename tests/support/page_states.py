@@ -89,12 +89,15 @@ _NARROW = """() => {
 
 _SETTLED = """async () => {
     const ends = ({ effect }) => effect.getComputedTiming().endTime < 10_000;
-    await Promise.allSettled(document.getAnimations().filter(ends).map(({ finished }) => finished));
+    for (let looks = 0; looks < 4; looks += 1) {
+        await new Promise((done) => setTimeout(done, 50));
+        for (const each of document.getAnimations().filter(ends)) each.finish();
+    }
 }"""
 
 
 def settle(page: Page) -> None:
-    """Wait until what is on its way from one colour or place to another has arrived."""
+    """Let what is on its way from one colour or place to another arrive."""
     page.evaluate(_SETTLED)
 
 
