@@ -108,7 +108,7 @@ def test_a_model_that_waits_for_a_camera_sees_a_synthetic_one_until_the_test_sho
         assert first.shape == (64, 64, 3)
         assert not np.array_equal(first, second)
         session.show_camera(np.full((80, 80, 3), 77, np.uint8))
-        mine = next(frame for frame in (session.frame() for _ in range(200)) if frame[0, 0, 0] == 77)
+        mine = next(frame for frame in (session.frame() for _ in range(1_000)) if frame[0, 0, 0] == 77)
         assert mine.min() == mine.max() == 77
 
 
