@@ -59,9 +59,9 @@ class Prospects:
                 return {**said, "claim_by_s": round(max(0.0, ticket.claim_by_s - now_s), 1)}
             case At.DRIVING:
                 assert ticket.seat is not None
-                ends_s = self._turns.ends_s(ticket.seat)
-                ends_in_s = None if ends_s is None else round(max(0.0, ends_s - now_s), 1)
-                return {**said, "session_id": self._seats[ticket.seat].session_id, "ends_in_s": ends_in_s}
+                session_id = self._seats[ticket.seat].session_id
+                ends_in_s = self._turns.ends_in_s(ticket.seat)
+                return {**said, "session_id": session_id, "ends_in_s": ends_in_s}
             case _:
                 return {**said, "reason": ticket.reason}
 

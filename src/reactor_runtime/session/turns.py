@@ -54,16 +54,23 @@ class Turns:
     def ends_s(self, seat: int) -> float | None:
         """Return when a turn ends as things are, on the clock; None while it has no end."""
         turn = self._turns.get(seat)
-        if turn is None or turn.wanted_s is None or self.turn_s is None:
-            return None
-        return max(turn.began_s + self.turn_s, turn.wanted_s + self.warning_s)
+        return self._end_s(turn, turn.wanted_s) if turn is not None else None
+
+    def ends_in_s(self, seat: int) -> float | None:
+        """Return in how many seconds that is, as people are told."""
+        ends_s = self.ends_s(seat)
+        return None if ends_s is None else round(max(0.0, ends_s - self._clock()), 1)
 
     def would_end_s(self, seat: int) -> float | None:
-        """Return the same for one more who waits."""
+        """Return when a turn would end with one more who waits."""
         turn = self._turns.get(seat)
-        if turn is None or self.turn_s is None:
+        if turn is None:
             return None
-        wanted_s = self._clock() if turn.wanted_s is None else turn.wanted_s
+        return self._end_s(turn, self._clock() if turn.wanted_s is None else turn.wanted_s)
+
+    def _end_s(self, turn: _Turn, wanted_s: float | None) -> float | None:
+        if wanted_s is None or self.turn_s is None:
+            return None
         return max(turn.began_s + self.turn_s, wanted_s + self.warning_s)
 
     def over(self) -> list[int]:

@@ -354,8 +354,7 @@ class Usher:
         ):
             return
         self._told[seat.number] = _Told(ends_s, warned, waiting=waiting, at_s=now_s)
-        ends_in_s = None if ends_s is None else round(max(0.0, ends_s - now_s), 1)
-        seat.tell(say.Turn(ends_in_s, waiting))
+        seat.tell(say.Turn(self._turns.ends_in_s(seat.number), waiting))
 
     # Time ---------------------------------------------------------------------------------------------
 
