@@ -76,20 +76,16 @@ def nothing_runs(server: ReactorRun) -> Iterator[None]:
 
 
 @pytest.fixture
-def visit(browser: Browser, server: ReactorRun) -> Iterator[Callable[[], Page]]:
+def visit(new_context: Callable[..., BrowserContext], server: ReactorRun) -> Callable[[], Page]:
     """Open the page in a context of its own, and wait until it is live."""
-    contexts: list[BrowserContext] = []
 
     def come() -> Page:
-        contexts.append(browser.new_context(permissions=["clipboard-read", "clipboard-write"]))
-        page = contexts[-1].new_page()
+        page = new_context(permissions=["clipboard-read", "clipboard-write"]).new_page()
         page.goto(server.url)
         live(page)
         return page
 
-    yield come
-    for context in contexts:
-        context.close()
+    return come
 
 
 def live(page: Page) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from playwright.async_api import async_playwright
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Page, expect
 from support.chromium import ARGUMENTS, CHROMIUM, HOOKS
 from support.promises import NIGHTLY
 from support.server import ReactorRun, running, write_model
@@ -56,21 +56,18 @@ def nothing_runs(server: ReactorRun) -> Iterator[None]:
 
 
 @pytest.fixture
-def visit(browser: Browser, server: ReactorRun) -> Iterator[Callable[[str], Page]]:
+def visit(new_context: Callable[..., BrowserContext], server: ReactorRun) -> Callable[[str], Page]:
     """Open the page in a context of its own, and wait until it is live."""
-    contexts: list[BrowserContext] = []
 
     def come(path: str = "") -> Page:
-        contexts.append(browser.new_context())
-        contexts[-1].add_init_script(path=HOOKS)
-        page = contexts[-1].new_page()
+        context = new_context()
+        context.add_init_script(path=HOOKS)
+        page = context.new_page()
         page.goto(server.url + path)
         expect(page.locator("body")).to_have_attribute("data-state", "live", timeout=20_000)
         return page
 
-    yield come
-    for context in contexts:
-        context.close()
+    return come
 
 
 def drive(page: Page, pedal: str = "w") -> Any:
