@@ -54,7 +54,7 @@ check-page: $(PAGE_TOOLS)/node_modules/.installed ## Lint and type-check the con
 	$(NPM) run --silent check
 
 nightly: system setup $(VENV)/.installed-notebook ## Run the long form of every promise, hours on two cores; writes docs/promises.md
-	PATH="$(abspath $(BIN)):$$PATH" REACTOR_NIGHTLY=1 $(BIN)/python -m pytest --timeout=3600 --promises docs/promises.md $(ARGS)
+	PATH="$(abspath $(BIN)):$$PATH" REACTOR_NIGHTLY=1 $(BIN)/python -m pytest --timeout=3600 --promises=docs/promises.md $(ARGS)
 	@$(MAKE) --no-print-directory coverage ARGS=
 
 coverage: setup ## Measure what the fast tests reach; fails below the figure in pyproject.toml

@@ -82,8 +82,15 @@ def below(pid: int) -> list[psutil.Process]:
 
 
 def living(tree: list[psutil.Process]) -> list[psutil.Process]:
-    # Orphans are collected by whatever is process 1 here, which may take its time.
-    return [member for member in tree if member.is_running() and member.status() != psutil.STATUS_ZOMBIE]
+    return [member for member in tree if lives(member)]
+
+
+def lives(member: psutil.Process) -> bool:
+    try:
+        # Orphans are collected by whatever is process 1 here, which may take its time.
+        return member.is_running() and member.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # ended between the two questions
+        return False
 
 
 def gone_within_s(tree: list[psutil.Process]) -> float:

@@ -32,10 +32,11 @@ from .threads import environment, usable_cores
 #: a few percent of the loop and what exceeds that waits in the model process.
 _READ_BYTES: Final = 512 * 1024
 _PAUSE_S: Final = 0.002
-#: How long the interpreter may take to begin to write its stacks, where the machine is crowded, and then to end.
-#: A stopped process writes nothing, so it gets no longer than the second.
+#: How long the interpreter may take to begin to write its stacks, where the machine is crowded, and then to end;
+#: silence after the beginning is the end as well. A stopped process writes nothing, so it gets the second alone.
 _DUMP_BEGINS_S: Final = 0.4
 _DUMP_S: Final = 0.04
+_DUMP_SILENT_S: Final = 0.02
 #: How long the reaper may take to end the tree before it is killed itself; then the model process dies with it.
 _REAP_S: Final = 2.5
 #: Silence after which a traceback or stacks are taken to be whole.
@@ -98,7 +99,8 @@ class ModelProcess:
         self._loop.add_reader(self._leash, self._read_pid)
         self._last_resort: asyncio.TimerHandle | None = None
         self._dump: asyncio.TimerHandle | None = None
-        """The end of a wait for stacks that have not begun to come."""
+        self._dump_by_s = 0.0
+        """The end of a wait for stacks, and when it comes at the latest."""
         self._resume: asyncio.TimerHandle | None = None
         self._loop.add_reader(self._output, self._read)
         self.exit_code: int | None = None
@@ -124,7 +126,8 @@ class ModelProcess:
             self._kill_now()
             return
         self._say(b"d")
-        self._dump = self._loop.call_later(_DUMP_S if self._stopped() else _DUMP_BEGINS_S, self._kill_now)
+        self._dump_by_s = self._loop.time() + (_DUMP_S if self._stopped() else _DUMP_BEGINS_S)
+        self._dump = self._loop.call_at(self._dump_by_s, self._kill_now)
 
     def close(self) -> None:
         """Forget it after its exit: the output is closed, the thread joined."""
@@ -167,6 +170,7 @@ class ModelProcess:
             self._leash.send(word)
 
     def _kill_now(self) -> None:
+        self._dump = None
         if self.exit_code is None:
             self._say(b"k")
             self._last_resort = self._loop.call_later(_REAP_S, self._process.kill)
@@ -215,9 +219,10 @@ class ModelProcess:
         except BlockingIOError:
             return -1
         if self._dump is not None and data:
+            now_s = self._loop.time()
+            self._dump_by_s = min(self._dump_by_s, now_s + _DUMP_S)
             self._dump.cancel()
-            self._dump = None
-            self._loop.call_later(_DUMP_S, self._kill_now)
+            self._dump = self._loop.call_at(min(self._dump_by_s, now_s + _DUMP_SILENT_S), self._kill_now)
         for line in self._whole.feed(self._lines.feed(data, time.monotonic())):
             self._on_line(line)
         if self._silence is not None:
