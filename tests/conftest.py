@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 import pytest
+from support.forked import NURSERY
 from support.promise_report import PromiseReport, rows_named
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def _descriptors() -> set[str]:
             target = os.readlink(f"/proc/self/fd/{fd}")
         except OSError:
             continue
-        if target.startswith(("socket:", "pipe:", "/memfd:reactor")):
+        if target.startswith(("socket:", "pipe:", "/memfd:reactor")) and int(fd) != NURSERY.fd:
             found.add(f"{fd} → {target}")
     return found
 
@@ -50,7 +51,10 @@ def _children() -> set[str]:
             name = child.name()
             # A browser that several tests share begins and ends processes of its own as it likes.
             parent = child.parent()
-            if not (parent is not None and name.startswith("chrom") and parent.name().startswith("chrom")):
+            if (
+                not (parent is not None and name.startswith("chrom") and parent.name().startswith("chrom"))
+                and child.pid != NURSERY.pid
+            ):
                 found.add(f"{child.pid} {name}")
     return found
 

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from support.forked import finished
 from support.promises import NIGHTLY
 
 from reactor_runtime.cli.run import parse_args, require_token
@@ -69,10 +70,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def reactor(*args: str | Path, **extra: str) -> subprocess.CompletedProcess[str]:
-    command = [REACTOR, *map(str, args)]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=DEADLINE_S, env=environment(**extra)
-    )
+    return finished([REACTOR, *map(str, args)], environment(**extra), within_s=DEADLINE_S)
 
 
 @pytest.fixture

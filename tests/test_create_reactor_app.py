@@ -37,7 +37,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, expect
-from support.server import running, write_model
+from support.server import ReactorRun, running, write_model
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -112,7 +112,7 @@ def tarball(package: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def unpacked(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The command that npx runs, without npx, which takes longer than the command itself."""
+    """The command that npx runs, without npx."""
     folder = tmp_path_factory.mktemp("unpacked")
     call("tar", "xf", str(tarball), cwd=folder)
     return ["node", str(folder / "package" / "bin" / "create-reactor-app.js")]
@@ -123,12 +123,13 @@ def npx(tarball: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def projects(tarball: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def projects(tarball: Path, unpacked: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a project per template, made offline with an empty npm cache, under one node_modules."""
     folder = tmp_path_factory.mktemp("projects")
     env = {**OFFLINE, "npm_config_cache": str(tmp_path_factory.mktemp("empty-cache"))}
-    for template in TEMPLATES:
-        call(*npx(tarball), template, "--template", template, "--no-install", cwd=folder, env=env)
+    # The first by npx, which takes longer than the command itself.
+    for template, command in zip(TEMPLATES, (npx(tarball), unpacked, unpacked), strict=True):
+        call(*command, template, "--template", template, "--no-install", cwd=folder, env=env)
     shutil.copy(folder / "dynamic" / "package.json", folder / "package.json")
     call("npm", "install", "--prefer-offline", "--no-audit", "--no-fund", cwd=folder)
     return folder
@@ -162,7 +163,8 @@ def test_the_packed_tarball_makes_a_template_offline(projects: Path, template: s
     shown = re.findall(r"`(src/[\w.]+)`", (project / "README.md").read_text())
     assert len(shown) > 5
     assert [name for name in shown if not (project / name).is_file()] == []
-    call("npm", "run", "typecheck", cwd=project)
+    assert json.loads((project / "package.json").read_text())["scripts"]["build"].startswith("tsc && ")
+    assert list(build_of(project).glob("assets/*.js"))
 
 
 def test_a_folder_with_something_in_it_is_refused(unpacked: list[str], tmp_path: Path) -> None:
@@ -347,6 +349,7 @@ SOMEWHERE = "http://runtime.invalid"
 
 @cache
 def build_of(project: Path) -> Path:
+    """Check the types and build."""
     call("npm", "run", "build", cwd=project, env={"VITE_REACTOR_URL": SOMEWHERE})
     return project / "dist"
 
@@ -452,9 +455,24 @@ def take_pictures(page: Page, name: str) -> None:
     (folder / f"template-{name}.png").write_bytes(small.getvalue())
 
 
+@pytest.fixture(scope="module")
+def one_testcard() -> Iterator[ReactorRun]:
+    with running(TESTCARD) as run:
+        yield run
+
+
+@pytest.fixture
+def testcard(one_testcard: ReactorRun) -> ReactorRun:
+    """The module's, with nobody on it."""
+    one_testcard.end_session()
+    return one_testcard
+
+
 @in_browser
-def test_dynamic_makes_controls_that_change_the_picture(projects: Path, browser: Browser) -> None:
-    with running(TESTCARD) as run, built(projects / "dynamic", run.url) as address:
+def test_dynamic_makes_controls_that_change_the_picture(
+    projects: Path, browser: Browser, testcard: ReactorRun
+) -> None:
+    with built(projects / "dynamic", testcard.url) as address:
         with opened(browser, address) as page:
             shown(page)
             take_pictures(page, "dynamic")
@@ -492,12 +510,10 @@ def test_dynamic_makes_controls_that_change_the_picture(projects: Path, browser:
 
 
 @in_browser
-def test_dynamic_sends_the_camera_to_a_model_that_takes_one(projects: Path, browser: Browser) -> None:
-    with (
-        running(TESTCARD) as run,
-        built(projects / "dynamic", run.url) as address,
-        opened(browser, address) as page,
-    ):
+def test_dynamic_sends_the_camera_to_a_model_that_takes_one(
+    projects: Path, browser: Browser, testcard: ReactorRun
+) -> None:
+    with built(projects / "dynamic", testcard.url) as address, opened(browser, address) as page:
         shown(page)
         page.get_by_role("button", name="Camera").click()
         status = page.get_by_role("button", name="Status")
@@ -720,13 +736,7 @@ def test_what_stands_in_the_way_is_said_in_words_and_passes_by_itself(
             expect(notice).to_contain_text("The session was stopped.")
             page.get_by_role("button", name="Connect").click()
             shown(page)
-        expect(notice).to_contain_text("The runtime was shut down.")
-
-        # A runtime that dies says nothing; the page finds out, and joins the next one by itself.
-        page.get_by_role("button", name="Connect").click()
-        expect(notice).to_contain_text("No answer from the runtime")
-        with running(LONGLIVE, "--port", str(port)) as run:
-            shown(page)
+            # A runtime that dies says nothing; the page finds out, and joins the next one by itself.
             run.process.kill()
             expect(notice).to_contain_text("No answer from the runtime", timeout=30_000)
         with running(LONGLIVE, "--port", str(port)) as run:
@@ -735,6 +745,9 @@ def test_what_stands_in_the_way_is_said_in_words_and_passes_by_itself(
             expect(notice).to_contain_text("killed by SIGKILL")
             page.get_by_role("button", name="Connect").click()
             shown(page)
+        expect(notice).to_contain_text("The runtime was shut down.")
+        page.get_by_role("button", name="Connect").click()
+        expect(notice).to_contain_text("No answer from the runtime")
 
 
 @in_browser
@@ -764,7 +777,11 @@ def test_a_runtime_with_a_token_is_told_from_one_that_does_not_answer_and_can_be
 
 @in_browser
 def test_the_guides_last_step_works_as_written(
-    tarball: Path, browser: Browser, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    tarball: Path,
+    browser: Browser,
+    testcard: ReactorRun,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     """`npx create-reactor-app`, `cd test-app`, `pnpm run dev`, with nothing but Enter typed."""
     tools = tmp_path_factory.mktemp("tools")
@@ -790,15 +807,14 @@ def test_the_guides_last_step_works_as_written(
         said = re.sub(r"\s+", " ", re.sub(r"[│╮╯├─]", " ", terminal.text))
         assert "cd test-app pnpm run dev" in said
     project = tmp_path / "test-app"
-    for script in ("typecheck", "build"):
-        call("pnpm", "run", script, cwd=project, env={"PATH": path})
+    call("pnpm", "run", "typecheck", cwd=project, env={"PATH": path})
 
     port = free_port()
-    with running(TESTCARD) as run, (tmp_path / "dev.log").open("w+") as log:
+    with (tmp_path / "dev.log").open("w+") as log:
         dev = subprocess.Popen(
             ["pnpm", "run", "dev", "--port", str(port), "--strictPort", "--host", "127.0.0.1"],
             cwd=project,
-            env={**os.environ, "PATH": path, "VITE_REACTOR_URL": run.url},
+            env={**os.environ, "PATH": path, "VITE_REACTOR_URL": testcard.url},
             stdout=log,
             stderr=log,
             start_new_session=True,

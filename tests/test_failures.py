@@ -25,7 +25,7 @@ import psutil
 import pytest
 from support.crowd import Crowd
 from support.prober import Probe, probing
-from support.promises import long_form
+from support.promises import by_night, long_form
 from support.server import ReactorRun, running, write_model
 from support.visitor import Refused, Visitor, watching
 
@@ -200,7 +200,8 @@ async def test_a_model_that_pauses_without_a_frame_is_not_punished(lasting: Reac
 # The model process is lost ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["exit", "segfault", "abort"])
+# Each kind is tried under the host in test_faults.py; the server adds what it does about any.
+@pytest.mark.parametrize("kind", ["segfault", *by_night("exit", "abort")])
 async def test_a_model_that_dies_is_told_at_once_and_replaced(
     tmp_path: Path, kind: str, record_property: Callable[[str, object], None]
 ) -> None:
@@ -230,7 +231,7 @@ async def test_a_model_that_dies_is_told_at_once_and_replaced(
             assert f"in _{kind}" in server.text
 
 
-@pytest.mark.parametrize("kind", ["spin", "sleep", "sleep_gil"])
+@pytest.mark.parametrize("kind", ["sleep_gil", *by_night("spin", "sleep")])
 async def test_a_model_that_hangs_is_noticed_at_its_limit_and_replaced(
     tmp_path: Path, kind: str, record_property: Callable[[str, object], None]
 ) -> None:
@@ -268,7 +269,7 @@ async def test_a_model_that_never_emits_has_the_time_of_its_first_frame(tmp_path
                 time.sleep(60)
     """
     path = write_model(tmp_path, source)
-    with running(path, "--first-frame-s", "2", "--hang-s", "0.2") as server, probed(server):
+    with running(path, "--first-frame-s", "1", "--hang-s", "0.2") as server, probed(server):
         await the_first_frame_never_comes(server)
         server.wait_for(lambda: server.health()["state"] == "available", "the restart")
 
@@ -279,7 +280,7 @@ async def the_first_frame_never_comes(server: ReactorRun) -> None:
         await visitor.start()
         await visitor.connect()
         visitor.resume()
-        await told(visitor, "model_hung", began_s, limit_s=2.0)
+        await told(visitor, "model_hung", began_s, limit_s=1.0)
 
 
 async def test_a_model_that_ignores_the_stop_is_killed_at_its_limit_and_the_next_user_waits_no_longer(

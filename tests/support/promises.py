@@ -10,16 +10,22 @@ import os
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 #: How many figures a row shows.
 SHOWN: Final = 4
+T = TypeVar("T")
 NIGHTLY: Final = bool(os.environ.get("REACTOR_NIGHTLY"))
 
 
 def long_form(each_change: int, nightly: int) -> int:
     """Return how often a test does its thing: in every run, or under `make nightly`."""
     return nightly if NIGHTLY else each_change
+
+
+def by_night(*values: T) -> tuple[T, ...]:
+    """Return the parameters that `make nightly` tries beside those of every run."""
+    return values if NIGHTLY else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ from textwrap import dedent
 import httpx
 import psutil
 
+from .forked import Forked, Process, started
+
 REACTOR = Path(sys.executable).with_name("reactor")
 READY = re.compile(r"[Rr]eady(?:: | at )(http://[\w.:\[\]-]+)")
 AUTHORS = re.compile(r"http://\S+/#author=[0-9a-f]{32}")
@@ -30,7 +32,7 @@ AUTHORS = re.compile(r"http://\S+/#author=[0-9a-f]{32}")
 class ReactorRun:
     """A `reactor run` that is up. `log` grows with what it prints."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Process) -> None:
         self.process = process
         self.log: list[str] = []
         self._reader = threading.Thread(target=self._read, name="reactor-run-log", daemon=True)
@@ -102,6 +104,8 @@ class ReactorRun:
         self._reader.join(5)
         assert self.process.stdout is not None
         self.process.stdout.close()
+        if isinstance(self.process, Forked):
+            self.process.close()
         return status
 
     @property
@@ -127,18 +131,15 @@ def running(
     command: Path = REACTOR,
 ) -> Iterator[ReactorRun]:
     """Serve the model of `path` on a free port until the block ends. `command`: of another environment."""
-    process = subprocess.Popen(
-        [str(command), "run", str(path), "--port", "0", *flags],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **(env or {})},
-    )
-    run = ReactorRun(process)
+    words = [str(command), "run", str(path), "--port", "0", *flags]
+    its = {**os.environ, "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **(env or {})}
+    run = ReactorRun(started(words, its) if command == REACTOR else _of_another(words, its))
     try:
         if ready:
             run.wait_for(
-                lambda: READY.search(run.text) is not None or process.poll() is not None, "the address", 60
+                lambda: READY.search(run.text) is not None or run.process.poll() is not None,
+                "the address",
+                60,
             )
             found = READY.search(run.text)
             assert found is not None, run.text
@@ -146,6 +147,10 @@ def running(
         yield run
     finally:
         run.stop()
+
+
+def _of_another(words: list[str], env: dict[str, str]) -> Process:
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
 
 
 def write_model(folder: Path, source: str, **manifest: object) -> Path:
