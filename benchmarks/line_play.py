@@ -8,6 +8,7 @@ What `session/usher.py` does with a real clock and real seats is done here with 
 
 from __future__ import annotations
 
+import functools
 import heapq
 import math
 import random
@@ -134,7 +135,8 @@ class Play:
             case "even":
                 return [number * each_s for number in range(case.people)]
             case "bursts":
-                bursts, at_s = [], 0.0
+                bursts: list[float] = []
+                at_s = 0.0
                 while len(bursts) < case.people:
                     at_s += draw.expovariate(1 / (each_s * BURST))
                     bursts += [at_s + draw.uniform(0, BURST_S) for _ in range(BURST)]
@@ -202,7 +204,7 @@ class Play:
                 continue
             after_s = self._draw.expovariate(1 / self.case.claim_s) if waited and self.case.claim_s else 0.0
             self._at(
-                self._now_s + min(after_s, limits.CLAIM_S - 0.1), lambda ticket=ticket: self._drives(ticket)
+                self._now_s + min(after_s, limits.CLAIM_S - 0.1), functools.partial(self._drives, ticket)
             )
 
     def _drives(self, ticket: Ticket) -> None:
@@ -250,7 +252,7 @@ class Play:
             taken = [seat for seat in self._since_s if self._line.of_seat(seat) is None]
             for seat in taken:
                 if self._turns.began_s(seat) is None and seat not in self._free:
-                    self._at(self._now_s, lambda seat=seat: self._is_free(seat))
+                    self._at(self._now_s, functools.partial(self._is_free, seat))
         self._offer()
         if self.case.turn_s is None:
             return

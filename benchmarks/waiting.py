@@ -33,7 +33,14 @@ def play(case: Case) -> dict[str, Any]:
     waits_s = np.array(outcome.waits_s or [math.nan])
     p50, p90, p99 = (round(float(each), 1) for each in np.percentile(waits_s, (50, 90, 99)))
     told = outcome.told
-    share = lambda count: round(count / max(1, outcome.people), 4)  # noqa: E731
+
+    def share(count: int) -> float:
+        return round(count / max(1, outcome.people), 4)
+
+    def within(limits_s: list[float]) -> float | None:
+        kept = sum(waited_s <= limit_s for limit_s, (_, waited_s) in zip(limits_s, told, strict=True))
+        return round(kept / len(told), 2) if told else None
+
     return {
         "gpus": case.gpus,
         "load_per_gpu": round(case.load / case.gpus, 3),
@@ -47,12 +54,8 @@ def play(case: Case) -> dict[str, Any]:
         "impatient": share(outcome.impatient),
         "unclaimed": share(outcome.unclaimed),
         "turns_cut": share(outcome.cut),
-        "within_told_p50": round(sum(waited <= wait.p50_s for wait, waited in told) / len(told), 2)
-        if told
-        else None,
-        "within_told_p90": round(sum(waited <= wait.p90_s for wait, waited in told) / len(told), 2)
-        if told
-        else None,
+        "within_told_p50": within([wait.p50_s for wait, _ in told]),
+        "within_told_p90": within([wait.p90_s for wait, _ in told]),
         "told": len(told),
     }
 
@@ -72,8 +75,13 @@ def around(load: float) -> list[int]:
 
 def document(rows: list[dict[str, Any]]) -> str:
     """Return the rows as a Markdown table."""
-    wait = lambda name: lambda _, row: _words(row[name])  # noqa: E731
-    percent = lambda name: lambda _, row: "–" if row[name] is None else f"{row[name]:.0%}"  # noqa: E731
+
+    def wait(name: str) -> Callable[[str, Any], str]:
+        return lambda _, row: _words(row[name])
+
+    def percent(*names: str) -> Callable[[str, Any], str]:
+        return lambda _, row: " · ".join("–" if row[name] is None else f"{row[name]:.0%}" for name in names)
+
     columns: dict[str, Callable[[str, Any], object]] = {
         "GPUs": lambda _, row: row["gpus"],
         "busy": percent("busy"),
@@ -84,9 +92,7 @@ def document(rows: list[dict[str, Any]]) -> str:
         "refused": percent("refused"),
         "left before": percent("impatient"),
         "turns cut short": percent("turns_cut"),
-        "within the told p50 · p90": lambda _, row: (
-            f"{percent('within_told_p50')(_, row)} · {percent('within_told_p90')(_, row)}"
-        ),
+        "within the told p50 · p90": percent("within_told_p50", "within_told_p90"),
     }
     return table(columns, {str(row["gpus"]): row for row in rows})
 
@@ -107,7 +113,7 @@ def picture(rows: list[dict[str, Any]], title: str) -> str:
             ("99 of 100", "wait_p99_s"),
         )
     ]
-    ticks = {1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36_000: "10 h"}
+    ticks: dict[float, str] = {1: "1 s", 10: "10 s", 60: "1 min", 600: "10 min", 3600: "1 h", 36_000: "10 h"}
     return chart(curves, title=title, x="GPUs", y="wait", ticks=ticks)
 
 
