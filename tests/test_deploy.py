@@ -8,13 +8,14 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
+from ssl import create_default_context
 
 import httpx
 import pytest
 import yaml
 from support.chromium import HOOKS, chromium
 from support.client_model import write_client_model
-from support.proxies import DEPLOY, Proxy, caddy, nginx
+from support.proxies import DEPLOY, Proxy, caddy, free_port, nginx
 from support.server import ReactorRun, running
 from support.socket_viewer import SocketViewer
 from support.using import use
@@ -106,6 +107,27 @@ async def test_a_server_is_replaced_while_its_session_goes_on(
             await early.leave()
         status = await asyncio.to_thread(old.process.wait, 20)
     assert status == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [nginx, caddy])
+async def test_no_log_of_the_proxy_has_the_token_of_a_link(
+    tmp_path: Path, start: Callable[..., AbstractContextManager[Proxy]]
+) -> None:
+    """Where the server is away, which is what proxies write most about."""
+    folder = tmp_path / "proxy"
+    folder.mkdir()
+    away = f"http://127.0.0.1:{free_port()}"
+    with start(folder, blue=away, green=away, token=TOKEN) as proxy:
+        async with httpx.AsyncClient(
+            base_url=proxy.url, verify=create_default_context(cafile=proxy.authority)
+        ) as http:
+            for path in ("/blue/t/SECRET/session", "/green/t/SECRET/", "/blue/session?a=b&token=SECRET&c=d"):
+                shown = {"X-Reactor-Token": "SECRET", "Referer": f"{proxy.url}/blue/t/SECRET/"}
+                assert (await http.get(path, headers=shown)).status_code == 502
+    written = {file.name: file.read_text(errors="replace") for file in folder.iterdir() if file.is_file()}
+    assert any("/blue/t/-/session" in text for text in written.values())
+    assert [name for name, text in written.items() if "SECRET" in text] == []
 
 
 async def upload(visitor: Visitor, data: bytes) -> str:

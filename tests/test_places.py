@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_runtime import limits
-from reactor_runtime.server.places import Accounts, Place, Places, Standing, share_of
+from reactor_runtime.networks import share_of
+from reactor_runtime.server.places import Accounts, Place, Places, Standing
 from reactor_runtime.server.readers import Readers
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.proxies import certificate, free_port
+from support.proxies import certificate, free_port, without_own_certificates
 from support.server import ReactorRun
 from support.visitor import Refused, Visitor
 
@@ -48,13 +48,12 @@ class Demo:
         )
         text = text.replace("https://demo.example.org", self.url).replace("8080", str(self.port))
         at = f"https://localhost:{self.public_port} {{\n\ttls {self.folder}/model.pem {self.folder}/model.key"
-        certified = f"{{\n\tadmin off\n\tauto_https off\n}}\n{at}"
-        return text.replace("demo.example.org {", certified)
+        return text.replace("demo.example.org {", at)
 
     def do(self, language: str, text: str) -> None:
         text = self.own(text)
         if language == "Caddyfile":
-            (self.folder / "Caddyfile").write_text(text)
+            (self.folder / "Caddyfile").write_text(without_own_certificates(text))
         elif any(server in text for server in SERVERS):
             self._serve(text)
         else:
@@ -130,5 +129,10 @@ async def test_the_demo_works_as_it_is_printed(tmp_path: Path) -> None:
             server = demo.servers[0]
             server.wait_for(lambda: server.process.poll() is not None, "the end of the server", 30)
             assert server.process.returncode == 0
+            # What fails now is written down, and the token is not.
+            gone = await second.http.get(f"{demo.url}/t/{token[1]}/session")
+            assert gone.status_code == 502
+        assert "/t/-/session" in demo.servers[1].text
+        assert token[1] not in "".join(run.text for run in demo.servers)
         assert '"healthy"' in demo.printed[-2]
         assert "reactor_sessions_total" in demo.printed[-2]

@@ -256,3 +256,60 @@ async def test_each_message_reaches_the_session_from_the_roles_that_the_table_sa
             for kind in NEEDED:
                 may = rows[roles_table.words(kind.__name__)][column] == "yes"
                 assert any(type(message) is kind for message in arrived) is may, (role, kind)
+
+
+async def test_one_person_s_token_whose_seconds_are_over_is_refused_by_every_route() -> None:
+    async with site() as it:
+        claims = Claims(Role.DRIVE, exp=_now() + 60, jti="seconds", max_s=0.2)
+        await it.prepare(Grant(Role.DRIVE, jti=claims.jti, ends=claims.exp, max_s=claims.max_s))
+        await asyncio.sleep(0.3)
+        codes = {}
+        for route in IN_ORDER:
+            method, _, path = route.partition(" ")
+            if ROUTES[route][HEADS.index("no token")] != "yes":
+                await it.prepare(None)
+                codes[route] = (await it.ask(method, path, KEYS.sign(claims)))[1]
+        operators = {route for route in codes if ROUTES[route][HEADS.index(Role.DRIVE.value)] != "yes"}
+        assert {route for route, code in codes.items() if code != "token_expired"} == operators
+        assert len(codes) > 20
+
+
+async def test_a_token_that_was_for_one_session_is_good_for_nothing_of_another() -> None:
+    async with site() as it:
+        await it.prepare(None)
+        claims = Claims(Role.DRIVE, exp=_now() + 60, jti="once", once=True)
+        _, link = await it.house.join(grant=Grant(Role.DRIVE, jti="once", ends=claims.exp, once=True))
+        link.connect()
+        await asyncio.sleep(0.05)
+        await it.house.stop()
+        while it.house.state() is not State.READY:
+            await asyncio.sleep(0.01)
+        await it.house.start("another")
+        headers = {"Authorization": f"Bearer {KEYS.sign(claims)}"}
+        upload = await it.client.post(
+            "/sessions/another/uploads", json=BODIES["/sessions/{session_id}/uploads"], headers=headers
+        )
+        assert (upload.status_code, upload.json()["code"]) == (403, "token_replayed")
+        # What he was told he may keep.
+        assert (await it.client.get("/overview", headers=headers)).status_code == 200
+
+
+async def test_who_drives_over_a_socket_ends_his_session_as_any_driver_does() -> None:
+    async with site() as it:
+        token = KEYS.sign(Claims(Role.DRIVE, exp=_now() + 60, jti="j"))
+        headers = {"Authorization": f"Bearer {token}", "User-Agent": "Browser/1"}
+        await it.client.post("/start_session", json={"session_id": SESSION}, headers=headers)
+        address = f"{it.url.replace('http', 'ws')}/sessions/{SESSION}/media"
+        shown = {"Authorization": headers["Authorization"]}
+        async with connect(
+            address, additional_headers=shown, user_agent_header="Browser/1", proxy=None
+        ) as socket:
+            await socket.send(json.dumps({"scope": "runtime", "data": {"type": "ping", "data": {}}}))
+            session = it.house.sessions.slots[0].session
+            assert session is not None
+            async with asyncio.timeout(5):
+                while not session.wheel.drivers():
+                    await asyncio.sleep(0.01)
+            other = await it.client.post("/stop_session", headers=headers | {"User-Agent": "Browser/2"})
+            assert other.status_code == 409
+            assert (await it.client.post("/stop_session", headers=headers)).status_code == 200

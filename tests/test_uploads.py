@@ -55,6 +55,31 @@ async def test_references_inside_arguments_are_found_at_any_depth() -> None:
     assert {key: file.data for key, file in files.items()} == {one.upload_id: b"one", two.upload_id: b"two"}
 
 
+def test_who_drives_has_room_whatever_others_have_reserved() -> None:
+    uploads = Uploads()
+    driver, other, beside = ("driver",), ("other",), ("beside",)
+
+    def reserve(owner: tuple[str, ...], size_bytes: int = 1) -> Reservation:
+        drivers = (driver, beside)
+        return uploads.reserve(name="a", size_bytes=size_bytes, mime_type="a/b", owner=owner, drivers=drivers)
+
+    for _ in range(limits.UPLOADS_PER_SESSION):
+        reserve(other)
+    mine = [reserve(driver) for _ in range(limits.UPLOADS_PER_SESSION - 1)]
+    reserve(beside)
+    for owner in (driver, beside, other):
+        with pytest.raises(LimitExceeded):
+            reserve(owner)
+    assert len(
+        {each.upload_id for each in mine} & {slot.upload_id for slot in uploads._slots.values()}
+    ) == len(mine)
+    uploads.clear()
+    for _ in range(limits.UPLOADS_MAX_BYTES // limits.UPLOAD_MAX_BYTES):
+        reserve(other, limits.UPLOAD_MAX_BYTES)
+    reserve(driver, limits.UPLOAD_MAX_BYTES)
+    assert sum(slot.size_bytes for slot in uploads._slots.values()) == limits.UPLOADS_MAX_BYTES
+
+
 @pytest.mark.parametrize(
     "spelling", [str.upper, lambda text: text.replace("-", ""), lambda text: text.replace("-", "").upper()]
 )

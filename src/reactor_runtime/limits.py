@@ -62,6 +62,8 @@ DRIVES_S: Final = 15.0
 #: of them may have been left alone. See session/starters.py.
 LEAVE_MEANT_S: Final = 3.0
 LEFT_MEANT_S: Final = 1.0
+#: How long after a session was ended by others its client's own stop may still come. Later: it is taken for another's.
+LATE_STOP_S: Final = 600.0
 #: How long the driver's seat is kept for whoever lost his connection, or was promised it. Later: it is free.
 SEAT_KEPT_S: Final = 15.0
 #: Visitors who ask for the wheel at one time. More: `rate_limited`.
@@ -268,6 +270,8 @@ STARTS_WAITING: Final = 16
 #: Who may wait in the line for a seat. More: 503 `line_full`, to come again after LINE_RETRY_S.
 LINE: Final = 100
 LINE_RETRY_S: Final = 30
+#: Who may wait of one address, or with one person's token, so that nobody fills the line alone. More: the same.
+LINE_PER_ADDRESS: Final = 8
 #: A place in the line is kept for this long without a word of its owner. Longer: it is given up.
 PLACE_KEPT_S: Final = 60.0
 #: How long a seat is kept for the one who is next. Not claimed: it goes on to the one after.

@@ -14,7 +14,7 @@ from reactor_runtime.errors import ManifestError, ModelFailed, ModelHung, Sessio
 from reactor_runtime.progress import Progress
 from reactor_runtime.session.lifecycle import State
 from reactor_runtime.session.loading import Loading
-from reactor_runtime.session.sessions import DETAILS_S, LOOKS_S
+from reactor_runtime.session.onlookers import DETAILS_S, LOOKS_S
 from reactor_runtime.session.slot import NO_SESSION
 
 

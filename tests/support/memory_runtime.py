@@ -123,7 +123,7 @@ class MemoryService:
     async def start(self, session_id: str | None, *, grant: Grant, wait_s: float = 0.0) -> JsonObject:
         grant.require(Right.DRIVE)
         if wait_s:
-            async with self.line.admitted(wait_s):
+            async with self.line.admitted(wait_s, grant):
                 pass
         self.lifecycle.fire(Event.START_SESSION)
         return self._describe() | ({"asked_for": session_id} if session_id else {})
@@ -132,6 +132,8 @@ class MemoryService:
         self.lifecycle.fire(Event.STOP_SESSION)
         self.lifecycle.fire(Event.CLEANUP_COMPLETE)
         self.stopped.append((moderate, reason))
+
+    def still_counts(self, grant: Grant, session_id: str | None) -> None: ...
 
     async def kick(self, session_id: str, connection_id: int, *, reason: str, grant: Grant) -> None:
         grant.require(Right.OPERATE)
@@ -180,7 +182,14 @@ class MemoryService:
             yield message
 
     async def reserve_upload(
-        self, session_id: str, *, name: str, size_bytes: int, mime_type: str, upload_id: str | None
+        self,
+        session_id: str,
+        *,
+        name: str,
+        size_bytes: int,
+        mime_type: str,
+        upload_id: str | None,
+        grant: Grant,
     ) -> Reservation:
         uploads = self._session(session_id).uploads
         return uploads.reserve(name=name, size_bytes=size_bytes, mime_type=mime_type, upload_id=upload_id)

@@ -40,7 +40,7 @@ def nginx(folder: Path, *, blue: str, green: str, token: str) -> Iterator[Proxy]
     """Run nginx with deploy/nginx until the block ends."""
     port, authority = free_port(), certificate(folder)
     for file in (DEPLOY / "nginx").iterdir():
-        text = file.read_text().replace("/etc/nginx", str(folder))
+        text = file.read_text().replace("/etc/nginx", str(folder)).replace("/var/log/nginx", str(folder))
         text = _replaced(text, file, port=port, blue=blue, green=green)
         text = text.replace("/etc/ssl/certs/model.pem", f"{folder}/model.pem")
         text = text.replace("/etc/ssl/private/model.key", f"{folder}/model.key").replace("change-me", token)
@@ -62,7 +62,7 @@ def nginx(folder: Path, *, blue: str, green: str, token: str) -> Iterator[Proxy]
         subprocess.run([*command, "-s", "reload"], check=True, capture_output=True, timeout=30)
         time.sleep(0.3)
 
-    with _running(command, port, os.environ.copy()):
+    with _running(command, port, os.environ.copy(), folder):
         yield Proxy(f"https://localhost:{port}", authority, live)
 
 
@@ -74,15 +74,21 @@ def caddy(folder: Path, *, blue: str, green: str, token: str) -> Iterator[Proxy]
     text = _replaced((DEPLOY / "Caddyfile").read_text(), file, port=port, blue=blue, green=green)
     at = f"localhost:{port} {{"
     certified = text.replace(at, f"https://{at}\n\ttls {folder}/model.pem {folder}/model.key")
-    file.write_text(f"{{\n\tadmin off\n\tauto_https off\n}}\n{certified}")
+    file.write_text(without_own_certificates(certified))
     env = {**os.environ, "REACTOR_TOKEN": token, "HOME": str(folder), "XDG_DATA_HOME": str(folder)}
     env["XDG_CONFIG_HOME"] = str(folder)
 
     def live(name: str) -> None:
         raise NotImplementedError("the test switches nginx only")
 
-    with _running(["caddy", "run", "--config", str(file), "--adapter", "caddyfile"], port, env):
+    with _running(["caddy", "run", "--config", str(file), "--adapter", "caddyfile"], port, env, folder):
         yield Proxy(f"https://localhost:{port}", authority, live)
+
+
+def without_own_certificates(caddyfile: str) -> str:
+    """Let Caddy ask nobody for certificates, and listen to no administrator; its other options stay."""
+    assert caddyfile.startswith("{\n")
+    return "{\n\tadmin off\n\tauto_https off\n" + caddyfile.removeprefix("{\n")
 
 
 def _replaced(text: str, file: Path, *, port: int, blue: str, green: str) -> str:
@@ -112,8 +118,9 @@ def free_port() -> int:
 
 
 @contextmanager
-def _running(command: list[str], port: int, env: dict[str, str]) -> Iterator[None]:
-    process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def _running(command: list[str], port: int, env: dict[str, str], folder: Path) -> Iterator[None]:
+    with (folder / "output.log").open("ab") as output:
+        process = subprocess.Popen(command, env=env, stdout=output, stderr=output)
     try:
         deadline_s = time.monotonic() + UP_WITHIN_S
         while True:

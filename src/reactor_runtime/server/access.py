@@ -27,7 +27,7 @@ class Rule:
     """
 
     right: Right | None
-    names: Literal["", "path", "query", "service", "server"] = "path"
+    names: Literal["", "path", "service", "server"] = "path"
     takes: bool = False
     because: str = ""
     """Why it is open."""
@@ -79,9 +79,9 @@ RULES: Final = _paths(
             None, "", because="the address holds a key; SDKs send no token with the bytes"
         ),
         "GET /sessions/{session_id}/log/{key}": Rule(Right.READ_LOG),
-        "GET /clips": Rule(Right.RECORD, "query"),
-        # A recording has the id of its session.
-        "GET /clips/chunks/{session_id}/{file}": Rule(Right.RECORD),
+        # A recording has an id of its own, which only those know who were in its session and asked for it.
+        "GET /clips": Rule(Right.RECORD, ""),
+        "GET /clips/chunks/{recording}/{file}": Rule(Right.RECORD, ""),
         "POST /sessions/{session_id}/kick": Rule(Right.OPERATE),
         "POST /drain": Rule(Right.OPERATE, "server"),
         "POST /tokens": Rule(Right.OPERATE, "server"),

@@ -82,6 +82,7 @@ def create_app(
         doors=app.state.doors,
         access=Access(files.keys()),
         refusals=refusals,
+        still_counts=service.still_counts,
     )
     local = not is_loopback(settings.host)
     app.add_middleware(HostGuard, names=_names(settings), local=local, open_paths=HEALTH_PATHS)

@@ -27,8 +27,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from .. import limits
+from ..networks import share_of
 from ..webrtc.ice_tcp import IceTcp, TcpStream, Wire
-from .places import Account, Place, Places, Standing, share_of
+from .places import Account, Place, Places, Standing
 from .replies import refusal
 from .request_parser import RequestParser
 from .socket import Socket

@@ -13,9 +13,8 @@ One per server, used on its event loop.
 
 from __future__ import annotations
 
-import ipaddress
 from enum import Enum
-from typing import Final, Protocol
+from typing import Protocol
 
 from .. import limits
 
@@ -154,20 +153,3 @@ class Places:
                     oldest.evict()
                     return True
         return False
-
-
-#: The part of an IPv6 address that one customer is given (RFC 6177 names /64 as the least).
-_IPV6_SHARE: Final = 64
-
-
-def share_of(host: str) -> str:
-    """Return what stands for everybody who could send from this address: itself, or its IPv6 /64 network."""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((address, _IPV6_SHARE), strict=False))

@@ -16,7 +16,7 @@ from ..recording.playlist import INIT_NAME, playlist
 from .bodies import UploadBody, documented, json_body
 from .guards import own_url
 from .replies import refusal
-from .routes_sessions import Asked, Running
+from .routes_sessions import Asked, Granted, Running
 
 router: Final = APIRouter()
 
@@ -27,11 +27,17 @@ async def reserve_upload(
     request: Request,
     service: Asked,
     running: Running,
+    grant: Granted,
     body: Annotated[UploadBody, Depends(json_body(UploadBody))],
 ) -> JSONResponse:
     """Reserve a slot for a file and say where to PUT its bytes."""
     slot = await service.reserve_upload(
-        running, name=body.name, size_bytes=body.size, mime_type=body.mime_type, upload_id=body.upload_id
+        running,
+        name=body.name,
+        size_bytes=body.size,
+        mime_type=body.mime_type,
+        upload_id=body.upload_id,
+        grant=grant,
     )
     # Absolute, because JS 2.9.0 and Python use it verbatim; of the host that the client itself named.
     path = f"sessions/{session_id}/uploads/{slot.upload_id}/{slot.key}"

@@ -12,12 +12,13 @@ from typing import Annotated, Final
 from fastapi import APIRouter, Depends, Header, Query, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 
+from ..networks import share_of
 from ..session.journal import Entry
 from ..session.metrics import text_of_counters
 from ..session.service import Service
 from ..types import JsonObject
 from .bodies import KickBody, documented, json_body
-from .places import Places, share_of
+from .places import Places
 from .readers import Readers
 from .routes_sessions import Asked, Granted
 

@@ -7,7 +7,6 @@ Status codes are part of the contract: the JavaScript client takes exactly 201 f
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request
@@ -15,19 +14,18 @@ from starlette.responses import JSONResponse, Response
 
 from .. import limits
 from ..errors import OfferRejected, SessionRefused
+from ..networks import share_of
 from ..session.grants import Grant
 from ..session.service import LEGACY_CONNECTION_ID, Service
 from ..webrtc.peer import IceServer
 from .access import GRANT
 from .author import is_author
 from .bodies import CandidatesBody, OfferBody, StartBody, StopBody, documented, json_body
-from .places import Places, share_of
+from .places import Places
 from .preferences import unless_left, waits
 
 router: Final = APIRouter()
 
-#: Characters of a User-Agent by which a client is known again.
-AGENT_MAX: Final = 256
 _P: Final = "/sessions/{session_id}/transport/webrtc"
 
 
@@ -49,8 +47,7 @@ async def running_session(session_id: str, service: Annotated[Service, Depends(s
 async def granted(request: Request) -> Grant:
     """What the guard lets this request do, and who asks."""
     grant: Grant = request.scope[GRANT]
-    address = request.client.host if request.client else ""
-    return replace(grant, address=address, agent=request.headers.get("user-agent", "")[:AGENT_MAX])
+    return grant
 
 
 async def may_offer(request: Request) -> None:

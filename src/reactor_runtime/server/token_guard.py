@@ -36,6 +36,8 @@ SUBPROTOCOL: Final = "reactor.media.v1"
 TOKEN_SUBPROTOCOL: Final = "reactor.token."  # noqa: S105
 #: And the key of a driver's seat, as it is.
 SEAT_SUBPROTOCOL: Final = "reactor.seat."
+#: Characters of a User-Agent by which a client is known again.
+AGENT_MAX: Final = 256
 #: What published clients send where they know of no token.
 _NO_TOKEN: Final = frozenset({b"", b"local"})
 
@@ -100,14 +102,11 @@ def _decoded(subprotocol: str) -> bytes:
         return b"?"
 
 
-def asked_session(query: bytes) -> str | None:
-    """Return the session in a query; where it is named twice the last counts, as it does for the route."""
-    asked = parse_qs(query.decode("latin-1"), keep_blank_values=True).get("session_id")
-    return asked[-1] if asked else None
-
-
 class TokenGuard:
-    """Make the grant, and refuse what it does not allow."""
+    """Make the grant, and refuse what it does not allow.
+
+    `still_counts` raises where one person's token has been used for as long as it may be, or in another session.
+    """
 
     def __init__(
         self,
@@ -116,9 +115,11 @@ class TokenGuard:
         doors: Doors,
         access: Access,
         refusals: Refusals,
+        still_counts: Callable[[Grant, str | None], None] = lambda grant, session_id: None,
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._app = app
+        self._still_counts = still_counts
         self._doors = doors
         self._access = access
         self._refusals = refusals
@@ -127,11 +128,10 @@ class TokenGuard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if is_asked(scope):
             client = scope.get("client")
-            address = client[0] if client else ""
+            agent = Headers(scope=scope).get("user-agent", "")[:AGENT_MAX]
+            shown_by = {"address": client[0] if client else "", "agent": agent}
             method = scope.get("method", "WEBSOCKET")
             rule, session_id = self._access.find(method, scope["path"])
-            if rule.names == "query":
-                session_id = asked_session(scope["query_string"])
             grant = NOTHING
             try:
                 grant = self._doors.grant(presented(scope), self._wall())
@@ -139,12 +139,14 @@ class TokenGuard:
                     grant.require_everywhere(rule.right)
                 elif rule.right is not None:
                     grant.require(rule.right, session_id)
+                if grant.personal:
+                    self._still_counts(grant, session_id)
             except (Unauthorized, NotGranted) as error:
                 if rule.right is not None:
-                    known = replace(grant, address=address)
+                    known = replace(grant, **shown_by)
                     await self._refuse(error, known, session_id, scope, receive, send)
                     return
-            scope = {**scope, GRANT: replace(grant, address=address)}
+            scope = {**scope, GRANT: replace(grant, **shown_by)}
         await self._app(scope, receive, send)
 
     async def _refuse(

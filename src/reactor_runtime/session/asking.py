@@ -8,10 +8,11 @@ Owned by a session, on its event loop. Who asked what, when, is `commands.py`'s;
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from .. import codes, limits
 from ..author.published import PublishedCommands
-from ..errors import CommandRejected
+from ..errors import CommandRejected, WheelRefused
 from ..host import ModelHost
 from ..tasks import Tasks
 from ..types import CommandCall, CommandOutcome, CommandSpec, JsonObject, UploadedFile
@@ -24,9 +25,12 @@ from .uploads import Uploads
 from .viewer import Viewer
 from .voting import BY_VOTE
 
+#: Commands that let keys go and wait for room. More: refused as any other.
+OWED: Final = 64
+
 
 class Asking:
-    """`note` writes down what became of each; `tasks` are its session's."""
+    """`note` writes down what became of each; `tasks` are its session's; `check_wheel` raises WheelRefused."""
 
     def __init__(
         self,
@@ -38,6 +42,7 @@ class Asking:
         book: CommandBook,
         uploads: Uploads,
         tasks: Tasks,
+        check_wheel: Callable[[int], None],
         note: Callable[[str, JsonObject], None],
     ) -> None:
         self._published = PublishedCommands(commands)
@@ -47,7 +52,10 @@ class Asking:
         self._book = book
         self._uploads = uploads
         self._awaiting = AwaitingUploads(tasks)
+        self._check_wheel = check_wheel
         self._note = note
+        self._owed: list[tuple[Viewer, say.Command]] = []
+        """What lets keys go, where the model had too much to do."""
 
     def ask(self, viewer: Viewer, command: say.Command) -> None:
         """Pass a command on at once, in order; only one whose upload is still on its way is overtaken."""
@@ -65,9 +73,26 @@ class Asking:
     async def _with_uploads(self, viewer: Viewer, command: say.Command) -> None:
         try:
             files = await self._uploads.resolve(command.uploads, command.arguments)
+            # Somebody else may drive by now.
+            self._check_wheel(viewer.connection_id)
             self.pass_on(viewer.connection_id, command, files)
-        except CommandRejected as error:
+        except (CommandRejected, WheelRefused) as error:
             self._refuse(viewer, command, error)
+
+    def let_go(self, viewer: Viewer, command: say.Command) -> None:
+        """Pass on what lets a key go that somebody held; once the model has room for it, where it has none."""
+        try:
+            self._published.check(command.name, command.arguments, {})
+            self.pass_on(viewer.connection_id, command)
+        except CommandRejected as error:
+            if error.code == codes.RATE_LIMITED and len(self._owed) < OWED:
+                self._owed.append((viewer, command))
+            else:
+                self._refuse(viewer, command, error)
+
+    def start_over(self) -> None:
+        """Another run of the model begins, in which nothing is held."""
+        self._owed.clear()
 
     def pass_on(
         self,
@@ -90,9 +115,9 @@ class Asking:
             self._together.unasked(number)
             raise
 
-    def _refuse(self, viewer: Viewer, command: say.Command, error: CommandRejected) -> None:
-        text = error.public()
-        viewer.send(say.CommandRefused(command.request_id, command.name, error.code, text, error.field))
+    def _refuse(self, viewer: Viewer, command: say.Command, error: CommandRejected | WheelRefused) -> None:
+        text, field = error.public(), error.field if isinstance(error, CommandRejected) else ""
+        viewer.send(say.CommandRefused(command.request_id, command.name, error.code, text, field))
         # Whatever a client calls a command, the journal keeps no more of it than of a real one.
         name = command.name[: limits.COMMAND_NAME_MAX]
         self._note("command", {"command": name, "code": error.code})
@@ -101,6 +126,8 @@ class Asking:
         """Take what became of a command, and answer the client whose it was."""
         self._answer(outcome)
         self._together.outcome(outcome)
+        if self._owed:
+            self.let_go(*self._owed.pop(0))
 
     def give_up_overdue(self) -> None:
         """Answer what the model has not in time."""

@@ -50,6 +50,8 @@ class Connections:
         """How many may be connected."""
         self.seat_kept: Callable[[], bool] = lambda: False
         """Whether the driver is not here, and his seat is kept."""
+        self.turned_away: Callable[[int], None] = lambda connection_id: None
+        """Told whom `enter` let in and the door did not."""
         self._make = make
         self._forgotten = forgotten
         self._ice_servers = ice_servers
@@ -119,11 +121,15 @@ class Connections:
         if not viewer.offers.take(self._clock()):
             raise SessionRefused("too many offers of one connection", status=503, retry_after_s=1)
         seat = enter(connection_id)
-        if not viewer.connected and not seat:
-            self._check_room(kept=self.seat_kept())
         # Who comes back is at home here, under its id or with the key of the seat.
-        at_home = viewer.came or (seat and seat == offer.seat)
-        wait_s = 0.0 if at_home else self._admit(viewer)
+        at_home = viewer.came or bool(seat and seat == offer.seat)
+        try:
+            if not viewer.connected and not seat:
+                self._check_room(kept=self.seat_kept())
+            wait_s = 0.0 if at_home else self._admit(viewer)
+        except SessionRefused:
+            self.turned_away(connection_id)
+            raise
         viewer.author = offer.author
         viewer.grant = grant
         viewer.active = offer.active

@@ -18,10 +18,10 @@ def check_ends(session: Session, grant: Grant, *, started: bool) -> None:
     """Raise SessionRefused where somebody else's session would end. `started`: it is this client's own."""
     if Right.OPERATE in grant.rights:
         return
-    drivers = [session.connections.get(who) for who in session.wheel.drivers()]
-    if any(viewer is not None and viewer.grant.client == grant.client for viewer in drivers):
+    if grant.client in session.wheel.driving_clients():
         return
-    if drivers or (session.wheel.is_kept() and not started):
+    # What is kept for somebody, or for whoever is next in the line, is not over.
+    if session.wheel.drivers() or not (started if session.wheel.is_kept() else not session.wheel.withheld):
         raise SessionRefused("somebody else drives this session; an operator may end it", status=409)
 
 

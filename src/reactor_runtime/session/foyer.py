@@ -21,6 +21,7 @@ from .metrics import text_of_counters
 from .slot import ModelSlot
 from .slot_seat import SlotSeat
 from .slots import Slots
+from .starters import Client
 from .usher import Usher
 
 #: What a slot looks like, for whoever comes without a ticket, while it is kept for somebody in the line.
@@ -28,19 +29,30 @@ _KEPT: Final = SlotView(State.WAITING)
 
 
 def open_foyer(
-    slots: Slots, logbook: Logbook, settings: SessionsSettings, clock: Callable[[], float]
+    slots: Slots,
+    logbook: Logbook,
+    settings: SessionsSettings,
+    clock: Callable[[], float],
+    *,
+    began: Callable[[str, Client], None],
 ) -> Foyer:
     """Make the foyer of a server with these slots."""
     # As long as a stop may take, and a little.
     emptied_s = settings.stop_s + 2
     seats = [SlotSeat(slot, slots, logbook, emptied_s=emptied_s, clock=clock) for slot in slots]
     key = secrets.token_bytes(32)
-    return Foyer(Usher(seats, cap=settings.line, turn_s=settings.turn_s or None, key=key, clock=clock))
+    usher = Usher(seats, cap=settings.line, turn_s=settings.turn_s or None, key=key, clock=clock)
+    return Foyer(usher, began)
 
 
 class Foyer:
-    def __init__(self, usher: Usher) -> None:
+    """`began` is told whose a session is now, by its id."""
+
+    def __init__(
+        self, usher: Usher, began: Callable[[str, Client], None] = lambda session, client: None
+    ) -> None:
         self._usher = usher
+        self._began = began
 
     # LineService --------------------------------------------------------------------------------------
 
@@ -48,7 +60,7 @@ class Foyer:
         grant.require(Right.DRIVE)
         if grant.sid is not None:
             raise NotGranted("this token is for one session; take the wheel there, the line leads to any")
-        return self._usher.join(session_id or "")
+        return self._usher.join(session_id or "", grant.person)
 
     async def look(self, ticket: str) -> JsonObject:
         return self._usher.look(ticket)
@@ -59,6 +71,7 @@ class Foyer:
     async def claim(self, ticket: str, *, grant: Grant) -> JsonObject:
         grant.require(Right.DRIVE)
         given = await self._usher.claim(ticket)
+        self._began(given.session_id, grant.client)
         log = {} if given.session_log is None else {"session_log": given.session_log}
         return {"session_id": given.session_id, "seat": given.key, **log}
 
@@ -78,9 +91,9 @@ class Foyer:
         """Return what whoever comes without a ticket sees of a slot."""
         return _KEPT if self._usher.keeps(slot.number) else slot.view
 
-    def admitted(self, wait_s: float) -> AbstractAsyncContextManager[int | None]:
+    def admitted(self, wait_s: float, grant: Grant) -> AbstractAsyncContextManager[int | None]:
         """Wait in the line; see `usher.Usher.admitted`."""
-        return self._usher.admitted(wait_s)
+        return self._usher.admitted(wait_s, grant.person)
 
     def metrics_text(self) -> str:
         return text_of_counters(self._usher.counters())

@@ -15,6 +15,8 @@ from enum import Enum
 from typing import Final
 
 from ..errors import NotGranted
+from ..networks import share_of
+from ..origins import names_this_machine
 from ..types import Role
 from ..wire import messages as say
 
@@ -81,8 +83,26 @@ class Grant:
 
     @property
     def client(self) -> tuple[str, ...]:
-        """Whom a client is known as from one request to the next; those of one kind at one address look alike."""
-        return self.sub, self.address, self.agent
+        """Whom a client is known as from one request to the next.
+
+        Those of one kind at one address look alike, unless each shows a token of its own.
+        """
+        return self.jti, self.sub, self.address, self.agent
+
+    @property
+    def personal(self) -> bool:
+        """Whether its token is one person's."""
+        return bool(self.jti) and (self.once or self.max_s is not None)
+
+    @property
+    def person(self) -> str:
+        """Who is counted as one where something is shared out among people; "" where nobody is known apart.
+
+        A proxy on this machine that does not say for whom it asks has all of them behind its own address.
+        """
+        if self.personal:
+            return f"token {self.jti}"
+        return "" if names_this_machine(self.address) else share_of(self.address)
 
     @property
     def rights(self) -> frozenset[Right]:

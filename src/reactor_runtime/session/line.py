@@ -16,7 +16,7 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NoReturn
 
 from .. import codes, limits
 from ..errors import SessionRefused
@@ -73,6 +73,8 @@ class Ticket:
     text: str
     wish: str
     """The session that it would like to drive, if that is one of several; "" for any."""
+    person: str
+    """Whose it is, as far as people are known apart; "" where they are not."""
     joined_s: float
     heard_s: float
     at: At = At.WAITING
@@ -106,19 +108,30 @@ class Line:
 
     # Coming and going ---------------------------------------------------------------------------------
 
-    def join(self, wish: str = "") -> Ticket:
-        """Join at the end. Raises SessionRefused `line_full`."""
+    def join(self, wish: str = "", person: str = "") -> Ticket:
+        """Join at the end. Raises SessionRefused `line_full`, also where this person waits often enough."""
+        if not self._cap:
+            self._refuse("this server keeps no line; try again later")
         if len(self.waiting()) >= self._cap:
-            self.refused += 1
-            text = f"the line is full: {self._cap} are waiting; try again later"
-            if not self._cap:
-                text = "this server keeps no line; try again later"
-            raise SessionRefused(text, status=503, code=codes.LINE_FULL, retry_after_s=limits.LINE_RETRY_S)
+            self._refuse(f"the line is full: {self._cap} are waiting; try again later")
+        if person and self._waits_often(person):
+            self._refuse(f"{limits.LINE_PER_ADDRESS} of your address are waiting; try again later")
         self._joined += 1
         now_s = self._clock()
-        ticket = Ticket(self._joined, self._sign(self._joined), wish, now_s, now_s)
+        ticket = Ticket(self._joined, self._sign(self._joined), wish, person, now_s, now_s)
         self._tickets[ticket.number] = ticket
         return ticket
+
+    def _waits_often(self, person: str) -> bool:
+        # Who drives waits no more.
+        theirs = [
+            each for each in self._tickets.values() if each.person == person and each.at is not At.DRIVING
+        ]
+        return len(theirs) >= limits.LINE_PER_ADDRESS
+
+    def _refuse(self, text: str) -> NoReturn:
+        self.refused += 1
+        raise SessionRefused(text, status=503, code=codes.LINE_FULL, retry_after_s=limits.LINE_RETRY_S)
 
     def find(self, text: str) -> Ticket:
         """Return the ticket that a client shows. Raises SessionRefused 404 for one that was never given."""
@@ -128,7 +141,7 @@ class Line:
         known = self._tickets.get(number) or self._gone.get(number)
         if known is not None:
             return known
-        return Ticket(number, text, "", 0.0, 0.0, At.GONE, reason=codes.FORGOTTEN)
+        return Ticket(number, text, "", "", 0.0, 0.0, At.GONE, reason=codes.FORGOTTEN)
 
     def heard(self, ticket: Ticket) -> None:
         """Its owner is there."""

@@ -47,18 +47,28 @@ class Passes:
         self._known = known
         self._uses: dict[str, _Use] = {}
 
-    def check(self, grant: Grant, session_id: str | None, bearer: Bearer | None = None) -> None:
-        """Raise TokenExpired or TokenReplayed where this token would not be let in; None: for a session to come."""
+    def still_counts(self, grant: Grant, session_id: str | None) -> None:
+        """Raise TokenExpired or TokenReplayed where this token's time is over, or that of the session it was for.
+
+        None: what is asked is of no session.
+        """
         now = self._wall()
         if grant.ends is not None and now >= grant.ends:
             raise TokenExpired("this token's time is over; ask whoever gave it to you for another")
-        use = self._uses.get(grant.jti) if _is_personal(grant) else None
+        use = self._uses.get(grant.jti) if grant.personal else None
         if use is None:
             return
         if grant.max_s is not None and now >= use.began + grant.max_s:
             raise TokenExpired(f"the {grant.max_s:g} s of this token are over")
-        if grant.once and session_id != use.session_id:
+        if grant.once and session_id is not None and session_id != use.session_id:
             raise TokenReplayed("this token was for one session, and has been in it")
+
+    def check(self, grant: Grant, session_id: str | None, bearer: Bearer | None = None) -> None:
+        """Raise TokenExpired or TokenReplayed where this token would not be let in; None: for a session to come."""
+        self.still_counts(grant, session_id or "")
+        use = self._uses.get(grant.jti) if grant.personal else None
+        if use is None:
+            return
         other = use.bearer() if use.bearer is not None else None
         if other is not None and other is not bearer and other.there:
             raise TokenReplayed("this token is one person's, and another connection uses it now")
@@ -70,7 +80,7 @@ class Passes:
         """
         self.check(grant, session_id, bearer)
         now, ends = self._wall(), grant.ends
-        if _is_personal(grant):
+        if grant.personal:
             use = self._uses.get(grant.jti)
             if use is None:
                 use = self._begin(grant, session_id, now)
@@ -91,7 +101,3 @@ class Passes:
         use = _Use(session_id, now, grant.ends if grant.ends is not None else float("inf"))
         self._uses[grant.jti] = use
         return use
-
-
-def _is_personal(grant: Grant) -> bool:
-    return bool(grant.jti) and (grant.once or grant.max_s is not None)

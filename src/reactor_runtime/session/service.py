@@ -126,6 +126,9 @@ class Service(Protocol):
         only one that runs, else as `descriptor`.
         """
 
+    def still_counts(self, grant: Grant, session_id: str | None) -> None:
+        """Raise TokenExpired or TokenReplayed where one person's token was used up; None: asked is of no session."""
+
     async def running_sessions(self) -> list[JsonObject]:
         """Return {session_id, slot, state, viewers} of each session that runs."""
 
@@ -212,7 +215,14 @@ class Service(Protocol):
     # Files --------------------------------------------------------------------------------------------
 
     async def reserve_upload(
-        self, session_id: str, *, name: str, size_bytes: int, mime_type: str, upload_id: str | None
+        self,
+        session_id: str,
+        *,
+        name: str,
+        size_bytes: int,
+        mime_type: str,
+        upload_id: str | None,
+        grant: Grant,
     ) -> Reservation:
         """Reserve a slot for a file; see `uploads.Uploads.reserve`."""
 

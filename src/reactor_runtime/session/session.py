@@ -125,7 +125,6 @@ class Session:
             clock=clock,
         )
         self.wheel = Steering(session_id, audience.join, self, self.connections, clock=clock)
-        self.connections.seat_kept = self.wheel.is_kept
         self._claims = Claims([track.name for track in info.tracks if track.direction == "in"])
         self._began_s = clock()
         self._tasks = Tasks(f"session {session_id}")
@@ -145,6 +144,7 @@ class Session:
             book=self._book,
             uploads=self.uploads,
             tasks=self._tasks,
+            check_wheel=wheel.check_drives,
             note=owner.note,
         )
         self._closed = False
@@ -235,8 +235,8 @@ class Session:
     def connected(self, viewer: Viewer) -> None:
         if not self._closed:
             self._owner.viewer_opened()
-            if self.connections.entered(viewer):
-                self.wheel.connected(viewer.connection_id)
+            stays = self.connections.entered(viewer)
+            (self.wheel.connected if stays else self.wheel.turned_away)(viewer.connection_id)
 
     def released(self, viewer: Viewer) -> None:
         self.wheel.left(viewer.connection_id)
@@ -313,8 +313,8 @@ class Session:
 
     # What the wheel does (SteeringEvents) ---------------------------------------------------------------
 
-    def steer(self, viewer: Viewer, command: say.Command) -> None:
-        self._asking.ask(viewer, command)
+    def let_go(self, viewer: Viewer, command: say.Command) -> None:
+        self._asking.let_go(viewer, command)
 
     def steers_no_more(self, who: int) -> None:
         self._claims.release(who)
@@ -364,6 +364,7 @@ class Session:
         await self.streams.played_out()
         self.abandon()
         self._book.clear()
+        self._asking.start_over()
         self._numbers.start_over()
         self._clips.start_over()
         self.frame_ids.start_over()

@@ -16,8 +16,7 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Sequence
 
-from .. import __version__, codes, limits
-from ..author import documents
+from .. import codes, limits
 from ..config import SessionsSettings
 from ..errors import SessionRefused
 from ..host import HostFactory, ModelHost
@@ -32,6 +31,7 @@ from ..webrtc.peer import Candidate, IceServer, PeerEngine
 from ..websocket.socket_link import Closing, carry
 from ..wire import messages as say
 from .audit import Audit, Silent
+from .describing import describe
 from .ending import check_ends, end_moderated
 from .fanout import EncoderThreads, FanOutFactory
 from .foyer import open_foyer
@@ -40,20 +40,16 @@ from .journal import Entry, Journal
 from .lifecycle import State, Transition
 from .loads import Prepare
 from .metrics import MessageCounts, text_of
+from .onlookers import Onlookers
 from .register import Register
 from .service import Health, Offer, Registration, SocketOffer
 from .session import Session
 from .session_owner import SessionOwner
-from .slot import NO_SESSION, ModelSlot
+from .slot import ModelSlot
 from .slots import Slots
 from .starters import Starters
 from .starts import Starts
 from .uploads import Reservation
-
-#: Whoever waits for the model asks more often than this, also on a busy machine; and how long the question for the
-#: reason may take after it.
-LOOKS_S = 4.0
-DETAILS_S = 2.0
 
 
 class Sessions:
@@ -92,16 +88,12 @@ class Sessions:
             report=report,
             clock=clock,
         )
-        self.line = open_foyer(self.slots, self.logbook, settings, clock)
+        self._starters = Starters(clock)
+        self.line = open_foyer(self.slots, self.logbook, settings, clock, began=self._starters.began)
         # A start may wait as long as a stop can take.
         self._starts = Starts(self.slots, self.line, patience_s=settings.stop_s + 1, clock=clock)
-        self._starters = Starters(clock)
         self.slots.on_drain_wanted = self._drain_wanted
-        self._asked_s: float | None = None
-        self._asked = asyncio.Event()
-        """When it was last asked how the server is, and that it was asked again."""
-        self._explained = asyncio.Event()
-        """That somebody asked for the reason since."""
+        self._onlookers = Onlookers(clock)
         self._tasks = Tasks("the sessions")
         self._drain_asked = asyncio.Event()
         self._closed = False
@@ -168,24 +160,7 @@ class Sessions:
         ]
 
     def _describe(self, slot: ModelSlot) -> JsonObject:
-        session, info = slot.session, slot.info
-        descriptor: JsonObject = {
-            "session_id": session.session_id if session is not None else NO_SESSION,
-            "state": slot.state.value,
-            "slot": slot.number,
-            "cluster": "local",
-            "model": {"name": info.name if info is not None else ""},
-            "server_info": {"server_version": __version__},
-            "selected_transport": {"protocol": "webrtc", "version": "1.0"},
-            "recording": {
-                "enabled": session.recording if session is not None else self.recordings.enabled,
-                "chunk_seconds": limits.RECORDING_CHUNK_S,
-            },
-        }
-        if info is not None:
-            descriptor["capabilities"] = documents.capabilities(info)
-            descriptor["emission_fps"] = self._settings.fps or info.fps
-        return descriptor
+        return describe(slot, fps=self._settings.fps, recorded=self.recordings.enabled)
 
     async def start(self, session_id: str | None, *, grant: Grant, wait_s: float = 0.0) -> JsonObject:
         """Start a session; while the last one is closing, wait for that instead of refusing."""
@@ -193,7 +168,9 @@ class Sessions:
         session_id = session_id or grant.sid or str(uuid.uuid4())
         grant.require(Right.DRIVE, session_id)
         self._register.passes.check(grant, session_id)
-        async with self._starts.slot(wait_s) as slot:
+        async with self._starts.slot(wait_s, grant) as slot:
+            # Its time may have ended while it waited.
+            self._register.passes.check(grant, session_id)
             return self._begin(slot, session_id, grant)
 
     def _begin(self, slot: ModelSlot, session_id: str, grant: Grant) -> JsonObject:
@@ -217,6 +194,8 @@ class Sessions:
         if slot.running is not None:
             started = stopped in self._starters.of(grant.client)
             check_ends(slot.running, grant, started=started)
+            if started and not moderate:
+                self._starters.stopped(stopped)
         self.audit.note("moderate" if moderate else "stop", grant, session_id=stopped, reason=reason)
         if moderate:
             end_moderated(slot, reason)
@@ -225,14 +204,15 @@ class Sessions:
 
     def _slot_meant(self, grant: Grant, *, moderate: bool) -> ModelSlot | None:
         """Return the slot that a stop without a session's id is for; None: it is kept. Raises SessionRefused."""
-        if len(self.slots) == 1:
+        own = self._starters.of(grant.client)
+        if len(self.slots) == 1 and (moderate or not own or grant.sid is not None):
             return self.slots[0]
         if grant.sid is not None:
             return self._slot_of(grant.sid)
         running = self.slots.running
         if moderate and len(running) == 1:
             return running[0]
-        if moderate or not self._starters.of(grant.client):
+        if moderate or not own:
             text = "this client started no session that runs; name the one to stop by its session_id"
             raise SessionRefused(text, status=409)
         meant = self._starters.leave(grant.client)
@@ -244,8 +224,11 @@ class Sessions:
             return self.slots.of(session_id)
         except SessionRefused as refused:
             if refused.status == 400:
-                self._explained.set()
+                self._onlookers.explained()
             raise
+
+    def still_counts(self, grant: Grant, session_id: str | None) -> None:
+        self._register.passes.still_counts(grant, session_id)
 
     async def kick(self, session_id: str, connection_id: int, *, reason: str, grant: Grant) -> None:
         grant.require(Right.OPERATE, session_id)
@@ -263,8 +246,7 @@ class Sessions:
         return session
 
     async def health(self) -> Health:
-        self._asked_s = self._clock()
-        self._asked.set()
+        self._onlookers.looked()
         best = self.slots.best
         word, states = best.health_word, tuple(slot.state.value for slot in self.slots)
         if self._starts.draining:
@@ -318,10 +300,24 @@ class Sessions:
                 yield message
 
     async def reserve_upload(
-        self, session_id: str, *, name: str, size_bytes: int, mime_type: str, upload_id: str | None
+        self,
+        session_id: str,
+        *,
+        name: str,
+        size_bytes: int,
+        mime_type: str,
+        upload_id: str | None,
+        grant: Grant,
     ) -> Reservation:
-        uploads = self._running(session_id).uploads
-        return uploads.reserve(name=name, size_bytes=size_bytes, mime_type=mime_type, upload_id=upload_id)
+        session = self._running(session_id)
+        return session.uploads.reserve(
+            name=name,
+            size_bytes=size_bytes,
+            mime_type=mime_type,
+            upload_id=upload_id,
+            owner=grant.client,
+            drivers=session.wheel.driving_clients(),
+        )
 
     async def receive_upload(
         self, session_id: str, upload_id: str, key: str, chunks: AsyncIterable[bytes]
@@ -376,15 +372,7 @@ class Sessions:
 
     async def told(self) -> None:
         """Wait until whoever waited for the model has asked what became of it; not at all where nobody did."""
-        if self._asked_s is None or self._clock() - self._asked_s > LOOKS_S:
-            return
-        self._asked.clear()
-        self._explained.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOKS_S):
-                await self._asked.wait()
-            async with asyncio.timeout(DETAILS_S):
-                await self._explained.wait()
+        await self._onlookers.told()
 
     async def close(self) -> None:
         """End the session and the model. May be called twice and from any state."""

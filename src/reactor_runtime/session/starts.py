@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 
 from .admission import Admission, Admitted, Place
 from .foyer import Foyer
+from .grants import Grant
 from .slot import ModelSlot
 from .slots import Slots
 
@@ -25,10 +26,10 @@ class Starts:
         self.draining = False
 
     @asynccontextmanager
-    async def slot(self, wait_s: float) -> AsyncGenerator[ModelSlot]:
+    async def slot(self, wait_s: float, grant: Grant) -> AsyncGenerator[ModelSlot]:
         """Yield a slot that is free until the next await, after `wait_s` in the line at most. Raises SessionRefused."""
         if wait_s > 0:
-            async with self._line.admitted(wait_s) as number:
+            async with self._line.admitted(wait_s, grant) as number:
                 if number is not None:
                     yield self._slots[number]
                     return

@@ -21,6 +21,7 @@ from .connections import Connections
 from .deadman import DeadMan, Release
 from .grants import Grant, Right
 from .service import Offer, SocketOffer
+from .starters import Client
 from .viewer import Viewer
 from .wheel import Entry, Join, Wheel
 
@@ -28,8 +29,8 @@ from .wheel import Entry, Join, Wheel
 class SteeringEvents(Protocol):
     """What the wheel does to its session. On the event loop."""
 
-    def steer(self, viewer: Viewer, command: say.Command) -> None:
-        """Pass a command on to the model."""
+    def let_go(self, viewer: Viewer, command: say.Command) -> None:
+        """Pass on a command that lets go what somebody held, who drives no more or is silent."""
 
     def steers_no_more(self, who: int) -> None:
         """It does not drive any more: what only a driver may have is taken from it."""
@@ -61,6 +62,7 @@ class Steering:
         self._deadman = DeadMan(clock)
         self._events = events
         self._connections = connections
+        connections.seat_kept, connections.turned_away = self.is_kept, self.turned_away
         self._clock = clock
         self._drivers: frozenset[int] = frozenset()
         self._holder = ""
@@ -92,6 +94,11 @@ class Steering:
         """Return all who are here and drive."""
         return self._wheel.drivers()
 
+    def driving_clients(self) -> frozenset[Client]:
+        """Return whom those are known as who drive."""
+        drivers = [self._connections.get(who) for who in self.drivers()]
+        return frozenset(viewer.grant.client for viewer in drivers if viewer is not None)
+
     def drives(self, who: int) -> bool:
         """Whether what this connection sends reaches the model. Any thread."""
         return self._wheel.drives(who)
@@ -101,6 +108,11 @@ class Steering:
         key = self._wheel.promise(keyless=keyless)
         self._settle()
         return key
+
+    @property
+    def withheld(self) -> bool:
+        """Whether a free seat is only for whoever it is promised to."""
+        return self._wheel.withheld
 
     def withhold(self, on: bool) -> None:
         """While on, a free seat is only for whoever it is promised to."""
@@ -166,6 +178,11 @@ class Steering:
             text = "your token's time is over; ask for another to go on"
             self.dismiss(who, say.RuntimeNotice(codes.TOKEN_EXPIRED, text))
 
+    def turned_away(self, who: int) -> None:
+        """It may not come in after all."""
+        self._wheel.turned_away(who)
+        self._settle()
+
     def forget(self, who: int) -> None:
         self._wheel.forget(who)
 
@@ -176,6 +193,10 @@ class Steering:
         if not self._wheel.is_here(who):
             # Its first words may come before the news that it is connected.
             self.connected(who)
+        self.check_drives(who)
+
+    def check_drives(self, who: int) -> None:
+        """Raise WheelRefused unless it drives."""
         if not self._wheel.drives(who):
             text = "you are watching; take the wheel, or ask for it, to steer"
             raise WheelRefused(codes.NOT_DRIVING, text)
@@ -242,7 +263,7 @@ class Steering:
         viewer = self._connections.get(who)
         if viewer is not None:
             for command in release:
-                self._events.steer(viewer, command)
+                self._events.let_go(viewer, command)
 
     def _plan(self) -> None:
         dues_s = [due_s for due_s in (self._wheel.due_s, self._deadman.due_s) if due_s is not None]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import AsyncIterable, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
@@ -21,6 +21,7 @@ from .. import codes, limits
 from ..errors import CommandRejected, LimitExceeded, SessionRefused
 from ..types import JsonObject, UploadedFile
 from ..wire.messages import UploadReference
+from .starters import Client
 
 _UPLOAD_ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z-]{0,63}")
 _TEXT_MAX: Final = 255
@@ -35,6 +36,7 @@ class _Slot:
     name: str
     mime_type: str
     size_bytes: int
+    owner: Client
     receiving: bool = False
     data: bytes | None = None
     done: asyncio.Event = field(default_factory=asyncio.Event)
@@ -57,12 +59,20 @@ class Uploads:
         self._closed = False
 
     def reserve(
-        self, *, name: str, size_bytes: int, mime_type: str, upload_id: str | None = None
+        self,
+        *,
+        name: str,
+        size_bytes: int,
+        mime_type: str,
+        upload_id: str | None = None,
+        owner: Client = (),
+        drivers: Collection[Client] = (),
     ) -> Reservation:
         """Reserve a slot for exactly `size_bytes`.
 
-        Raises SessionRefused 400 for empty or unusable values, 409 for a taken id, and LimitExceeded. Slots
-        are not taken over: whoever reserves and never writes uses up its session's own share.
+        Raises SessionRefused 400 for empty or unusable values, 409 for a taken id, and LimitExceeded. Of who drives no
+        slot is taken over: a driver who reserves and never writes uses up his session's own share. For whom there is no
+        room while he drives, the oldest slots go of those who do not.
         """
         self._check_open()
         if not name.strip() or not mime_type.strip() or size_bytes <= 0:
@@ -74,11 +84,13 @@ class Uploads:
                 f"an upload may have {limits.UPLOAD_MAX_BYTES} bytes, got {size_bytes}",
                 limit="UPLOAD_MAX_BYTES",
             )
+        if owner in drivers:
+            self._make_room(size_bytes, drivers)
         if len(self._slots) >= limits.UPLOADS_PER_SESSION:
             raise LimitExceeded(
                 f"a session may have {limits.UPLOADS_PER_SESSION} uploads", limit="UPLOADS_PER_SESSION"
             )
-        if sum(slot.size_bytes for slot in self._slots.values()) + size_bytes > limits.UPLOADS_MAX_BYTES:
+        if self._reserved_bytes + size_bytes > limits.UPLOADS_MAX_BYTES:
             raise LimitExceeded(
                 f"the uploads of a session may have {limits.UPLOADS_MAX_BYTES} bytes together",
                 limit="UPLOADS_MAX_BYTES",
@@ -89,9 +101,21 @@ class Uploads:
             raise SessionRefused("an upload_id has letters, digits and dashes, at most 64", status=400)
         if _same(upload_id) in self._slots:
             raise SessionRefused("this upload_id is taken", status=409)
-        slot = _Slot(upload_id, secrets.token_urlsafe(18), name, mime_type, size_bytes)
+        slot = _Slot(upload_id, secrets.token_urlsafe(18), name, mime_type, size_bytes, owner)
         self._slots[_same(upload_id)] = slot
         return Reservation(upload_id, slot.key, name)
+
+    @property
+    def _reserved_bytes(self) -> int:
+        return sum(slot.size_bytes for slot in self._slots.values())
+
+    def _make_room(self, size_bytes: int, drivers: Collection[Client]) -> None:
+        others = [key for key, slot in self._slots.items() if slot.owner not in drivers]
+        while others and (
+            len(self._slots) >= limits.UPLOADS_PER_SESSION
+            or self._reserved_bytes + size_bytes > limits.UPLOADS_MAX_BYTES
+        ):
+            self._slots.pop(others.pop(0)).done.set()
 
     async def receive(self, upload_id: str, key: str, chunks: AsyncIterable[bytes]) -> None:
         """Fill a slot with exactly the announced bytes, reading no more than one chunk beyond them.

@@ -96,17 +96,17 @@ class Usher:
         ticket = self._line.of_seat(seat)
         return ticket is not None and ticket.at in (At.CLAIM, At.STARTING)
 
-    def join(self, wish: str) -> JsonObject:
+    def join(self, wish: str, person: str = "") -> JsonObject:
         """Take the last place of the line. Raises SessionRefused, also `line_full`."""
-        ticket = self._join(wish)
+        ticket = self._join(wish, person)
         return {"ticket": ticket.text, **self._prospects.document(ticket)}
 
-    def _join(self, wish: str = "") -> Ticket:
+    def _join(self, wish: str, person: str) -> Ticket:
         if self._closed:
             raise SessionRefused("the server is shutting down", status=503, retry_after_s=10)
         if all(seat.closed for seat in self._seats.values()):
             raise SessionRefused("no model runs any more; nobody can drive", status=503)
-        ticket = self._line.join(wish)
+        ticket = self._line.join(wish, person)
         self.step()
         return ticket
 
@@ -200,18 +200,21 @@ class Usher:
         self.step()
 
     @contextlib.asynccontextmanager
-    async def admitted(self, wait_s: float) -> AsyncGenerator[int | None]:
+    async def admitted(self, wait_s: float, person: str = "") -> AsyncGenerator[int | None]:
         """Wait in the line for a client that has no words for it; yield the slot in which it may begin a session.
 
         That is free until the next await. None when its patience ended first. Raises SessionRefused.
         """
-        ticket = self._join()
+        ticket = self._join("", person)
         ticket.following += 1
+        emptied = False
         try:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait_s):
                     await self._emptied(ticket)
-            if ticket.at is At.STARTING:
+                    emptied = True
+            # Its patience may have ended while a slot was being emptied for it.
+            if emptied and ticket.at is At.STARTING:
                 yield ticket.seat
                 self._line.fire(ticket, Event.STARTED)
             else:

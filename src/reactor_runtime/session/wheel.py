@@ -212,6 +212,12 @@ class Wheel:
             self._vacate()
         self.forget(who)
 
+    def turned_away(self, who: int) -> None:
+        """It was not let in after all: a seat that it would have had is free again."""
+        seat = self._seat
+        if seat is not None and seat.holder == who and who not in self._numbers:
+            self._vacate()
+
     def forget(self, who: int) -> None:
         """Its id is another's from now on."""
         self._entries.pop(who, None)
