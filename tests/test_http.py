@@ -126,7 +126,10 @@ async def test_a_connection_is_registered_with_exactly_201(started: Live, body: 
 
 async def test_a_full_session_refuses_the_next_connection_with_503(started: Live) -> None:
     codes = [
-        (await started.call("POST", P + "/connections")).status_code for _ in range(limits.VIEWERS_MAX + 1)
+        (
+            await started.call("POST", P + "/connections", headers={"X-Forwarded-For": f"192.0.2.{n}"})
+        ).status_code
+        for n in range(limits.VIEWERS_MAX + 1)
     ]
     assert codes == [201] * limits.VIEWERS_MAX + [503]
 
@@ -485,3 +488,13 @@ async def test_a_reader_of_events_has_to_ask_again_after_a_while(
         lines = [line async for line in stream.aiter_lines() if line]
     assert lines[0] == ": open"
     assert set(lines[1:]) == {": still here"}
+
+
+async def test_one_address_that_registers_all_the_time_keeps_nobody_out(started: Live) -> None:
+    async def ask(address: str) -> int:
+        answer = await started.call("POST", P + "/connections", headers={"X-Forwarded-For": address})
+        return answer.status_code
+
+    codes = {await ask("192.0.2.1") for _ in range(limits.OFFERS_PER_ADDRESS_BURST + 2)}
+    assert codes == {201, 503}
+    assert await ask("192.0.2.2") == 201

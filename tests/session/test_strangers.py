@@ -14,9 +14,10 @@ from support.seats import ushered
 from support.virtual_time import now_s, settle
 
 from reactor_runtime import limits
-from reactor_runtime.errors import SessionRefused
+from reactor_runtime.errors import NotGranted, SessionRefused
 from reactor_runtime.link import LinkState
 from reactor_runtime.session.grants import EVERYTHING, Grant
+from reactor_runtime.session.service import LEGACY_CONNECTION_ID
 from reactor_runtime.types import CommandSpec, JsonObject, Role
 
 ADA = Grant(Role.DRIVE, address="198.51.100.1", agent="Browser/1")
@@ -277,3 +278,63 @@ async def test_while_a_seat_waits_for_the_next_in_line_nobody_else_ends_the_sess
         # Who began it has had his turn.
         await stop(house, ADA)
         assert await house.sessions.running_sessions()
+
+
+# Connections -------------------------------------------------------------------------------------------
+
+
+async def test_nobody_finds_the_connection_of_another_by_trying(house: House) -> None:
+    await house.start()
+    ids = [(await house.sessions.register(house.running)).connection_id for _ in range(50)]
+    # Published clients keep them in 32 bits.
+    assert all(1001 < each < 2**32 for each in ids)
+    assert sum(each > 2**24 for each in ids) > 40
+
+
+async def test_the_connection_that_has_no_id_is_its_client_s_as_long_as_that_is_connected(
+    house: House,
+) -> None:
+    """JS 2.9.0 knows one connection, and everybody its routes."""
+    await house.start()
+    link = await house.offer(LEGACY_CONNECTION_ID, legacy=True, grant=ALIKE)
+    link.connect()
+    await settle()
+    with pytest.raises(NotGranted, match="another visitor's"):
+        await house.offer(LEGACY_CONNECTION_ID, legacy=True, grant=EVE)
+    assert not link.closed
+    again = await house.offer(LEGACY_CONNECTION_ID, legacy=True, replace=True, grant=ALIKE)
+    again.connect()
+    again.lose()
+    await settle()
+    (await house.offer(LEGACY_CONNECTION_ID, legacy=True, grant=EVE)).connect()
+    await settle()
+
+
+# Operators ---------------------------------------------------------------------------------------------
+
+
+ENDS = ("end", "kick", "moderate", "drain", "stop", "leave")
+
+
+@pytest.mark.parametrize("order", [(*each[n:], *each[:n]) for n in range(6) for each in (ENDS, ENDS[::-1])])
+async def test_all_that_ends_a_session_at_one_moment_ends_it_once(order: tuple[str, ...]) -> None:
+    async with House.opened(turn_s=60, drain_s=5) as house:
+        session_id = await house.start()
+        driver, *operators = [await come(house, grant) for grant in (ADA, EVERYTHING, EVERYTHING)]
+        ticket = (await house.sessions.line.join(None, grant=EVE))["ticket"]
+        for number, what in enumerate(order):
+            operator = operators[number % 2]
+            match what:
+                case "end" | "moderate" | "drain":
+                    operator.ask("operate", {"action": what})
+                case "kick":
+                    operator.ask("operate", {"action": "kick", "id": 1})
+                case "stop":
+                    await stop(house, EVERYTHING)
+                case "leave":
+                    await house.sessions.line.leave(ticket)
+        await asyncio.wait_for(house.sessions.until_drain_asked(), 1)
+        await asyncio.wait_for(house.sessions.drain(), 10)
+        assert not await house.sessions.running_sessions()
+        assert len(driver.told("sessionEnded")) == 1
+        assert session_id == house.hosts.last.sessions[-1]

@@ -86,10 +86,13 @@ class Accounts:
         self.requests = Account(limits.HTTP_REQUESTS_BURST, limits.HTTP_REQUESTS_PER_S, now_s)
         self.health = Account(limits.HTTP_HEALTH_BURST, limits.HTTP_HEALTH_PER_S, now_s)
         """Of requests to /health once the others are spent."""
-        self.offers = Account(limits.OFFERS_PER_ADDRESS_BURST, limits.OFFERS_PER_ADDRESS_PER_S, now_s)
+        self.offers, self.registers = (
+            Account(limits.OFFERS_PER_ADDRESS_BURST, limits.OFFERS_PER_ADDRESS_PER_S, now_s) for _ in range(2)
+        )
 
     def whole(self, now_s: float) -> bool:
-        return all(each.whole(now_s) for each in (self.work, self.requests, self.health, self.offers))
+        accounts = (self.work, self.requests, self.health, self.offers, self.registers)
+        return all(each.whole(now_s) for each in accounts)
 
 
 class Places:

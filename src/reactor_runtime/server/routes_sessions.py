@@ -21,7 +21,7 @@ from ..webrtc.peer import IceServer
 from .access import GRANT
 from .author import is_author
 from .bodies import CandidatesBody, OfferBody, StartBody, StopBody, documented, json_body
-from .places import Places
+from .places import Account, Accounts, Places
 from .preferences import unless_left, waits
 
 router: Final = APIRouter()
@@ -52,12 +52,25 @@ async def granted(request: Request) -> Grant:
 
 async def may_offer(request: Request) -> None:
     """Count an offer of this address, before its body is read: a taken one costs a peer."""
+    _spend(_accounts(request).offers, "offers")
+
+
+async def may_register(request: Request) -> None:
+    """Count a connection of this address: of those that never offer, the ones of others are forgotten as well."""
+    _spend(_accounts(request).registers, "connections")
+
+
+def _accounts(request: Request) -> Accounts:
     places: Places = request.app.state.places
+    address = share_of(request.client.host if request.client else "")
+    return places.accounts(address, asyncio.get_running_loop().time())
+
+
+def _spend(account: Account, what: str) -> None:
     now_s = asyncio.get_running_loop().time()
-    offers = places.accounts(share_of(request.client.host if request.client else ""), now_s).offers
-    if offers.wait_s(now_s):
-        raise SessionRefused("too many offers of one address", status=503, retry_after_s=1)
-    offers.spend(1, now_s)
+    if account.wait_s(now_s):
+        raise SessionRefused(f"too many {what} of one address", status=503, retry_after_s=1)
+    account.spend(1, now_s)
 
 
 async def asked_by_author(request: Request) -> bool:
@@ -120,7 +133,7 @@ async def ice_servers(service: Asked, running: Running) -> JSONResponse:
     )
 
 
-@router.post(_P + "/connections", status_code=201)
+@router.post(_P + "/connections", status_code=201, dependencies=[Depends(may_register)])
 async def register(service: Asked, running: Running) -> JSONResponse:
     """Reserve a connection. 503 when the session has no room for another viewer."""
     made = await service.register(running)

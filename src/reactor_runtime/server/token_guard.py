@@ -129,7 +129,7 @@ class TokenGuard:
         if is_asked(scope):
             client = scope.get("client")
             agent = Headers(scope=scope).get("user-agent", "")[:AGENT_MAX]
-            shown_by = {"address": client[0] if client else "", "agent": agent}
+            address = client[0] if client else ""
             method = scope.get("method", "WEBSOCKET")
             rule, session_id = self._access.find(method, scope["path"])
             grant = NOTHING
@@ -143,10 +143,10 @@ class TokenGuard:
                     self._still_counts(grant, session_id)
             except (Unauthorized, NotGranted) as error:
                 if rule.right is not None:
-                    known = replace(grant, **shown_by)
+                    known = replace(grant, address=address, agent=agent)
                     await self._refuse(error, known, session_id, scope, receive, send)
                     return
-            scope = {**scope, GRANT: replace(grant, **shown_by)}
+            scope = {**scope, GRANT: replace(grant, address=address, agent=agent)}
         await self._app(scope, receive, send)
 
     async def _refuse(

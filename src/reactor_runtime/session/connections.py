@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from .. import limits
@@ -93,8 +94,7 @@ class Connections:
         known = self.room + limits.CONNECTIONS_KNOWN
         if len(self._viewers) >= known:
             self._forget_the_most_silent()
-        # At most `known` of many thousands are taken.
-        while (connection_id := random.choice(CONNECTION_IDS)) in self._viewers:  # noqa: S311
+        while (connection_id := secrets.choice(CONNECTION_IDS)) in self._viewers:
             pass
         self._add(connection_id)
         return connection_id
@@ -260,7 +260,7 @@ class Connections:
         viewer = self._known(connection_id)
         for message in goodbyes:
             viewer.send(message)
-        viewer.grant = NOTHING
+        viewer.grant, viewer.parting = NOTHING, True
         self._closing.spawn(self._part(viewer))
 
     async def _part(self, viewer: Viewer) -> None:

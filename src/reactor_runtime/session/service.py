@@ -24,8 +24,9 @@ from .uploads import Reservation
 
 #: The one connection that the flat signalling routes of JS 2.9.0 speak of; it is never registered.
 LEGACY_CONNECTION_ID: Final = 1001
-#: What `register` hands out, both ends included. 1000 is invalid for clients.
-CONNECTION_IDS: Final = range(1002, 10_000)
+#: What `register` hands out: 1000 is invalid for clients, and they keep it in 32 bits. Whoever knows the id of a
+#: connection may come back as it, so nobody finds one by trying.
+CONNECTION_IDS: Final = range(1002, 2**32)
 
 
 @dataclass(frozen=True, slots=True)

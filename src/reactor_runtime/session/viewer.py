@@ -116,6 +116,8 @@ class Viewer:
         """Whether it is the model's author, who may read what the model raised."""
         self.grant = NOTHING
         """What its messages may do; that of its last offer."""
+        self.parting = False
+        """Whether it has heard its last words."""
         self.ends_s: float | None = None
         """When its token ends, monotonic seconds; None: never."""
         self.active = False
@@ -169,6 +171,10 @@ class Viewer:
 
     def send(self, message: say.ServerMessage) -> None:
         """Say something in the client's format; kept until it is known which that is. Never raises."""
+        if not self.parting:
+            self._say(message)
+
+    def _say(self, message: say.ServerMessage) -> None:
         if self._closed:
             return
         match message:
@@ -364,7 +370,7 @@ class Viewer:
 
     def _flush(self) -> None:
         while self._outbox:
-            self.send(self._outbox.popleft())
+            self._say(self._outbox.popleft())
 
     def keyframe_wanted(self, track: str) -> None:
         if (sink := self._sinks.get(track)) is not None:
