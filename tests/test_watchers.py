@@ -10,7 +10,7 @@ import pytest
 from support.crowd import Crowd
 from support.fakes import INFO, FakeEngine, FakeHost, FakeLink
 from support.house import House
-from support.load import CountingLink
+from support.load import CountingLink, Kind, crowded
 
 from benchmarks.watchers import crowd
 from reactor_runtime.session.doorway import Doorway
@@ -33,6 +33,22 @@ async def test_a_hundred_watchers_cost_the_event_loop_little_and_the_driver_no_f
     assert loop_ms <= 0.15 * (NOISE if crowded.crowded else 1.0), seen
     assert share >= (0.8 if crowded.crowded else 0.99), seen
     assert seen["watchers_share"] >= 0.95 * share, "they are sent the pictures as well"
+
+
+@pytest.mark.parametrize("kind", ["webrtc", "websocket"])
+async def test_a_hundred_who_come_within_five_seconds_cost_the_driver_no_frame(
+    kind: Kind, record_property: Callable[[str, object], None]
+) -> None:
+    crowded_s = Crowd()
+    async with crowded() as people:
+        coming = asyncio.create_task(people.arrive(WATCHERS, kind, within_s=5.0))
+        seen = await people.measure(7.0)
+        took_s = await coming
+    share = seen.driver / seen.emitted
+    record_property("measured", f"{kind}: {share:.1%} of the driver's frames, all in after {took_s:.1f} s")
+    assert share >= (0.8 if crowded_s.crowded else 0.99)
+    # Eight at once and eight a second come through the door of WebRTC; who is told to come again comes when told.
+    assert took_s <= (30 if kind == "webrtc" else 7)
 
 
 async def test_a_thousand_ballots_a_second_take_less_than_one_core(

@@ -19,11 +19,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from reactor_runtime.errors import SessionRefused
 from reactor_runtime.link import LinkEvents
 from reactor_runtime.session.doorway import Doorway
 from reactor_runtime.session.fanout import EncoderThreads
 from reactor_runtime.session.grants import EVERYTHING
-from reactor_runtime.session.service import SocketOffer
+from reactor_runtime.session.service import Offer, SocketOffer
 from reactor_runtime.types import EncodedFrame
 from reactor_runtime.websocket.header import ack, parse
 from reactor_runtime.websocket.socket_link import SocketLink
@@ -93,6 +94,42 @@ class Crowd:
                 self.links.append(link)
             else:
                 self._attach()
+
+    async def arrive(self, watchers: int, kind: Kind, *, within_s: float) -> float:
+        """Let so many come within this time, each when it likes, through the door; return when the last one was in."""
+        began_s = time.monotonic()
+
+        async def come(after_s: float) -> None:
+            await asyncio.sleep(after_s)
+            if kind == "websocket":
+                self._attach()
+            else:
+                self.links.append(await self._through_the_door())
+
+        await asyncio.gather(*(come(n * within_s / watchers) for n in range(watchers)))
+        return time.monotonic() - began_s
+
+    async def _through_the_door(self) -> CountingLink:
+        """Offer as often as one is told to come again, and be connected when the offer is answered."""
+        sessions, session_id = self.house.sessions, self.house.running
+        while True:
+            connection_id = (await sessions.register(session_id)).connection_id
+            how: Any = {"replace": False, "legacy": False, "grant": EVERYTHING}
+            try:
+                await sessions.offer(session_id, connection_id, Offer("v=0"), **how)
+            except SessionRefused as refused:
+                await asyncio.sleep(refused.retry_after_s or 1)
+                continue
+            while await sessions.answer(session_id, connection_id, hold_s=1) is None:
+                pass
+            session = sessions.slots[0].session
+            viewer = session.connections.get(connection_id) if session is not None else None
+            assert viewer is not None
+            link = viewer._link
+            assert isinstance(link, CountingLink)
+            link.connect()
+            link.notify("resume_track")
+            return link
 
     def _attach(self) -> None:
         session = self.house.sessions.slots[0].session

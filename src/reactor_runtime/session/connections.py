@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from .. import limits
+from ..crossing import Crossing
 from ..errors import Refused, SessionRefused
 from ..tasks import Tasks
 from ..webrtc.ice import allowed_servers
@@ -63,6 +64,8 @@ class Connections:
         self._signalling: dict[int, Signalling] = {}
         """Of each viewer, by the same id."""
         self._doorway = Doorway()
+        self.crossing = Crossing()
+        """From the threads that encode to the links of all."""
         self._closing = Tasks(name)
         self._ended = False
 

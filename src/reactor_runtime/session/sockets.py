@@ -28,7 +28,7 @@ def join(
         text = f"this server sends {' or '.join(codecs)}; the client decodes {','.join(offer.codecs):.80}"
         raise SessionRefused(text, status=400)
     viewer = connections.attach(grant=grant, enter=enter)
-    link = SocketLink(viewer, tracks, common[0], clock)
+    link = SocketLink(viewer, tracks, common[0], connections.crossing, clock)
     viewer.hold(link)
     link.open()
     return link

@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping, Se
 from dataclasses import dataclass
 
 from .. import codes, limits
+from ..crossing import Crossing
 from ..errors import MessageRejected
 from ..link import ONE_CHANNEL, LinkEvents, LinkState
 from ..tasks import Tasks
@@ -56,11 +57,17 @@ class SocketLink:
     """`tracks` in the order in which the descriptor tells them; one codec for all of them."""
 
     def __init__(
-        self, events: LinkEvents, tracks: Sequence[Track], codec: Codec, clock: Callable[[], float]
+        self,
+        events: LinkEvents,
+        tracks: Sequence[Track],
+        codec: Codec,
+        crossing: Crossing,
+        clock: Callable[[], float],
     ) -> None:
         self._events = events
         self._clock = clock
         self._loop = asyncio.get_running_loop()
+        self._crossing = crossing
         self._places = {track.name: at for at, track in enumerate(tracks)}
         self._names = tuple(track.name for track in tracks)
         self._codecs: dict[str, Codec] = {
@@ -99,8 +106,8 @@ class SocketLink:
     # Out ----------------------------------------------------------------------------------------------
 
     def send_frame(self, track: str, frame: EncodedFrame, *, report: bool = False) -> None:
-        if self._state is LinkState.CONNECTED and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._offer, track, frame, report)
+        if self._state is LinkState.CONNECTED:
+            self._crossing.call(self._offer, track, frame, report)
 
     def _offer(self, track: str, frame: EncodedFrame, report: bool) -> None:
         if self._state is not LinkState.CONNECTED:
@@ -186,7 +193,7 @@ class SocketLink:
 
     def _want_input_keyframe(self, track: int) -> None:
         """Any thread."""
-        self._loop.call_soon_threadsafe(self.send, ONE_CHANNEL, keyframe_request(track))
+        self._crossing.call(self.send, ONE_CHANNEL, keyframe_request(track))
 
     def gone(self) -> None:
         """The socket is closed, by whomever."""
