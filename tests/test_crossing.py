@@ -10,6 +10,11 @@ import pytest
 from reactor_runtime.crossing import Crossing
 
 
+def call_often(crossing: Crossing, arrived: list[int]) -> None:
+    for number in range(100):
+        crossing.call(arrived.append, number)
+
+
 async def test_a_hundred_calls_of_a_thread_arrive_in_order_and_wake_the_loop_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -24,7 +29,7 @@ async def test_a_hundred_calls_of_a_thread_arrive_in_order_and_wake_the_loop_onc
     monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
     crossing, arrived = Crossing(), list[int]()
     for of_round in range(2):
-        thread = threading.Thread(target=lambda: [crossing.call(arrived.append, n) for n in range(100)])
+        thread = threading.Thread(target=call_often, args=(crossing, arrived))
         thread.start()
         thread.join()  # the loop stands meanwhile
         assert len(arrived) == 100 * of_round

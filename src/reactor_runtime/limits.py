@@ -53,6 +53,8 @@ VALUES_EVERY_S: Final = 0.1
 #: Choices of a vote, and voters whose ballots are counted in a round. More: no vote; refused with `rate_limited`.
 VOTE_CHOICES_MAX: Final = 32
 VOTE_BALLOTS_MAX: Final = 10_000
+#: Ballots in a round of one address whose voters have no tokens. More: refused with `rate_limited`.
+VOTE_BALLOTS_PER_ADDRESS: Final = 8
 #: How long a round of a vote takes from its first ballot on, and how often everybody is told how it stands.
 VOTE_S: Final = 15.0
 VOTES_EVERY_S: Final = 0.25
@@ -214,6 +216,8 @@ ICE_UNSENT_MAX_BYTES: Final = 16 * KIB
 JOIN_S: Final = 15.0
 #: Viewers of one session. More: 503.
 VIEWERS_MAX: Final = 32
+#: Which part of them may be of one address, so that nobody fills a house alone. More: 503.
+VIEWERS_SHARE: Final = 0.5
 #: Peers of a session that are not connected yet. More: the oldest is dropped if it had JOIN_FAIR_S, else 503.
 JOINING_MAX: Final = 16
 JOIN_FAIR_S: Final = 2.0

@@ -425,6 +425,23 @@ async def test_a_seat_that_is_lost_while_it_is_offered_costs_nobody_his_place() 
     await usher.close()
 
 
+async def test_while_all_models_are_lost_nobody_is_told_how_long_it_will_be() -> None:
+    usher, (first, second) = there(seats=2)
+    for seat in (first, second):
+        seat.taken_by_hand()
+    ticket = usher.join("")["ticket"]
+    assert usher.look(ticket)["estimate_s"] is not None
+    first.lose()
+    await asyncio.sleep(limits.LINE_POLL_S + 1)
+    assert usher.look(ticket)["estimate_s"] is not None, "the other one goes on"
+    second.lose()
+    await asyncio.sleep(limits.LINE_POLL_S + 1)
+    assert usher.look(ticket)["estimate_s"] is None
+    first.recover()
+    assert usher.look(ticket)["state"] == "claim"
+    await usher.close()
+
+
 async def test_a_model_that_fails_later_ends_the_turn_of_whoever_has_seen_it() -> None:
     usher, (seat,) = there()
     driver = usher.join("")

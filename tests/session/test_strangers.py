@@ -120,10 +120,10 @@ async def test_one_address_has_no_more_than_its_share_of_the_line() -> None:
             (await house.sessions.line.join(None, grant=EVE))["ticket"]
             for _ in range(limits.LINE_PER_ADDRESS)
         ]
-        with pytest.raises(SessionRefused, match="of your address") as refused:
+        with pytest.raises(SessionRefused, match="of your network") as refused:
             await house.sessions.line.join(None, grant=replace(EVE, agent="another"))
         assert (refused.value.status, refused.value.code) == (503, "line_full")
-        with pytest.raises(SessionRefused, match="of your address"):
+        with pytest.raises(SessionRefused, match="of your network"):
             await house.sessions.start(None, grant=EVE, wait_s=60)
         mine = await house.sessions.line.join(None, grant=ADA)
         assert mine["place"] == limits.LINE_PER_ADDRESS + 1
@@ -134,7 +134,7 @@ async def test_one_address_has_no_more_than_its_share_of_the_line() -> None:
         await settle()
         await house.sessions.line.claim(tickets[0], grant=EVE)
         await house.sessions.line.join(None, grant=EVE)
-        with pytest.raises(SessionRefused, match="of your address"):
+        with pytest.raises(SessionRefused, match="of your network"):
             await house.sessions.line.join(None, grant=EVE)
 
 
@@ -163,7 +163,7 @@ async def test_one_network_of_ipv6_is_one_address() -> None:
         await come(house, ADA)
         for number in range(limits.LINE_PER_ADDRESS):
             await house.sessions.line.join(None, grant=replace(EVE, address=f"2001:db8:1:2::{number}"))
-        with pytest.raises(SessionRefused, match="of your address"):
+        with pytest.raises(SessionRefused, match="of your network"):
             await house.sessions.line.join(None, grant=replace(EVE, address="2001:db8:1:2:f::1"))
         await house.sessions.line.join(None, grant=replace(EVE, address="2001:db8:1:3::1"))
 
@@ -338,3 +338,59 @@ async def test_all_that_ends_a_session_at_one_moment_ends_it_once(order: tuple[s
         assert not await house.sessions.running_sessions()
         assert len(driver.told("sessionEnded")) == 1
         assert session_id == house.hosts.last.sessions[-1]
+
+
+# Places and ballots ------------------------------------------------------------------------------------
+
+
+async def test_one_address_fills_no_more_than_half_of_a_house() -> None:
+    async with House.opened(viewers=6) as house:
+        await house.start()
+        links = [await come(house, EVE) for _ in range(3)]
+        with pytest.raises(SessionRefused, match="your network are here already") as refused:
+            await house.join(grant=EVE)
+        assert refused.value.status == 503
+        others = [
+            await come(house, ADA),
+            await come(house, replace(EVE, jti="t", once=True)),
+            await come(house, EVERYTHING),
+        ]
+        assert not any(link.closed for link in (*links, *others))
+        links[2].lose()
+        await settle()
+        # Of those who connect at once one too many is dropped, and who is here already may come again.
+        late = [(await house.join(grant=EVE))[1] for _ in range(2)]
+        for link in late:
+            link.connect()
+        await settle()
+        assert [link.closed for link in late] == [False, True]
+
+
+async def test_one_address_without_tokens_has_a_handful_of_ballots() -> None:
+    sky: JsonObject = {
+        "type": "object",
+        "properties": {"sky": {"enum": ["day", "night"]}},
+        "required": ["sky"],
+    }
+
+    def prepare(host: FakeHost) -> None:
+        host.info = replace(host.info, commands=(CommandSpec("set_sky", "", sky),))
+
+    async with House.opened(prepare=prepare, viewers=100, vote="set_sky") as house:
+        await house.start()
+        eve = replace(EVE, role=Role.VOTE)
+        voters = [await come(house, eve) for _ in range(limits.VOTE_BALLOTS_PER_ADDRESS + 2)]
+        for voter in voters:
+            voter.ask("vote", {"round": 1, "choice": "night"})
+        await asyncio.sleep(limits.VOTES_EVERY_S + 0.1)
+        assert voters[0].told("vote")[-1]["counts"]["night"] == limits.VOTE_BALLOTS_PER_ADDRESS
+        assert {told["code"] for told in voters[-1].told("notice")} == {"rate_limited"}
+        # Each may think again, and one who goes makes room.
+        voters[0].ask("vote", {"round": 1, "choice": "day"})
+        voters[1].lose()
+        await settle()
+        voters[-1].ask("vote", {"round": 1, "choice": "day"})
+        (await come(house, replace(eve, address="192.0.2.7"))).ask("vote", {"round": 1, "choice": "day"})
+        await asyncio.sleep(limits.VOTES_EVERY_S + 0.1)
+        counts = voters[0].told("vote")[-1]["counts"]
+        assert (counts["day"], counts["night"]) == (3, limits.VOTE_BALLOTS_PER_ADDRESS - 2)

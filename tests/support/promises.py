@@ -440,6 +440,24 @@ PROMISES: Final[Mapping[int, Promise]] = {
             "test_line_live.py::test_a_real_model_is_handed_over_while_those_who_watch_stay_connected",
         ),
     ),
+    63: Promise(
+        "A hundred who watch cost the driver nothing, nor do a hundred who come",
+        "≤ 0.15 ms a watcher and frame; driver ≥ 99 % of frames, also while they come within 5 s",
+        (
+            "test_watchers.py::test_a_hundred_watchers_cost_the_event_loop_little_and_the_driver_no_frame",
+            "test_watchers.py::test_a_hundred_who_come_within_five_seconds_cost_the_driver_no_frame",
+        ),
+    ),
+    64: Promise(
+        "A driver whose browser dies lets go of what he held",
+        "≤ 350 ms; his seat is kept 15 s",
+        ("test_wheel_live.py::test_a_browser_that_dies_with_a_key_held_lets_it_go_and_its_seat_is_kept",),
+    ),
+    65: Promise(
+        "A model that crashes in a loop costs the other world nothing",
+        "0 frames",
+        ("test_two_worlds.py::test_a_model_that_crashes_in_a_loop_costs_the_other_world_no_frame",),
+    ),
 }
 
 

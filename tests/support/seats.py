@@ -33,6 +33,10 @@ class FakeSeat:
         self.usher: Usher
 
     @property
+    def lost(self) -> bool:
+        return not (self.ready or self.closed)
+
+    @property
     def open(self) -> bool:
         return self.ready and not self.key
 

@@ -22,7 +22,7 @@ from ..webrtc.peer import Candidate, IceServer
 from ..webrtc.signalling import Signalling
 from ..wire import messages as say
 from .doorway import Doorway
-from .grants import NOTHING, Grant
+from .grants import NOTHING, Grant, Right
 from .register import Desk
 from .service import CONNECTION_IDS, LEGACY_CONNECTION_ID, Offer
 from .viewer import Viewer
@@ -118,6 +118,7 @@ class Connections:
             self._add(LEGACY_CONNECTION_ID)
         viewer = self._known(connection_id)
         self.desk.check(grant, viewer)
+        self._check_share(grant, viewer)
         signalling = self._signalling[connection_id]
         if signalling.offered and not (replace or legacy):
             raise SessionRefused("this connection has offered already; use PUT to reconnect", status=409)
@@ -146,6 +147,7 @@ class Connections:
         Raises SessionRefused, for its token, and what `enter` raises.
         """
         self.desk.check(grant)
+        self._check_share(grant)
         viewer = self._viewers[self.register()]
         enter(viewer.connection_id)
         viewer.grant = grant
@@ -188,7 +190,7 @@ class Connections:
             viewer.send(say.RuntimeNotice(error.code, error.public()))
             viewer.drop(error.public())
             return False
-        if self.connected > self.room:
+        if self.connected > self.room or self._here_of(viewer.grant) > self._share:
             viewer.drop("no room")
             return False
         return True
@@ -206,6 +208,21 @@ class Connections:
                 status=503,
                 retry_after_s=5,
             )
+
+    @property
+    def _share(self) -> int:
+        return max(1, int(self.room * limits.VIEWERS_SHARE))
+
+    def _here_of(self, grant: Grant, but: Viewer | None = None) -> int:
+        """Return how many are connected of one address; 0 for an operator's, and where nobody is told apart."""
+        if not grant.person or Right.OPERATE in grant.rights:
+            return 0
+        return sum(each.connected and each.grant.person == grant.person for each in self if each is not but)
+
+    def _check_share(self, grant: Grant, viewer: Viewer | None = None) -> None:
+        if self._here_of(grant, viewer) >= self._share:
+            text = f"{self._share} from your network are here already; the other places are for others"
+            raise SessionRefused(text, status=503, retry_after_s=5)
 
     def _admit(self, viewer: Viewer) -> float:
         """Return how long a newcomer has to wait before the door. Raises SessionRefused where that is too long."""

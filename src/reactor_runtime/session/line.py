@@ -115,7 +115,7 @@ class Line:
         if len(self.waiting()) >= self._cap:
             self._refuse(f"the line is full: {self._cap} are waiting; try again later")
         if person and self._waits_often(person):
-            self._refuse(f"{limits.LINE_PER_ADDRESS} of your address are waiting; try again later")
+            self._refuse(f"{limits.LINE_PER_ADDRESS} of your network are waiting already; try again later")
         self._joined += 1
         now_s = self._clock()
         ticket = Ticket(self._joined, self._sign(self._joined), wish, person, now_s, now_s)

@@ -69,7 +69,9 @@ class Prospects:
         now_s, (made_s, places) = self._clock(), self._made
         if now_s > made_s + ESTIMATE_S or place > places:
             places = len(self._line.waiting())
-            in_use = [self._busy(seat, now_s) for seat in self._seats.values() if not seat.closed]
+            # Of a model that is being loaded nobody knows when it is driven again.
+            there = [seat for seat in self._seats.values() if not (seat.closed or seat.lost)]
+            in_use = [self._busy(seat, now_s) for seat in there]
             self._waits, self._made = self._estimate.waits(in_use, places), (now_s, places)
         return None if self._waits is None else self._waits[place - 1]
 

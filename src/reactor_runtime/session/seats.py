@@ -44,6 +44,10 @@ class Seat(Protocol):
         """Whether it will never be open again."""
 
     @property
+    def lost(self) -> bool:
+        """Whether its model is being loaded: nobody knows when it is open again."""
+
+    @property
     def failed(self) -> bool:
         """Whether whoever had it last lost it before the first picture, by a fault on this side."""
 

@@ -60,6 +60,10 @@ class SlotSeat:
         return self._slot.state is State.TERMINATED
 
     @property
+    def lost(self) -> bool:
+        return self._slot.state is State.CREATED
+
+    @property
     def failed(self) -> bool:
         return self._slot.spoiled
 

@@ -117,6 +117,8 @@ class Votes:
         self._lot = lot
         self._round = 1
         self._ballots: dict[str, str] = {}
+        self._addresses: dict[str, str] = {}
+        """Of whom no more than the address is known, that."""
         self._counts = dict.fromkeys(asked.choices, 0)
         self._ends_s: float | None = None
         self._won: dict[str, int] = {}
@@ -129,10 +131,11 @@ class Votes:
     def choice_of(self, voter: str) -> str | None:
         return self._ballots.get(voter)
 
-    def cast(self, voter: str, choice: str, in_round: int) -> bool:
+    def cast(self, voter: str, choice: str, in_round: int, address: str = "") -> bool:
         """Count a ballot, in place of the one that this voter gave before; return whether it began the round.
 
-        Raises CommandRejected for a round that is over, an unknown choice, or more voters than are counted.
+        `address`: where no more is known of a voter; "" otherwise. Raises CommandRejected for a round that is over, an
+        unknown choice, or more voters than are counted, in all or of this address.
         """
         if in_round != self._round:
             raise CommandRejected(f"round {in_round} is over; now is {self._round}", code=codes.VOTE_CLOSED)
@@ -141,6 +144,12 @@ class Votes:
         before = self._ballots.get(voter)
         if before is None and len(self._ballots) >= limits.VOTE_BALLOTS_MAX:
             raise CommandRejected("no more ballots are counted in this round", code=codes.RATE_LIMITED)
+        of_address = sum(each == address for each in self._addresses.values()) if address else 0
+        if before is None and of_address >= limits.VOTE_BALLOTS_PER_ADDRESS:
+            text = f"{of_address} from your network have voted in this round; no more are counted without a token"
+            raise CommandRejected(text, code=codes.RATE_LIMITED)
+        if address:
+            self._addresses[voter] = address
         if before is not None:
             self._counts[before] -= 1
         self._ballots[voter] = choice
@@ -152,6 +161,7 @@ class Votes:
 
     def left(self, voter: str) -> None:
         """Take a voter's ballot back: whoever comes again under another name has no second one."""
+        self._addresses.pop(voter, None)
         if (choice := self._ballots.pop(voter, None)) is not None:
             self._counts[choice] -= 1
 
@@ -162,7 +172,7 @@ class Votes:
         if decision is not None:
             self._won[decision.choice] = self._round
         self._round += 1
-        self._ballots = {}
+        self._ballots, self._addresses = {}, {}
         self._counts = dict.fromkeys(self._counts, 0)
         self._ends_s = None
         return decision
