@@ -306,7 +306,17 @@ def test_links_to_watch_and_to_drive_let_people_do_just_that(tmp_path: Path, vis
         drives(driver)
         press(driver, "company")
         expect(driver.get_by_test_id("operate")).to_be_hidden()
-        for each in (page, watcher, driver):
+        # A link that counts no more keeps nobody out of where everybody may come.
+        late = visit(f"{run.url}/#token=a.b.c")
+        expect(late.get_by_test_id("cover-title")).to_have_text("This link does not count")
+        press(late, "cover-start")
+        expect(rail(live(late))).to_have_text("You watch")
+        late.reload()
+        expect(rail(live(late))).to_have_text("You watch")
+        press(page, "company")
+        expect(page.get_by_test_id("people")).to_contain_text("may watch")
+        press(page, "roster-close")
+        for each in (page, watcher, driver, late):
             each.context.close()
 
 

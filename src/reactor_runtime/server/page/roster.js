@@ -7,6 +7,9 @@ import { el } from "./dom.js";
 
 /** @typedef {{id: number, name: string, role: string, sub?: string}} Listed one of those who are here, as operators see them */
 
+/** What each may, who does not drive just now. */
+const MAY = { watch: "may watch", vote: "may vote", drive: "may drive", operate: "operates" };
+
 /** What asks once more before it is done. */
 const SURE = {
   kick: "Show out?",
@@ -80,7 +83,7 @@ export class Roster {
   row({ id, name, role, sub }, wheel) {
     const drives = wheel?.driver?.id === id;
     const isSelf = drives && wheel?.you === "drive";
-    const words = [isSelf ? "you drive" : drives ? "drives" : role, sub].filter(Boolean).join(", ");
+    const words = [isSelf ? "you drive" : drives ? "drives" : (/** @type {Record<string, string>} */ (MAY)[role] ?? role), sub].filter(Boolean).join(", ");
     const gives = wheel?.may.includes("give") && !drives;
     return el(
       "li",

@@ -120,6 +120,11 @@ export class Server {
     };
   }
 
+  /** Whether it lets in whoever shows no token. */
+  async isOpen() {
+    return this.call("GET", "overview", { bare: true }).then(() => true, () => false);
+  }
+
   /**
    * @param {string} sessionId
    * @returns {Promise<Descriptor>}
@@ -273,9 +278,10 @@ export class Server {
    * One request. Throws ServerError for a status that is neither 2xx nor in `accept`.
    * @param {string} method
    * @param {string} path
-   * @param {{body?: object, raw?: Blob, accept?: number[], timeoutMs?: number, signal?: AbortSignal}} [how]
+   * @param {{body?: object, raw?: Blob, accept?: number[], timeoutMs?: number, signal?: AbortSignal, bare?: boolean}} [how]
+   *   `bare`: without the token
    */
-  async call(method, path, { body, raw, accept = [], timeoutMs = CALL_MS, signal } = {}) {
+  async call(method, path, { body, raw, accept = [], timeoutMs = CALL_MS, signal, bare = false } = {}) {
     /** @type {Record<string, string>} */
     const headers = {
       "Reactor-API-Version": "1",
@@ -283,7 +289,7 @@ export class Server {
       "Reactor-WebRTC-Version": "1.0",
     };
     // Not Authorization, which a proxy in front may need for a password of its own.
-    if (this.token) headers["X-Reactor-Token"] = this.token;
+    if (this.token && !bare) headers["X-Reactor-Token"] = this.token;
     if (this.author) headers["X-Reactor-Author"] = this.author;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const deadline = AbortSignal.timeout(timeoutMs);

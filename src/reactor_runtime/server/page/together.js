@@ -34,6 +34,8 @@ export class Together {
     this.ticket = null;
     /** @type {import("./roster.js").Listed[]} Who is here, for operators. */
     this.listed = [];
+    /** Whether the server gives no more turns. */
+    this.lineClosed = false;
     /** @type {number | null} When one's turn was over. */
     this.overAtMs = null;
     const { server, announce } = this.parts;
@@ -100,6 +102,7 @@ export class Together {
     if (told === null || told.state === "driving") this.ticket = null;
     else if (told.state === "gone") {
       this.ticket = null;
+      this.lineClosed = told.reason === "line_closed";
       const text = goneText(told.reason);
       if (text) this.parts.notices.show(text, "problem");
     } else {
@@ -111,6 +114,7 @@ export class Together {
   }
 
   lost() {
+    this.lineClosed = false;
     this.here = { viewers: 1, drivers: 0, driving: false };
     this.wheel = null;
     this.turn = NO_TURN;
@@ -130,7 +134,7 @@ export class Together {
         ticket: this.ticket,
         overAtMs: this.overAtMs,
         mayDrive: server.mayDrive,
-        hasLine: server.hasLine && (this.wheel !== null || name === "occupied" || name === "full"),
+        hasLine: server.hasLine && !this.lineClosed && (this.wheel !== null || name === "occupied" || name === "full"),
       },
       nowMs,
     );
