@@ -58,6 +58,10 @@ VOTE_BALLOTS_PER_ADDRESS: Final = 8
 #: How long a round of a vote takes from its first ballot on, and how often everybody is told how it stands.
 VOTE_S: Final = 15.0
 VOTES_EVERY_S: Final = 0.25
+#: Words about each other that all viewers of a session are told, per second and at once: a message, or one person in
+#: it. More: told later, as it is then. A word takes some thirty microseconds of the event loop.
+TOLD_PER_S: Final = 1000.0
+TOLD_BURST: Final = 1000
 #: How long after a command its sender counts as one who drives.
 DRIVES_S: Final = 15.0
 #: How long the leave of a client is kept that names no session, and may mean one of several; and how long before it one

@@ -15,6 +15,7 @@ from support.virtual_time import settle
 from reactor_runtime import limits
 from reactor_runtime.link import LinkState
 from reactor_runtime.session.company import Company
+from reactor_runtime.session.doorway import Doorway
 from reactor_runtime.types import CommandSpec
 from reactor_runtime.wire import messages as say
 
@@ -174,3 +175,24 @@ def test_a_driver_who_left_drives_no_more() -> None:
     assert told(company, 1, 2)[2] == say.Company(2, 1, False)
     company.left(1)
     assert told(company, 2) == {2: say.Company(1, 0, False)}
+
+
+async def test_where_many_come_at_once_everybody_knows_all_of_them_soon_and_is_not_told_of_each() -> None:
+    async with House.opened(viewers=100) as house:
+        await house.start()
+        session = house.sessions.slots[0].session
+        assert session is not None
+        session.connections._doorway = Doorway(rate_per_s=1e6, burst=1_000)
+        links = [await house.watch() for _ in range(80)]
+        words = sum(len(told["people"]) for link in links for told in link.told("people"))
+        # One of those lists may be the last that it took.
+        assert words <= limits.TOLD_BURST + 80 * 80
+        assert sum(len(link.told("company")) for link in links) <= limits.TOLD_BURST + 80
+        # A list of all for each of them: so long it takes until the next may be told.
+        await asyncio.sleep(80 * 80 / limits.TOLD_PER_S + 1)
+        assert {link.told("company")[-1]["viewers"] for link in links} == {80}
+        assert {len(link.told("people")[-1]["people"]) for link in links} == {80}
+        # Who has the wheel is told at once, however many there are.
+        links[0].ask("wheel", {"action": "give", "to": 80})
+        await settle()
+        assert links[79].told("wheel")[-1]["you"] == "drive"

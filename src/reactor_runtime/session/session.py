@@ -339,6 +339,7 @@ class Session:
             self.wheel.expire(self.connections.over())
             self._asking.give_up_overdue()
             self._together.tell_company()
+            self.wheel.tell()
             self._numbers.note()
             ticks += 1
             if ticks % 2 == 0:

@@ -20,6 +20,7 @@ from .audit import Deed
 from .connections import Connections
 from .deadman import DeadMan, Release
 from .grants import Grant, Right
+from .pace import Pace
 from .service import Offer, SocketOffer
 from .starters import Client
 from .viewer import Viewer
@@ -64,6 +65,7 @@ class Steering:
         self._connections = connections
         connections.seat_kept, connections.turned_away = self.is_kept, self.turned_away
         self._clock = clock
+        self._pace = Pace()
         self._drivers: frozenset[int] = frozenset()
         self._holder = ""
         self._timer: asyncio.TimerHandle | None = None
@@ -236,11 +238,15 @@ class Steering:
     # What follows -------------------------------------------------------------------------------------
 
     def tell(self) -> None:
-        """Tell each who can be told what it does not know yet."""
+        """Tell each who can be told what it does not know yet. Called often enough to tell what had to wait."""
         here = {viewer.connection_id: viewer for viewer in self._connections if viewer.listening}
-        for who, news in self._wheel.news(here).items():
-            for message in news:
+        now_s = self._clock()
+        news = self._wheel.news(here, people=self._pace.may(now_s))
+        for who, messages in news.items():
+            for message in messages:
                 here[who].send(message)
+        listed = [each for messages in news.values() for each in messages if isinstance(each, say.People)]
+        self._pace.told(sum(len(each.people) for each in listed), now_s)
 
     def _settle(self) -> None:
         if self._closed:

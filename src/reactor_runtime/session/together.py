@@ -18,6 +18,7 @@ from ..types import CommandOutcome, CommandSpec, JsonObject
 from ..wire import messages as say
 from .company import Company
 from .connections import Connections
+from .pace import Pace
 from .steering import Steering
 from .values import SetValues
 from .viewer import Viewer
@@ -45,6 +46,7 @@ class Together:
         self._connections = connections
         self._tasks = tasks
         self._telling = False
+        self._pace = Pace()
         self._clock = clock
         self._turn: say.Turn | None = None
         self._turn_told_s = 0.0
@@ -127,8 +129,12 @@ class Together:
             self._telling = False
 
     def tell_company(self) -> None:
-        """Tell each who is here what it does not know of the others yet."""
+        """Tell each who is here what it does not know of the others yet; where many come, when that is due."""
+        if not self._pace.may(now_s := self._clock()):
+            return
         here = {viewer.connection_id: viewer for viewer in self._connections if viewer.listening}
         drivers = None if self._wheel.several else self._wheel.drivers()
-        for who, company in self._company.news(here, drivers).items():
+        news = self._company.news(here, drivers)
+        self._pace.told(len(news), now_s)
+        for who, company in news.items():
             here[who].send(company)

@@ -336,37 +336,36 @@ class Wheel:
 
     # What people are told -----------------------------------------------------------------------------
 
-    def news(self, here: Iterable[int]) -> dict[int, list[say.ServerMessage]]:
-        """Return what those who can be told now do not know yet."""
+    def news(self, here: Iterable[int], *, people: bool = True) -> dict[int, list[say.ServerMessage]]:
+        """Return what those who can be told now do not know yet; without `people` operators hear of those later."""
         news: dict[int, list[say.ServerMessage]] = {}
         seat = self._seat
-        people = tuple(self._person(who) for who in self._here)
+        # The same for all: asked whenever somebody comes or goes, of as many as are here.
+        holder = self._visitor(seat.holder) if seat is not None and seat.holder is not None else None
+        until_s = seat.until_s if seat is not None else None
+        kept_s = None if until_s is None else round(max(0.0, until_s - self._clock()), 1)
+        asked = tuple(self._visitor(each) for each in self._asked)
+        listed = tuple(self._person(who) for who in self._here) if people else ()
         for who in here:
-            view = self._view(who)
-            # Seconds that pass are no news.
-            known = (replace(view, kept_s=None), seat.until_s if seat is not None else None)
-            said: list[tuple[say.ServerMessage, object]] = [(view, known)]
-            if seat is not None and who == self.driver:
-                said.append((say.Seat(seat.key), seat.key))
-            if self._entries.get(who, _NOBODY).role is Role.OPERATE:
-                said.append((say.People(people), people))
             told = self._told.setdefault(who, {})
-            fresh = [message for message, state in said if told.get(type(message)) != state]
-            told.update((type(message), state) for message, state in said)
+            fresh: list[say.ServerMessage] = []
+            # Seconds that pass are no news.
+            drives, may = self.drives(who), self._may(who)
+            if told.get(say.Wheel) != (known := (drives, holder, until_s, may, asked)):
+                told[say.Wheel] = known
+                fresh.append(say.Wheel("drive" if drives else "watch", holder, kept_s, may, asked))
+            if seat is not None and who == self.driver and told.get(say.Seat) != seat.key:
+                told[say.Seat] = seat.key
+                fresh.append(say.Seat(seat.key))
+            if people and self._is_operator(who) and told.get(say.People) != listed:
+                told[say.People] = listed
+                fresh.append(say.People(listed))
             if fresh:
                 news[who] = fresh
         return news
 
-    def _view(self, who: int) -> say.Wheel:
-        seat = self._seat
-        kept_s = None if seat is None or seat.until_s is None else max(0.0, seat.until_s - self._clock())
-        return say.Wheel(
-            "drive" if self.drives(who) else "watch",
-            self._visitor(seat.holder) if seat is not None and seat.holder is not None else None,
-            None if kept_s is None else round(kept_s, 1),
-            self._may(who),
-            tuple(self._visitor(each) for each in self._asked),
-        )
+    def _is_operator(self, who: int) -> bool:
+        return self._entries.get(who, _NOBODY).role is Role.OPERATE
 
     def _may(self, who: int) -> tuple[say.WheelVerb, ...]:
         entry = self._entries.get(who, _NOBODY)
