@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 
 from reactor_runtime import limits
+from reactor_runtime.niceness import NICENESS
 from reactor_runtime.session.fanout import default_bitrate
 from reactor_runtime.session.sink import KEYFRAME_GAP_S, Sink
 from reactor_runtime.session.stream import VideoStream
@@ -232,6 +235,8 @@ async def test_a_viewer_of_a_poor_line_comes_to_half_the_size_at_a_keyframe_and_
         video.limit(poor.sink, 170_000)
         await until_poor_is_on("low")
         assert video.on_low == 1
+        if sys.platform == "linux":
+            assert niceness("reactor-encoder-low") == niceness("reactor-encoder") + NICENESS
         video.limit(poor.sink, 1_000_000)
         await until_poor_is_on("full")
         assert video.on_low == 0
@@ -247,6 +252,13 @@ async def test_a_viewer_of_a_poor_line_comes_to_half_the_size_at_a_keyframe_and_
     assert all(before < after for before, after in pairwise(times))
     assert counters.low_encoded >= 5
     assert source.released == source.made
+
+
+def niceness(thread: str) -> int:
+    """Return that of a thread of this process by its name."""
+    found = next(each for each in threading.enumerate() if each.name == thread)
+    assert found.native_id is not None
+    return os.getpriority(os.PRIO_PROCESS, found.native_id)
 
 
 async def test_a_viewer_that_takes_not_even_keyframes_is_given_up_once() -> None:

@@ -11,11 +11,8 @@ while a model thinks, its last picture is held, and segments are closed all the 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import logging
-import os
-import sys
 import threading
 import time
 from collections import deque
@@ -25,6 +22,7 @@ from typing import Final, Protocol
 
 from .. import codes, limits
 from ..errors import EncoderFailed
+from ..niceness import give_way
 from ..types import Pixels
 from .fmp4 import TIMESCALE
 from .playlist import Segment
@@ -37,8 +35,6 @@ log = logging.getLogger(__name__)
 GRACE_S: Final = 0.25
 #: What closing a segment takes beyond that, as clients are told: they poll until it is there.
 CLOSING_S: Final = 0.25
-#: Below the other threads, which bring pictures to viewers.
-_NICENESS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +162,7 @@ class Recorder:
     # The recorder's thread ----------------------------------------------------------------------------
 
     def _run(self) -> None:
-        if sys.platform == "linux":  # where a thread's niceness is its own
-            with contextlib.suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+        give_way()
         try:
             self._record()
         except OSError as error:

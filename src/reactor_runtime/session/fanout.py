@@ -24,6 +24,7 @@ from typing import Protocol
 
 from ..causes import CauseLog
 from ..encode import halved, to_i420
+from ..niceness import give_way
 from ..types import Codec, EmittedFrame, Pixels
 from .encoding import Encoding, Picture
 from .place import Place
@@ -257,6 +258,7 @@ class EncoderThreads:
             self._on_picture(self._i420, shown_s)
 
     def _encode_low(self) -> None:
+        give_way()
         while True:
             taken = self._pictures.take()
             if taken.closed:
