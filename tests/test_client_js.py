@@ -89,6 +89,22 @@ async def test_a_command_changes_the_picture(server: ReactorRun, page: Page) -> 
     await until_colour(page, LEFT, "r > 190")
 
 
+async def test_half_the_size_in_mid_stream_and_the_whole_again_is_displayed(
+    server: ReactorRun, page: Page
+) -> None:
+    """What a viewer is sent who goes to the low rendition and comes back."""
+    await connect(page, server.url)
+    for small, width in ((True, 160), (False, 320)):
+        await command(page, "halve", small=small)
+        await page.wait_for_function(
+            f"document.querySelector('video').videoWidth === {width}", timeout=10_000
+        )
+        await shown(page, 15)
+        await until_colour(page, RIGHT, "b > 160 && r < 60 && g < 60")
+    assert await record(page, "tracks") == ["main_video"]
+    assert await record(page, "errors") == []
+
+
 async def test_replies_and_broadcasts_arrive_as_messages(server: ReactorRun, page: Page) -> None:
     await connect(page, server.url)
     await command(page, "announce", text="sun")

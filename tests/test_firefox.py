@@ -3,7 +3,7 @@
 Firefox offers otherwise than Chromium: sections of a bundle with port 0, and here no H.264, which is a plugin from the
 network.
 The model's picture has three parts, each read off one pixel: what is held (W red, A green, else blue), the uploaded
-picture, the webcam.
+picture, the webcam. While S is held it has half the size.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ MODEL = """
                 camera = get_ctx().input_frame()
                 if camera is not None:
                     picture[:, 240:] = cv2.resize(camera.pixels, (120, 240)) // 2 + 100
-                yield picture
+                yield np.ascontiguousarray(picture[::2, ::2]) if "S" in self.held else picture
 
         @command("drive", description="W=faster, A=left, S=brake, D=right, Q=none")
         def drive(
@@ -91,6 +91,13 @@ def until(page: Firefox, condition: str) -> None:
     page.until(f"{COLOURS} return {condition};")
 
 
+#: How red a point of the first part is, in either size.
+COLOUR = """
+    const video = document.querySelector('#video');
+    const context = new OffscreenCanvas(1, 1).getContext('2d');
+    context.drawImage(video, 20, 50, 10, 10, 0, 0, 1, 1);
+    const [red] = context.getImageData(0, 0, 1, 1).data;
+"""
 NOTHING = "colours[0][2] > 150 && colours[0][0] < 90"
 BOTH = "Math.min(colours[0][0], colours[0][1]) > 130 && colours[0][2] < 90"
 #: A gamepad of the standard mapping whose left stick points up and to the left.
@@ -115,6 +122,19 @@ def test_firefox_shows_the_picture_and_holds_keys_together(page: Firefox) -> Non
     until(page, BOTH)
     for key in (ARROW_UP, ARROW_LEFT):
         page.key_up(key)
+    until(page, NOTHING)
+
+
+def test_firefox_shows_half_the_size_in_mid_stream_and_the_whole_again(page: Firefox) -> None:
+    """What a viewer is sent who goes to the low rendition and comes back."""
+    until(page, NOTHING)
+    page.key_down("s")
+    page.key_down("w")
+    page.until(f"{COLOUR} return video.videoWidth === 180 && red > 150")
+    page.key_up("w")
+    page.until(f"{COLOUR} return video.videoWidth === 180 && red < 90")
+    page.key_up("s")
+    page.until("return document.querySelector('#video').videoWidth === 360")
     until(page, NOTHING)
 
 

@@ -34,7 +34,7 @@ MODEL = """
         def reset(self):
             self.red = 0
             self.half = np.full((240, 160, 3), (20, 20, 200), np.uint8)
-            self.failing = False
+            self.failing = self.small = False
 
         def start_session(self):
             while True:
@@ -44,7 +44,7 @@ MODEL = """
                 picture[:, :160, 0] = self.red
                 camera = get_ctx().input_frame()
                 picture[:, 160:] = self.half if camera is None else cv2.resize(camera.pixels, (160, 240))
-                yield picture
+                yield np.ascontiguousarray(picture[::2, ::2]) if self.small else picture
 
         @command("paint", description="How red the left half is")
         def paint(self, red: int = Field(..., ge=0, le=255)):
@@ -53,6 +53,10 @@ MODEL = """
         @command("show", description="Show a picture in the right half")
         def show(self, picture: Image):
             self.half = np.asarray(picture.resize((160, 240)), np.uint8)
+
+        @command("halve", description="Half of each side from now on, or the whole again")
+        def halve(self, small: bool):
+            self.small = small
 
         @command("ask", description="Ask what is shown")
         def ask(self) -> State:
