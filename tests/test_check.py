@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from support.faulty_models import FAULTS, source_of
 from support.headless_models import CAMERA_WAITER
 from support.host_events import write_model
-from support.promises import NIGHTLY
+from support.promises import by_night
 
 from reactor_runtime import VideoModel
 from reactor_runtime.author.manifest import Manifest
@@ -235,12 +235,14 @@ TINY = ("--arg", "profile=tiny", "--arg", "size=[32,48]")
     ("example", "flags"),
     [
         ("testcard", ()),
-        ("drive", ()),
-        # Its rate is what the machine gives; the one it declares is for the machine of the README.
-        ("stylize", ("--arg", "fps=8")),
-        # Four processes that load the same libraries for seven seconds each; at every change test_wan_models.py has
-        # users after another, and test_render.py two processes.
-        *([(name, (*TINY, "--sessions", "10")) for name in ("longlive", "matrix")] if NIGHTLY else []),
+        # Four processes each that load and run a network, the last two libraries for seven seconds before; at every
+        # change test_drive.py, test_examples.py and test_wan_models.py have users after another.
+        *by_night(
+            ("drive", ()),
+            # Its rate is what the machine gives; the one it declares is for the machine of the README.
+            ("stylize", ("--arg", "fps=8")),
+            *((name, (*TINY, "--sessions", "10")) for name in ("longlive", "matrix")),
+        ),
     ],
 )
 def test_what_is_shipped_passes(example: str, flags: tuple[str, ...]) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.audience import WITHIN_S, Audience, watching
+from support.promises import by_night
 
 from reactor_runtime.types import ModelMessage, Pixels
 from reactor_runtime.worker.parent import ProcessHost
@@ -191,7 +192,7 @@ async def test_stylize_repaints_a_real_film_in_the_style_that_was_asked_for() ->
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("clip", ["bunny", "street"])
+@pytest.mark.parametrize("clip", ["street", *by_night("bunny")])
 async def test_stylize_plays_its_clip_over_and_over(clip: str) -> None:
     async with audience("stylize", width=64, height=48, upscale=1) as user:
         await user.tell("set_strength", strength=0)
@@ -217,7 +218,7 @@ async def test_stylize_prefers_a_camera_and_returns_to_the_clip_when_it_falls_si
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quality", ["fast", "balanced", "fine"])
+@pytest.mark.parametrize("quality", ["fast", *by_night("balanced", "fine")])
 async def test_stylize_shows_one_size_at_every_quality(quality: str) -> None:
     async with audience("stylize") as user:
         await user.tell("set_quality", quality=quality)

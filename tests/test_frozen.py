@@ -165,7 +165,7 @@ def test_a_pause_of_server_and_model_together_kills_nobody(tmp_path: Path) -> No
         ]
         for member in tree:
             member.suspend()
-        time.sleep(3)
+        time.sleep(2)
         for member in tree:
             member.resume()
         time.sleep(1.5)

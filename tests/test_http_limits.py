@@ -221,7 +221,7 @@ async def test_a_client_that_takes_nothing_of_a_long_answer_is_cut(
 async def test_a_client_that_takes_a_long_answer_slowly_gets_it_whole(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "HTTP_WRITE_S", 1)
+    monkeypatch.setattr(limits, "HTTP_WRITE_S", 0.5)
     live.service.metrics = "x" * 8_000_000
     reader, writer = await asyncio.open_connection("127.0.0.1", live.server.port, limit=65_536)
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
@@ -229,7 +229,7 @@ async def test_a_client_that_takes_a_long_answer_slowly_gets_it_whole(
     async with asyncio.timeout(20):
         while piece := await reader.read(400_000):
             got += len(piece)
-            await asyncio.sleep(0.4 * len(piece) / 1_000_000)  # 3.2 s for all of it
+            await asyncio.sleep(0.2 * len(piece) / 1_000_000)  # 1.6 s for all of it
     assert got > 8_000_000
     writer.close()
 

@@ -556,7 +556,7 @@ async def test_a_certificate_that_was_not_announced_never_connects_and_gets_no_p
     broadcast = Broadcast("vp8")
     peer = engine.create(recorder, TRACKS, codecs=CODECS)
     broadcast.peers.append(peer)
-    tries_s = long_form(2, 15)
+    tries_s = long_form(1, 15)
     async with PythonViewer(codec="vp8") as viewer:
         offer = await viewer.offer()
         answer = await peer.answer(

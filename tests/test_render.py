@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from support.headless_models import CAMERA_WAITER, LOOP, MIRROR, STEPS, WAITER, steps
 from support.host_events import write_model
-from support.promises import NIGHTLY
+from support.promises import by_night
 
 from reactor_runtime.errors import ModelFailed, ModelHung, ScriptRejected
 from reactor_runtime.headless.film import ClipFeed, Mp4File, PngFolder
@@ -109,8 +109,8 @@ def test_an_example_renders_bit_equal_in_two_processes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("example", "command", "arguments"),
     [
-        # Of the two that share a network, test_check.py has this one in two processes at every change.
-        *([("longlive", "set_prompt", {"prompt": "a forest in winter"})] if NIGHTLY else []),
+        # The two share a network.
+        *by_night(("longlive", "set_prompt", {"prompt": "a forest in winter"})),
         ("matrix", "control", {"mouse_key": "L", "keyboard_key": "W"}),
     ],
 )

@@ -23,7 +23,7 @@ import torch
 from causal_wan import live
 from PIL import Image
 from support.audience import Audience, watching
-from support.promises import NIGHTLY
+from support.promises import NIGHTLY, by_night
 from support.sdk import Client, connected, warm_up
 from support.server import ReactorRun, running
 
@@ -74,15 +74,18 @@ def same(a: list[Pixels], b: list[Pixels]) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
 
 
-COMMANDS: list[tuple[str, str, dict[str, Any]]] = [
+Told = tuple[str, str, dict[str, Any]]
+COMMANDS: list[Told] = [
     ("longlive", "set_prompt", {"prompt": "a forest in winter"}),
+    ("matrix", "control", {"mouse_key": "U", "keyboard_key": "W", "also_held": ["A"]}),
+]
+MORE: list[Told] = [
     ("longlive", "set_seed", {"seed": 7}),
     ("matrix", "control", {"mouse_key": "L", "keyboard_key": "W"}),
-    ("matrix", "control", {"mouse_key": "U", "keyboard_key": "W", "also_held": ["A"]}),
 ]
 
 
-@pytest.mark.parametrize(("example", "name", "arguments"), COMMANDS)
+@pytest.mark.parametrize(("example", "name", "arguments"), [*COMMANDS, *by_night(*MORE)])
 async def test_a_command_acts_at_the_next_block_and_not_before(
     example: str, name: str, arguments: dict[str, Any]
 ) -> None:
@@ -396,7 +399,7 @@ async def early_in_a_block(client: Client, start: int) -> int:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.parametrize("example", ["longlive", "matrix"], indirect=True)
+@pytest.mark.parametrize("example", ["matrix", *by_night("longlive")], indirect=True)
 async def test_the_tiny_profile_runs_end_to_end(server: ReactorRun, example: str) -> None:
     """`reactor run examples/… --arg profile=tiny`, watched and steered by the published client.
 

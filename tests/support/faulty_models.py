@@ -93,9 +93,9 @@ IGNORES_STOP = SOUND[: SOUND.index("    def start_session")] + indent(
 
 NOT_REPEATABLE = SOUND.replace("picture(n +", "picture(time.perf_counter_ns() // 1000 +")
 
-TOO_SLOW = SOUND.replace("            n += 1\n", "            n += 1\n            time.sleep(0.1)\n").replace(
-    "fps = 30", "fps = 60"
-)
+TOO_SLOW = SOUND.replace(
+    "            n += 1\n", "            n += 1\n            time.sleep(0.03)\n"
+).replace("fps = 30", "fps = 240")
 
 COMMAND_RAISES = SOUND.replace("self.prompt = prompt", "self.prompt = prompt.no_such_attribute")
 
@@ -133,7 +133,7 @@ FAULTS: dict[str, tuple[str, str | None, str, str]] = {
     "leaks GPU memory": (LEAKS_GPU_MEMORY, "GPU memory", "grows by 8.0 MiB per session", "reset()"),
     "ignores stop": (IGNORES_STOP, "stops", "went on for more than 1 s", "SessionStopped"),
     "not repeatable": (NOT_REPEATABLE, "repeatable", "frame 1 differs", "get_ctx().seed"),
-    "too slow": (TOO_SLOW, "frame rate", "and 60 are declared", "declare fps="),
+    "too slow": (TOO_SLOW, "frame rate", "and 240 are declared", "declare fps="),
     "a command raises": (
         COMMAND_RAISES,
         "commands",
