@@ -110,6 +110,19 @@ async def test_a_server_is_replaced_while_its_session_goes_on(
 
 
 @pytest.mark.slow
+async def test_one_visitor_who_floods_nginx_is_told_so_and_the_server_hears_little_of_it(
+    servers: list[ReactorRun], tmp_path: Path
+) -> None:
+    with nginx(tmp_path, blue=servers[0].url, green=servers[1].url, token=TOKEN) as proxy:
+        trusted = create_default_context(cafile=proxy.authority)
+        async with httpx.AsyncClient(base_url=proxy.url, verify=trusted, timeout=30) as http:
+            asked = [http.get("/blue/health/live") for _ in range(1200)]
+            codes = [answer.status_code for answer in await asyncio.gather(*asked)]
+    assert set(codes) == {200, 429}
+    assert codes.count(200) >= 300
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [nginx, caddy])
 async def test_no_log_of_the_proxy_has_the_token_of_a_link(
     tmp_path: Path, start: Callable[..., AbstractContextManager[Proxy]]

@@ -26,6 +26,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Close as CloseFrame
 
+from reactor_runtime import limits
 from reactor_runtime.config import Settings
 from reactor_runtime.server.app import create_app
 from reactor_runtime.server.http_server import HttpServer
@@ -313,3 +314,26 @@ async def test_who_drives_over_a_socket_ends_his_session_as_any_driver_does() ->
             other = await it.client.post("/stop_session", headers=headers | {"User-Agent": "Browser/2"})
             assert other.status_code == 409
             assert (await it.client.post("/stop_session", headers=headers)).status_code == 200
+
+
+async def test_one_address_that_opens_sockets_all_the_time_keeps_nobody_out() -> None:
+    async def opened(it: Site, address: str) -> int:
+        url = f"{it.url.replace('http', 'ws')}/sessions/{SESSION}/media"
+        token = KEYS.sign(Claims(Role.WATCH, exp=_now() + 60, jti="j"))
+        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": address}
+        async with connect(url, additional_headers=headers, proxy=None) as socket:
+            try:
+                await socket.send("{}")
+                async with asyncio.timeout(0.05):
+                    await socket.recv()
+            except ConnectionClosed as closed:
+                return closed.rcvd.code if closed.rcvd is not None else 1006
+            except TimeoutError:
+                pass
+            return 0
+
+    async with site() as it:
+        await it.prepare(None)
+        codes = {await opened(it, "192.0.2.1") for _ in range(limits.OFFERS_PER_ADDRESS_BURST + 12)}
+        assert 4503 in codes
+        assert await opened(it, "192.0.2.2") == 0

@@ -18,6 +18,7 @@ from ..errors import NotGranted, Refused, SessionRefused, Unauthorized
 from ..session.service import Service, SocketOffer
 from ..websocket.socket_link import PRIVATE, Closing
 from .access import GRANT
+from .routes_sessions import may_register
 from .token_guard import SEAT_SUBPROTOCOL, SUBPROTOCOL
 
 router: Final = APIRouter()
@@ -34,6 +35,7 @@ async def media(websocket: WebSocket, session_id: str, codecs: str = "h264,vp8",
     await websocket.accept(SUBPROTOCOL if offered else None)
     offer = SocketOffer(tuple(codecs.split(",")[:8]), seat=_seat(websocket), watch=watch)
     try:
+        await may_register(websocket)
         outbound = service.media(session_id, _inbound(websocket), offer, grant=websocket.scope[GRANT])
         async with aclosing(outbound):
             async for message in outbound:

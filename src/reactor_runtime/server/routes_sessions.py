@@ -10,6 +10,7 @@ import asyncio
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, Header, Query, Request
+from starlette.requests import HTTPConnection
 from starlette.responses import JSONResponse, Response
 
 from .. import limits
@@ -55,14 +56,14 @@ async def may_offer(request: Request) -> None:
     _spend(_accounts(request).offers, "offers")
 
 
-async def may_register(request: Request) -> None:
-    """Count a connection of this address: of those that never offer, the ones of others are forgotten as well."""
-    _spend(_accounts(request).registers, "connections")
+async def may_register(asks: HTTPConnection) -> None:
+    """Count a connection of this address: for those that never offer, the ones of others are forgotten as well."""
+    _spend(_accounts(asks).registers, "connections")
 
 
-def _accounts(request: Request) -> Accounts:
-    places: Places = request.app.state.places
-    address = share_of(request.client.host if request.client else "")
+def _accounts(asks: HTTPConnection) -> Accounts:
+    places: Places = asks.app.state.places
+    address = share_of(asks.client.host if asks.client else "")
     return places.accounts(address, asyncio.get_running_loop().time())
 
 
