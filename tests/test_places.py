@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_runtime import limits
-from reactor_runtime.networks import share_of
+from reactor_runtime.networks import share_of, tells_apart
 from reactor_runtime.server.places import Accounts, Place, Places, Standing
 from reactor_runtime.server.readers import Readers
 
@@ -20,6 +20,33 @@ class Holder:
 
     def evict(self) -> None:
         self.evicted = True
+
+
+@pytest.mark.parametrize(
+    ("address", "apart"),
+    [
+        ("203.0.113.9", True),
+        ("2001:db8::1", True),
+        ("::ffff:203.0.113.9", True),
+        ("172.15.0.1", True),
+        ("127.0.0.1", False),
+        ("::1", False),
+        ("::ffff:127.0.0.1", False),
+        ("10.1.2.3", False),
+        ("172.17.0.1", False),
+        ("192.168.0.7", False),
+        ("100.64.1.1", False),
+        ("fd00::1", False),
+        ("fe80::1%eth0", False),
+        ("", False),
+        ("testclient", False),
+    ],
+)
+def test_an_address_that_the_internet_does_not_reach_may_stand_for_everybody(
+    address: str, apart: bool
+) -> None:
+    assert tells_apart(address) is tells_apart(share_of(address)) is apart
+    assert Accounts(0.0, many=not apart).offers._per_s == (4.0 if apart else 10.0)
 
 
 def test_an_address_over_its_share_loses_its_oldest_that_owes_a_request_and_nobody_elses() -> None:

@@ -236,11 +236,12 @@ KEYFRAMES_BURST: Final = 2
 #: Offers per second of one connection, and how many may come at once: each makes a peer. More: 503.
 OFFER_RATE_PER_S: Final = 1.0
 OFFER_BURST: Final = 4
-#: Offers of one address (a proxy that names none is one), at once and per second, and the same again of connections
-#: that are registered for them. Half of what comes in (JOINS_PER_S), so that one address keeps nobody out. More: 503,
-#: before the offer is read.
+#: Offers of one address, at once and per second, and the same again of connections that are registered for them. Half
+#: of what comes in (JOINS_PER_S), so that one address keeps nobody out; of an address behind which everybody may be,
+#: as that of a proxy which names nobody, a little more than that. More: 503, before the offer is read.
 OFFERS_PER_ADDRESS_BURST: Final = 20
 OFFERS_PER_ADDRESS_PER_S: Final = 4.0
+OFFERS_OF_MANY_PER_S: Final = 10.0
 #: Connection ids of a session beyond its viewers, of those who never offered or have left. More: the one that
 #: was silent longest is forgotten.
 CONNECTIONS_KNOWN: Final = 56

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Protocol
 
 from .. import limits
+from ..networks import tells_apart
 
 
 class Standing(Enum):
@@ -78,16 +79,17 @@ class Account:
 
 
 class Accounts:
-    """Those of one address."""
+    """Those of one address; `many`: of everybody behind it."""
 
-    def __init__(self, now_s: float) -> None:
+    def __init__(self, now_s: float, *, many: bool = False) -> None:
         self.work = Account(limits.HTTP_WORK_BURST, limits.HTTP_WORK_PER_S, now_s)
         """Of small pieces that are parsed; one is about five microseconds of the event loop."""
         self.requests = Account(limits.HTTP_REQUESTS_BURST, limits.HTTP_REQUESTS_PER_S, now_s)
         self.health = Account(limits.HTTP_HEALTH_BURST, limits.HTTP_HEALTH_PER_S, now_s)
         """Of requests to /health once the others are spent."""
+        per_s = limits.OFFERS_OF_MANY_PER_S if many else limits.OFFERS_PER_ADDRESS_PER_S
         self.offers, self.registers = (
-            Account(limits.OFFERS_PER_ADDRESS_BURST, limits.OFFERS_PER_ADDRESS_PER_S, now_s) for _ in range(2)
+            Account(limits.OFFERS_PER_ADDRESS_BURST, per_s, now_s) for _ in range(2)
         )
 
     def whole(self, now_s: float) -> bool:
@@ -143,7 +145,7 @@ class Places:
                 self._accounts = {
                     one: theirs for one, theirs in self._accounts.items() if not theirs.whole(now_s)
                 }
-            known = self._accounts[address] = Accounts(now_s)
+            known = self._accounts[address] = Accounts(now_s, many=not tells_apart(address))
         return known
 
     def _make_room(self, candidates: list[dict[Holder, None]]) -> bool:

@@ -15,8 +15,7 @@ from enum import Enum
 from typing import Final
 
 from ..errors import NotGranted
-from ..networks import share_of
-from ..origins import names_this_machine
+from ..networks import share_of, tells_apart
 from ..types import Role
 from ..wire import messages as say
 
@@ -96,13 +95,10 @@ class Grant:
 
     @property
     def person(self) -> str:
-        """Who is counted as one where something is shared out among people; "" where nobody is known apart.
-
-        A proxy on this machine that does not say for whom it asks has all of them behind its own address.
-        """
+        """Who is counted as one where something is shared out among people; "" where nobody is known apart."""
         if self.personal:
             return f"token {self.jti}"
-        return "" if names_this_machine(self.address) else share_of(self.address)
+        return share_of(self.address) if tells_apart(self.address) else ""
 
     @property
     def rights(self) -> frozenset[Right]:
