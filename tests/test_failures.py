@@ -25,7 +25,7 @@ import psutil
 import pytest
 from support.crowd import Crowd
 from support.prober import Probe, probing
-from support.promises import by_night, long_form
+from support.promises import NIGHTLY, by_night, long_form
 from support.server import ReactorRun, running, write_model
 from support.visitor import Refused, Visitor, watching
 
@@ -332,6 +332,7 @@ async def test_memory_that_runs_out_is_told_as_such(
         await next_user_is_served(server)
 
 
+@pytest.mark.skipif(not NIGHTLY, reason="by night: test_faults.py has it at every change, without a server")
 @pytest.mark.alone
 async def test_a_hundred_megabytes_of_prints_a_second_cost_no_frames(tmp_path: Path) -> None:
     with running(faulty(tmp_path)) as server:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from support.client_model import LEFT, MODEL
+from support.crowd import Crowd
 from support.served import served
 from support.socket_viewer import WITHIN_S, SocketViewer
 
@@ -107,10 +108,10 @@ async def test_a_real_model_is_handed_over_while_those_who_watch_stay_connected(
     record_property("measured", f"turn ended {late_s:+.2f} s, new picture after {black_s:.2f} s")
 
 
-@pytest.mark.alone
 async def test_twelve_in_line_each_drive_within_a_second_of_their_claim_and_for_as_long_as_was_said(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
+    crowd = Crowd()
     claims_s: list[float] = []
     ends_s: list[float] = []
     order: list[int] = []
@@ -145,5 +146,5 @@ async def test_twelve_in_line_each_drive_within_a_second_of_their_claim_and_for_
         f"claim → driving {statistics.median(claims_s):.2f} s, at most {max(claims_s):.2f} s; "
         f"turn end {max(map(abs, ends_s)):.2f} s off at most",
     )
-    assert max(claims_s) <= 1
-    assert max(map(abs, ends_s)) <= 0.5
+    assert max(claims_s) <= 1 + crowd.adds_s(1)
+    assert max(map(abs, ends_s)) <= 0.5 + crowd.adds_s(0.5)

@@ -25,6 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from support import stamps
 from support.chromium import chromium
 from support.crowd import Crowd
+from support.promises import long_form
 from support.server import ReactorRun, running, write_model
 from support.visitor import Refused, Visitor
 
@@ -102,7 +103,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(folder: Path) -> Iterator[ReactorRun]:
     # One slot for each, also where there is no GPU.
     flags = ("--gpus", "0,1", "--record", "--record-dir", str(folder / "recordings"))
-    logs = ("--log-session", str(folder / "logs"), "--restarts", "2")
+    logs = ("--log-session", str(folder / "logs"), "--restarts", str(long_form(1, 2)))
     with running(write_model(folder / "model", MODEL), *flags, *logs) as run:
         run.wait_for(lambda: slots(run) == ["ready", "ready"], "the second slot")
         yield run

@@ -110,13 +110,13 @@ async def test_a_browser_that_dies_with_a_key_held_lets_it_go_and_its_seat_is_ke
             assert took_s <= 0.35
             with contextlib.suppress(Exception):  # nothing is left to close
                 await context.close()
-        # That a peer is gone for good is noticed within ten seconds.
-        await watcher.until(lambda: watcher.heard("wheel")[-1]["kept_s"], within_s=12)
-        noticed_s = time.monotonic()
         with pytest.raises(Refused) as refused:
             await watcher.ask("drive")
         assert refused.value.code == "not_driving"
         if NIGHTLY:
+            # That a peer is gone for good is noticed within ten seconds.
+            await watcher.until(lambda: watcher.heard("wheel")[-1]["kept_s"], within_s=12)
+            noticed_s = time.monotonic()
             await watcher.until(lambda: watcher.heard("wheel")[-1]["may"] == ["take"])
             assert time.monotonic() - noticed_s == pytest.approx(limits.SEAT_KEPT_S, abs=0.5)
         assert len(watcher.heard("message:drove")) == 2
