@@ -431,7 +431,7 @@ async def test_requests_over_the_rate_of_an_address_are_refused_in_words_and_pro
 async def test_offers_of_one_address_beyond_its_rate_are_refused_unread(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(limits, "OFFERS_PER_ADDRESS_PER_S", 0.1)
+    monkeypatch.setattr(limits, "OFFERS_OF_MANY_PER_S", 0.1)
     async with serving() as live:
         await live.call("POST", "/start_session", json={})
         connection_id = (await live.call("POST", P + "/connections")).json()["connection_id"]
