@@ -120,6 +120,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items.sort(key=lambda item: (place.get(item.path.name, len(FIRST)), -slow[item.path]))
 
 
+@pytest.fixture(scope="session")
+def node() -> Iterator[None]:
+    """What `support.page_modules.run` asks."""
+    from support import page_modules
+
+    with page_modules.node():
+        yield
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium without the event loop, one for a file; it keeps processes of its own between tests."""

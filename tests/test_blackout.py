@@ -22,7 +22,7 @@ DARK_S = 60.0
 
 @pytest.mark.slow
 @pytest.mark.browser
-@pytest.mark.skipif(not NIGHTLY, reason="takes more than a minute; test_page.py has the words alone")
+@pytest.mark.skipif(not NIGHTLY, reason="takes more than a minute; test_page_pure.py has the words alone")
 def test_after_a_minute_without_network_the_page_says_since_when_and_that_the_session_ended(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

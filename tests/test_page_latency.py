@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from support.page_modules import run
 
+pytestmark = pytest.mark.usefixtures("node")
+
 #: A picture that left the server 30 ms after the command had come, and was displayed 20 ms after its last packet.
 FRAME = {"rtp": 9000, "displayMs": 1080.0, "receivedMs": 1060.0, "decodeMs": 6.0, "presented": 1}
 TIMES = {"asked_ms": 500.0, "began_ms": 508.0, "emitted_ms": 520.0, "encoding_ms": 522.0, "sent_ms": 530.0}

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from support.page_modules import PAGE, run
 
-# Each test starts a node.
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.usefixtures("node")
 
 DRIVER = {"id": 1, "name": "Visitor 1"}
 WATCHING = {"you": "watch", "driver": DRIVER, "kept_s": None, "may": ["request"], "requests": []}

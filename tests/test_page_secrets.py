@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from support.page_modules import run
 
+pytestmark = pytest.mark.usefixtures("node")
+
 SERVED = """
 globalThis.location = new URL(x.address);
 globalThis.history = { replaceState: (_state, _title, address) => (globalThis.location = new URL(address)) };

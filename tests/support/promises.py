@@ -81,7 +81,7 @@ PROMISES: Final[Mapping[int, Promise]] = {
         "5, 12, 25 s dark: the same session; a minute: since when, and that the session ended",
         (
             "test_bad_lines.py::test_after_a_blackout_the_picture_is_back_and_the_page_said_what_happened",
-            "test_page.py::test_after_a_blackout_the_page_says_what_happened_since_when_and_what_to_do",
+            "test_page_pure.py::test_after_a_blackout_the_page_says_what_happened_since_when_and_what_to_do",
             "test_blackout.py::test_after_a_minute_without_network_the_page_says_since_when_and_that_the_session_ended",
         ),
     ),
