@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -23,9 +22,7 @@ from PIL import Image
 from rich.progress import Progress
 from safetensors import safe_open
 from support.audience import watching
-from support.chromium import HOOKS, chromium
 from support.promises import NIGHTLY, long_form
-from support.server import running
 from training import train
 from training.drawing import Canvas
 from training.enlarger import Enlarger
@@ -280,45 +277,6 @@ def test_two_renders_of_one_script_are_bit_equal(tmp_path: Path) -> None:
         return found[1]
 
     assert rendered(1) == rendered(1) != rendered(2)
-
-
-SNAPSHOT = """() => {
-  const canvas = new OffscreenCanvas(96, 64), context = canvas.getContext('2d');
-  context.drawImage(document.querySelector('video'), 0, 0, 96, 64);
-  return Array.from(context.getImageData(0, 0, 96, 64).data);
-}"""
-
-
-@pytest.mark.slow
-@pytest.mark.browser
-async def test_one_opens_the_address_and_drives_with_the_keyboard() -> None:
-    with running(DRIVE) as run:
-        async with chromium() as browser:
-            page = await browser.new_page()
-            await page.add_init_script(path=HOOKS)
-            await page.goto(run.url)
-            await page.wait_for_function(
-                "() => window.reactorPage?.stats.displayedFrames > 10", timeout=60_000
-            )
-
-            async def motion() -> float:
-                """The mean difference of two displayed pictures that are a third of a second apart."""
-                first = np.array(await page.evaluate(SNAPSHOT), np.int16)
-                await page.wait_for_timeout(330)
-                return float(np.abs(np.array(await page.evaluate(SNAPSHOT), np.int16) - first).mean())
-
-            async def until(moves: bool) -> None:
-                deadline_s = time.monotonic() + 30
-                while (await motion() > 1.5) != moves:
-                    assert time.monotonic() < deadline_s, "the car moves" if not moves else "the car stands"
-
-            await page.keyboard.down("s")
-            await until(moves=False)
-            await page.keyboard.up("s")
-            await page.keyboard.down("w")
-            await until(moves=True)
-            await page.evaluate("reactorPage.stop()")
-        run.wait_for_state("ready")
 
 
 # Keys and course --------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""The page in a real Firefox, against a real `reactor run` with either engine: picture, hands, uploads, webcam.
+"""The page in a real Firefox, against a real `reactor run`: picture, hands, uploads, webcam, and the other rungs.
+With either engine by night; what Firefox offers is given to both in test_offer.py.
 
 Firefox offers otherwise than Chromium: sections of a bundle with port 0, and here no H.264, which is a plugin from the
 network.
@@ -8,6 +9,7 @@ picture, the webcam. While S is held it has half the size.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import numpy as np
 import PIL.Image
 import pytest
 from support.firefox import ARROW_LEFT, ARROW_UP, Firefox, firefox
+from support.promises import NIGHTLY
 from support.server import ReactorRun, running, write_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
@@ -26,7 +29,7 @@ MODEL = """
     from reactor_runtime import Image, VideoModel, command, get_ctx
 
     class Model(VideoModel):
-        fps = 30
+        fps = 20
 
         def __init__(self):
             self.reset()
@@ -71,10 +74,12 @@ COLOURS = """
 """
 
 
-@pytest.fixture(scope="module", params=["reactor", "aiortc"])
+@pytest.fixture(scope="module", params=["reactor", "aiortc"] if NIGHTLY else ["reactor"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReactorRun]:
     folder = write_model(tmp_path_factory.mktemp("model"), MODEL, video_input=True)
-    with running(folder, "--engine", request.param, "--join", "drive") as run:
+    # Firefox dials no loopback address by TCP.
+    everywhere = ("--host", "0.0.0.0", "--allow-public")
+    with running(folder, "--engine", request.param, "--join", "drive", *everywhere) as run:
         yield run
 
 
@@ -175,3 +180,33 @@ def test_firefox_sends_its_webcam_to_the_model(page: Firefox) -> None:
     until(page, "Math.min(...colours[2]) > 60")
     page.click("#preview-stop")
     page.until("return document.getElementById('preview').hidden")
+
+
+# The other rungs ------------------------------------------------------------------------------------------
+
+
+def carried(page: Firefox, url: str, rung: str) -> None:
+    """Open an address, and wait until the picture comes by this rung and is told to."""
+    page.go(url)
+    page.until("return document.body?.dataset.state === 'live'")
+    page.until("return document.getElementById('video').videoWidth === 360")
+    page.click("[data-testid='stats']")
+    page.until(
+        "return document.querySelector(`[data-testid='stat-rung']`)?.textContent === arguments[0]", rung
+    )
+
+
+def test_firefox_shows_the_picture_over_the_websocket(page: Firefox, server: ReactorRun) -> None:
+    carried(page, f"{server.url}/?link=websocket", "websocket")
+
+
+def test_firefox_shows_the_picture_by_tcp(page: Firefox, server: ReactorRun) -> None:
+    carried(page, f"{server.url.replace('127.0.0.1', own_address())}/?link=tcp", "TCP")
+
+
+def own_address() -> str:
+    """Return this machine's address on its own interface; nothing is sent."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.77", 9))
+        address: str = probe.getsockname()[0]
+    return address

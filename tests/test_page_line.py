@@ -12,9 +12,10 @@ from typing import Any
 
 import psutil
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from support.cable import Cable, cable
 from support.chromium import ARGUMENTS, CHROMIUM, HOOKS
+from support.page_waits import expect, live
 from support.promises import long_form
 from support.server import ReactorRun, running, write_model
 
@@ -26,7 +27,7 @@ PICTURES = """
     from reactor_runtime import VideoModel, command, get_ctx
 
     class Model(VideoModel):
-        fps = 20
+        fps = 10
 
         def start_session(self):
             self.still = False
@@ -92,10 +93,6 @@ def page(browser: Browser, server: ReactorRun) -> Iterator[Page]:
     context.close()
 
 
-def live(page: Page) -> None:
-    expect(page.locator("body")).to_have_attribute("data-state", "live", timeout=20_000)
-
-
 def state(page: Page) -> Any:
     return page.locator("#state")
 
@@ -145,12 +142,13 @@ def line() -> Iterator[Cable]:
         yield plugged
 
 
-@pytest.fixture
-def far(line: Cable, playwright: Playwright, tmp_path: Path) -> Iterator[Page]:
+@pytest.fixture(scope="module")
+def far(line: Cable, playwright: Playwright, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The page of a server at the other end of the cable."""
+    folder = tmp_path_factory.mktemp("far")
     flags = ("--host", line.server_address, "--allow-public")
-    with running(write_model(tmp_path / "model", PICTURES), *flags) as run:
-        inside = line.inside(CHROMIUM, tmp_path)
+    with running(write_model(folder / "model", PICTURES), *flags) as run:
+        inside = line.inside(CHROMIUM, folder)
         chromium = playwright.chromium.launch(executable_path=inside, args=list(ARGUMENTS))
         page = chromium.new_page()
         page.add_init_script(path=HOOKS)
@@ -179,7 +177,7 @@ def test_a_browser_that_is_offline_says_so_and_is_back_within_a_second(
         offline.append(told(far, "pulled", "offline"))
         far.wait_for_function(DISPLAYED)
         back.append(far.evaluate(DISPLAYED) / 1000)
-        time.sleep(2)
+        time.sleep(2)  # a browser tells changes of its network only so often
     record_property("measured", f"offline after {median(offline):.1f} s, back {median(back):.2f} s after")
     assert median(offline) <= 3
     assert median(back) <= 1

@@ -6,43 +6,55 @@ import os
 import re
 import signal
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page
+from support.page_waits import expect, live, until_state
 from support.server import ReactorRun, running, write_model
 
 # The browser that the tests share keeps processes of its own between them.
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
 
+#: Raises before its first picture where the file that it names is missing.
 PAINT = """
+    from pathlib import Path
     import numpy as np
     from reactor_runtime import VideoModel, command, get_ctx
 
     class Model(VideoModel):
-        fps = 20
+        fps = 10
 
         def start_session(self):
+            if not Path({canvas!r}).exists():
+                raise ValueError("there is no canvas")
             self.broken = False
             while True:
                 get_ctx().emit_frame(np.full((90, 160, 3), 90, np.uint8))
                 if self.broken:
                     raise ValueError("there is no paint left")
 
-        @command("{name}", description="Do it")
-        def act(self, amount: int = 3):
-            {body}
+        @command("{tool}", description="Do it")
+        def act(self, amount: int = 3): ...
+
+        @command("fail", description="Do nothing more")
+        def fail(self):
+            self.broken = True
+
+        @command("smear", description="Do it wrong")
+        def smear(self):
+            raise ValueError("the brush is dry")
 """
 CAMERA = """
     import numpy as np
     from reactor_runtime import VideoModel, get_ctx
 
     class Model(VideoModel):
-        fps = 20
+        fps = 10
         picture = None
         failed = False
 
@@ -68,123 +80,62 @@ def page(browser: Browser) -> Iterator[Page]:
     context.close()
 
 
+class Port:
+    """A port for one server after the other. A test that asks for one that runs already gets that."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.canvas = folder / "canvas"
+        self.canvas.touch()
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.number = str(free.getsockname()[1])
+        self._serves = ""
+        self._running = ExitStack()
+
+    def serve(self, tool: str) -> ReactorRun:
+        """Serve a model with this tool: the brush's is called probe, the pencil's drawing."""
+        if tool != self._serves:
+            named = {"model_name": "drawing", "model_version": "2.0.0"} if tool == "pencil" else {}
+            source = PAINT.format(tool=tool, canvas=str(self.canvas))
+            self._run = self.run(write_model(self.folder / tool, source, **named))
+            self._serves = tool
+        return self._run
+
+    def run(self, model: Path, *, ready: bool = True) -> ReactorRun:
+        self.free()
+        return self._running.enter_context(running(model, "--port", self.number, ready=ready))
+
+    def end_session(self) -> None:
+        if self._serves:
+            self._run.end_session()
+
+    def free(self) -> None:
+        """Whatever runs ends."""
+        self._running.close()
+        self._serves = ""
+
+
 @pytest.fixture(scope="module")
-def server() -> Iterator[ReactorRun]:
-    with tempfile.TemporaryDirectory() as folder:
-        model = write_model(
-            Path(folder),
-            PAINT.format(name="fail", body="self.broken = True")
-            + """
-        @command("smear", description="Do it wrong")
-        def smear(self):
-            raise ValueError("the brush is dry")
-""",
-        )
-        with running(model) as run:
-            yield run
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Port]:
+    made = Port(tmp_path_factory.mktemp("models"))
+    yield made
+    made.free()
 
 
 @pytest.fixture
-def port() -> str:
-    """A port for one server after the other."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return str(free.getsockname()[1])
+def server(port: Port) -> ReactorRun:
+    return port.serve("brush")
 
 
 @pytest.fixture(autouse=True)
-def nothing_runs(request: pytest.FixtureRequest) -> Iterator[None]:
+def nothing_runs(port: Port) -> Iterator[None]:
     yield
-    if "server" in request.fixturenames:
-        run: ReactorRun = request.getfixturevalue("server")
-        run.end_session()
-
-
-def live(page: Page, *, within_s: float = 20) -> None:
-    expect(page.locator("body")).to_have_attribute("data-state", "live", timeout=within_s * 1000)
-
-
-def test_the_author_reads_what_a_model_raised_before_the_page_was_connected(
-    page: Page, tmp_path: Path
-) -> None:
-    model = """
-        from reactor_runtime import VideoModel
-
-        class Model(VideoModel):
-            def start_session(self):
-                raise ValueError("there is no canvas")
-    """
-    with running(write_model(tmp_path, model)) as run:
-        page.goto(run.author_url)
-        expect(page.get_by_test_id("cover-title")).to_have_text("Session ended", timeout=20_000)
-        expect(page.get_by_test_id("cover-detail")).to_contain_text("ValueError: there is no canvas")
-        assert "author" not in page.url
-
-
-def test_the_page_comes_back_by_itself_after_a_restart_with_the_new_model_s_controls(
-    page: Page, tmp_path: Path, port: str
-) -> None:
-    first = write_model(tmp_path / "first", PAINT.format(name="brush", body="pass"))
-    second = write_model(tmp_path / "second", PAINT.format(name="pencil", body="pass"), model_name="drawing")
-    with running(first, "--port", port) as run:
-        page.goto(run.url)
-        live(page)
-        expect(page.get_by_test_id("command-brush")).to_be_visible()
-        run.stop()
-        expect(page.get_by_test_id("cover-title")).to_have_text("The server was shut down")
-        expect(page.get_by_test_id("cover-detail")).to_contain_text("comes back by itself")
-    with running(second, "--port", port):
-        live(page)
-        expect(page.get_by_test_id("notice-info")).to_contain_text("The server was restarted")
-        expect(page.get_by_test_id("model-name")).to_have_text("drawing")
-        expect(page.get_by_test_id("command-pencil")).to_be_visible()
-        assert page.get_by_test_id("command-brush").count() == 0
-        page.get_by_test_id("send-pencil").click()
-        expect(page.get_by_test_id("status-pencil")).to_contain_text(re.compile("Accepted|Visible"))
-
-
-def test_a_killed_server_is_told_as_such_at_once_and_so_is_its_return(
-    page: Page, tmp_path: Path, port: str, record_property: Callable[[str, object], None]
-) -> None:
-    first = write_model(tmp_path / "first", PAINT.format(name="brush", body="pass"))
-    second = write_model(
-        tmp_path / "second",
-        PAINT.format(name="pencil", body="pass"),
-        model_name="drawing",
-        model_version="2.0.0",
-    )
-    with running(first, "--port", port) as run:
-        page.goto(run.url)
-        live(page)
-        began_s = time.monotonic()
-        run.process.kill()
-        expect(page.get_by_test_id("cover-title")).to_have_text("The server is gone", timeout=15_000)
-        record_property("measured", f"told after {time.monotonic() - began_s:.1f} s")
-        expect(page.get_by_test_id("cover-detail")).to_contain_text("it was killed, or it crashed")
-    with running(second, "--port", port):
-        live(page)
-        expect(page.get_by_test_id("notice-info")).to_contain_text("was killed or crashed")
-        expect(page.get_by_test_id("model-name")).to_have_text("drawing")
-        assert page.title().startswith("drawing")
-        expect(page.get_by_test_id("command-pencil")).to_be_visible()
-        assert page.get_by_test_id("command-brush").count() == 0
-
-
-def test_a_killed_model_is_told_as_such(page: Page, server: ReactorRun) -> None:
-    page.goto(server.url)
-    live(page)
-    for child in server.children():
-        os.kill(child, signal.SIGKILL)
-    expect(page.get_by_test_id("cover-title")).to_have_text("Session ended")
-    expect(page.get_by_test_id("cover-detail")).to_have_text(
-        "The model process was killed by SIGKILL and is being restarted."
-    )
-    page.get_by_test_id("cover-start").click()
-    live(page, within_s=40)
+    port.end_session()
 
 
 def test_a_load_that_failed_keeps_its_cause_until_a_mended_model_runs(
-    page: Page, tmp_path: Path, port: str
+    page: Page, port: Port, tmp_path: Path
 ) -> None:
     looked = tmp_path / "looked"
     broken = f"""
@@ -200,20 +151,85 @@ def test_a_load_that_failed_keeps_its_cause_until_a_mended_model_runs(
 
             def start_session(self): ...
     """
-    with running(write_model(tmp_path, broken), "--port", port, ready=False) as run:
-        page.goto(run.author_url)
-        expect(page.get_by_test_id("cover-title")).to_contain_text("Loading", timeout=20_000)
-        looked.touch()
-        detail = page.get_by_test_id("cover-detail")
-        expect(detail).to_contain_text("ValueError: there is no brush", timeout=30_000)
-        assert run.process.wait(20) != 0
-        expect(detail).to_contain_text("The server has ended", timeout=20_000)
-        expect(detail).to_contain_text("ValueError: there is no brush")
-        expect(page.get_by_test_id("cover-title")).to_have_text("The model is not available")
-    write_model(tmp_path, PAINT.format(name="brush", body="pass"))
-    with running(tmp_path, "--port", port):
-        live(page)
-        expect(page.get_by_test_id("notice-info")).to_contain_text("The server was restarted")
+    run = port.run(write_model(tmp_path, broken), ready=False)
+    page.goto(run.author_url)
+    expect(page.get_by_test_id("cover-title")).to_contain_text("Loading", timeout=20_000)
+    looked.touch()
+    detail = page.get_by_test_id("cover-detail")
+    expect(detail).to_contain_text("ValueError: there is no brush", timeout=30_000)
+    assert run.process.wait(20) != 0
+    expect(detail).to_contain_text("The server has ended", timeout=20_000)
+    expect(detail).to_contain_text("ValueError: there is no brush")
+    expect(page.get_by_test_id("cover-title")).to_have_text("The model is not available")
+    port.serve("brush")
+    live(page)
+    expect(page.get_by_test_id("notice-info")).to_contain_text("The server was restarted")
+
+
+def test_the_page_comes_back_by_itself_after_a_restart_with_the_new_model_s_controls(
+    page: Page, port: Port
+) -> None:
+    run = port.serve("brush")
+    page.goto(run.url)
+    live(page)
+    expect(page.get_by_test_id("command-brush")).to_be_visible()
+    run.stop()
+    expect(page.get_by_test_id("cover-title")).to_have_text("The server was shut down")
+    expect(page.get_by_test_id("cover-detail")).to_contain_text("comes back by itself")
+    port.serve("pencil")
+    live(page)
+    expect(page.get_by_test_id("notice-info")).to_contain_text("The server was restarted")
+    expect(page.get_by_test_id("model-name")).to_have_text("drawing")
+    expect(page.get_by_test_id("command-pencil")).to_be_visible()
+    assert page.get_by_test_id("command-brush").count() == 0
+    page.get_by_test_id("send-pencil").click()
+    expect(page.get_by_test_id("status-pencil")).to_contain_text(re.compile("Accepted|Visible"))
+
+
+def test_a_killed_server_is_told_as_such_at_once_and_so_is_its_return(
+    page: Page, port: Port, record_property: Callable[[str, object], None]
+) -> None:
+    run = port.serve("pencil")
+    page.goto(run.url)
+    live(page)
+    began_s = time.monotonic()
+    run.process.kill()
+    expect(page.get_by_test_id("cover-title")).to_have_text("The server is gone", timeout=15_000)
+    record_property("measured", f"told after {time.monotonic() - began_s:.1f} s")
+    expect(page.get_by_test_id("cover-detail")).to_contain_text("it was killed, or it crashed")
+    port.serve("brush")
+    live(page)
+    expect(page.get_by_test_id("notice-info")).to_contain_text("was killed or crashed")
+    expect(page.get_by_test_id("model-name")).to_have_text("probe")
+    assert page.title().startswith("probe")
+    expect(page.get_by_test_id("command-brush")).to_be_visible()
+    assert page.get_by_test_id("command-pencil").count() == 0
+
+
+def test_the_author_reads_what_a_model_raised_before_the_page_was_connected(
+    page: Page, port: Port, server: ReactorRun
+) -> None:
+    port.canvas.unlink()
+    try:
+        page.goto(server.author_url)
+        expect(page.get_by_test_id("cover-title")).to_have_text("Session ended", timeout=20_000)
+        expect(page.get_by_test_id("cover-detail")).to_contain_text("ValueError: there is no canvas")
+        assert "author" not in page.url
+    finally:
+        port.canvas.touch()
+
+
+def test_a_killed_model_is_told_as_such(page: Page, server: ReactorRun) -> None:
+    page.goto(server.url)
+    live(page)
+    for child in server.children():
+        os.kill(child, signal.SIGKILL)
+    expect(page.get_by_test_id("cover-title")).to_have_text("Session ended")
+    expect(page.get_by_test_id("cover-detail")).to_have_text(
+        "The model process was killed by SIGKILL and is being restarted."
+    )
+    page.get_by_test_id("cover-start").click()
+    live(page, within_s=40)
 
 
 def test_whoever_s_session_is_over_is_asked_before_joining_a_stranger_s(
@@ -222,7 +238,7 @@ def test_whoever_s_session_is_over_is_asked_before_joining_a_stranger_s(
     page.goto(server.url)
     live(page)
     httpx.post(server.url + "/stop_session", json={})
-    expect(page.locator("body")).to_have_attribute("data-state", "ended")
+    until_state(page, "ended")
     server.wait_for_state("ready")
     stranger = browser.new_page()
     stranger.goto(server.url)
@@ -235,15 +251,6 @@ def test_whoever_s_session_is_over_is_asked_before_joining_a_stranger_s(
     page.get_by_test_id("cover-start").click()
     live(page)
     stranger.close()
-
-
-def test_a_new_visitor_joins_the_session_that_runs(page: Page, browser: Browser, server: ReactorRun) -> None:
-    other = browser.new_page()
-    other.goto(server.url)
-    live(other)
-    page.goto(server.url)
-    live(page)
-    other.close()
 
 
 def test_a_model_that_waits_for_a_camera_is_offered_one_first_and_its_author_reads_what_on_frame_raises(
@@ -303,6 +310,7 @@ def test_a_visit_fetches_the_page_in_four_requests_and_at_most_60_kb(
     fetched = [entry for entry in fetched if entry[0] != "/catching-up.js"]
     size_kb = sum(size for _, size in fetched) / 1000
     record_property("measured", f"{len(fetched)} requests, {size_kb:.1f} kB")
+    # Nothing of a vote among them, or of company: there are none.
     assert len(fetched) == 4, fetched
     assert size_kb <= 60
     page.reload()

@@ -1,26 +1,24 @@
 """Playing on the page, in Chromium: several keys, thumbs, a drag, a gamepad, full screen, on every size of screen.
 
-What is held is what the model reports of the commands that reached it.
+What is held is what the model reports of the commands that reached it. test_drive_page.py has two thumbs in Drive.
 """
 
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, CDPSession, Page, expect
+from playwright.sync_api import Browser, Page
 from support.chromium import HOOKS
-from support.promises import long_form
+from support.hands import Fingers, box, middle, thumb
+from support.page_waits import expect, live
 from support.server import ReactorRun, running, write_model
 
 # The browser and the server that the tests share keep processes of their own between them.
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
 
-DRIVE = Path(__file__).parents[1] / "examples" / "drive"
 GAME = """
     from typing import Annotated, Literal
     import numpy as np
@@ -32,7 +30,7 @@ GAME = """
     Board = Literal["W", "A", "S", "D", "Q"]
 
     class Model(VideoModel):
-        fps = 20
+        fps = 10
 
         def __init__(self):
             self.reset()
@@ -88,8 +86,7 @@ def opened(browser: Browser, url: str, size: tuple[int, int], *, touch: bool = F
     page.add_init_script(path=HOOKS)
     page.add_init_script(init)
     page.goto(url)
-    page.wait_for_function("window.reactorPage?.state === 'live'", timeout=30_000)
-    return page
+    return live(page, within_s=30)
 
 
 @pytest.fixture(scope="module")
@@ -128,49 +125,6 @@ def says(page: Page, letters: str, *, within_s: float = 10) -> None:
     """Wait until the model reports that just these keys are held."""
     held = "[...'WASDIJKL'].filter(key => reactorPage.stats.model[key]).join('')"
     page.wait_for_function(f"want => {held} === want", arg=letters, timeout=within_s * 1000)
-
-
-class Fingers:
-    """Fingers on the screen, each by a name."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.wire: CDPSession = page.context.new_cdp_session(page)
-        self.down: dict[str, dict[str, float]] = {}
-
-    def put(self, name: str, x: float, y: float) -> None:
-        """Put a finger down, or slide it."""
-        kind = "touchMove" if name in self.down else "touchStart"
-        number = (
-            self.down[name]["id"]
-            if name in self.down
-            else max((p["id"] for p in self.down.values()), default=0) + 1
-        )
-        self.down[name] = {"x": x, "y": y, "id": number}
-        self._send(kind)
-
-    def lift(self, name: str) -> None:
-        del self.down[name]
-        self._send("touchEnd")
-
-    def _send(self, kind: str) -> None:
-        self.wire.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(self.down.values())})
-
-
-def middle(page: Page, selector: str) -> tuple[float, float]:
-    x, y, width, height = box(page, selector)
-    return x + width / 2, y + height / 2
-
-
-def box(page: Page, selector: str) -> tuple[float, float, float, float]:
-    """Left, top, width and height on the screen."""
-    found = page.locator(selector).bounding_box()
-    assert found is not None, selector
-    return found["x"], found["y"], found["width"], found["height"]
-
-
-def thumb(letter: str) -> str:
-    return f"[data-testid='thumb-control.keyboard_key-{letter}']"
 
 
 def key(letter: str, field: str = "keyboard_key") -> str:
@@ -308,66 +262,7 @@ def test_a_gamepad_drives_and_looks(desk: Page) -> None:
     says(desk, "")
 
 
-def test_a_stick_near_a_border_does_not_flutter_and_near_the_middle_holds_nothing(desk: Page) -> None:
-    walked = desk.evaluate(
-        """async path => {
-            const {Stick} = await import('./stick.js');
-            const stick = new Stick('eight', 0.3);
-            return path.map(([degrees, far]) =>
-                stick.at(far * Math.cos(degrees * Math.PI / 180), far * Math.sin(degrees * Math.PI / 180)).join(''));
-        }""",
-        [
-            [0, 0.2],
-            [0, 0.5],
-            [0, 0.25],
-            [0, 0.1],
-            [20, 1],
-            [28, 1],
-            [20, 1],
-            [40, 1],
-            [20, 1],
-            [-90, 1],
-            [179, 1],
-            [-179, 1],
-        ],
-    )
-    right, both = "right", "rightdown"
-    assert walked == ["", right, right, "", right, right, right, both, both, "up", "left", "left"]
-
-
 # Thumbs ---------------------------------------------------------------------------------------------------
-
-
-def test_two_thumbs_on_a_phone_held_across_accelerate_and_steer_together(
-    browser: Browser, record_property: Callable[[str, object], None]
-) -> None:
-    hold_s = long_form(3, 30)
-    with running(DRIVE) as run:
-        page = opened(browser, run.url, TOUCH_SIZES["a phone across"], touch=True)
-        fingers = Fingers(page)
-        fingers.put("left", *middle(page, thumb("A")))
-        fingers.put("right", *middle(page, thumb("W")))
-        both = "reactorPage.stats.model.throttle === 1 && reactorPage.stats.model.steering === -1"
-        page.wait_for_function(both)
-        until_s, held = time.monotonic() + hold_s, []
-        while time.monotonic() < until_s:
-            held.append(page.evaluate(both))
-            # A thumb is never quite still.
-            x, y = middle(page, thumb("A"))
-            fingers.put("left", x + len(held) % 5, y - len(held) % 3)
-            time.sleep(0.1)
-        # The left thumb slides over to the right, the right one stays.
-        fingers.put("left", *middle(page, thumb("D")))
-        page.wait_for_function(both.replace("-1", "1"))
-        fingers.lift("left")
-        fingers.lift("right")
-        page.wait_for_function(
-            "reactorPage.stats.model.throttle === 0 && reactorPage.stats.model.steering === 0"
-        )
-        assert page.evaluate("[scrollX, scrollY, visualViewport.scale]") == [0, 0, 1]
-        page.context.close()
-    record_property("measured", f"{hold_s} s, both held in {sum(held)} of {len(held)} looks")
-    assert all(held)
 
 
 def test_two_fingers_on_the_picture_neither_pinch_nor_scroll(touched: Page) -> None:
@@ -409,6 +304,16 @@ def test_a_refused_key_is_told_on_the_picture_where_the_controls_are_away(touche
     touched.keyboard.press("n")
     expect(touched.get_by_test_id("notice-problem")).to_contain_text("this car has no wings")
     touched.get_by_label("Dismiss").tap()
+
+
+def test_a_phone_has_the_link_and_the_help(touched: Page) -> None:
+    touched.set_viewport_size({"width": 390, "height": 844})
+    for button in ("share", "help-open"):
+        touched.get_by_test_id(button).scroll_into_view_if_needed()
+        expect(touched.get_by_test_id(button)).to_be_in_viewport(ratio=1)
+    touched.get_by_test_id("help-open").tap()
+    expect(touched.get_by_test_id("help")).to_be_visible()
+    touched.locator("#help-close").tap()
 
 
 # Screens --------------------------------------------------------------------------------------------------
@@ -496,49 +401,3 @@ def test_a_held_key_is_seen_without_colours_and_without_motion(desk: Page) -> No
         "parseFloat(getComputedStyle(document.querySelector('.bar')).transitionDuration) < 0.001"
     )
     desk.emulate_media(forced_colors="none", reduced_motion="no-preference")
-
-
-# Which pads -----------------------------------------------------------------------------------------------
-
-ALL = "WASDIJKL"
-WALK = {"W": "forward", "A": "left"}
-CAR = {"W": "faster", "S": "brake"}
-
-
-@pytest.mark.parametrize(
-    ("pads", "also", "thumbs"),
-    [
-        ([("WASD", CAR), ("IJKL", {})], ALL, ["left across AD", "right upright WS"]),
-        ([("WASD", WALK), ("IJKL", {})], ALL, ["left eight WASD", "right eight IJKL"]),
-        ([("WASD", WALK), ("IJKL", {})], "", ["left four WASD", "right four IJKL"]),
-        ([("WASD", {})], ALL, ["left across AD", "right upright WS"]),
-        ([("WASD", CAR)], "", ["left four WASD"]),
-        ([("AD", {})], "", ["left across AD"]),
-        ([("WS", {})], "", ["left upright WS"]),
-        ([("FH", {"F": "left", "H": "right"})], "", ["left across FH"]),
-        ([("XY", {})], "", []),
-    ],
-)
-def test_a_car_has_a_thumb_for_the_wheel_and_one_for_the_pedals_and_a_walker_two_sticks(
-    desk: Page, pads: list[tuple[str, dict[str, str]]], also: str, thumbs: list[str]
-) -> None:
-    fields: list[dict[str, Any]] = [
-        {
-            "name": f"{'look' if letters == 'IJKL' else 'move'}_key",
-            "kind": "choice",
-            "choices": [{"value": letter} for letter in [*letters, "0"]],
-            "description": ", ".join(f"{letter}={word}" for letter, word in {**meaning, "0": "none"}.items()),
-        }
-        for letters, meaning in pads
-    ]
-    found = desk.evaluate(
-        """async ([fields, letters]) => {
-            const {padsOf} = await import('./keys.js');
-            const {thumbsOf} = await import('./thumbs.js');
-            const also = letters ? {field: 'also', letters: [...letters], max: 2} : null;
-            return thumbsOf(padsOf({fields, description: ''}), also).map(({side, shape, compass}) =>
-                [side, shape, ['up', 'left', 'down', 'right'].map(way => compass[way] ?? '').join('')].join(' '));
-        }""",
-        [fields, also],
-    )
-    assert found == thumbs

@@ -1,22 +1,22 @@
 """The six checks that the guide ends with ("What to verify"), against a real `reactor run` and a real Chromium.
 
-The model paints one colour, which a command changes, so that what a person would see can be read off a pixel.
+The model paints one colour, which a command changes, so that what a person would see can be read off a pixel. One
+server serves them all: what it has printed since a test began is what that test made it do.
 """
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
-from playwright.async_api import Browser, Page
-from support.chromium import HOOKS, chromium
+from playwright.sync_api import BrowserContext, Page
+from support.chromium import HOOKS
+from support.page_waits import live
 from support.server import ReactorRun, running, write_model
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser]
+# The browser that the tests share keeps processes of its own between them.
+pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
 
 MODEL = """
     import time
@@ -25,9 +25,8 @@ MODEL = """
     from reactor_runtime import VideoModel, command, get_ctx
 
     class Model(VideoModel):
-        def __init__(self, fps=30, step_s=0.0):
+        def __init__(self, fps=20):
             time.sleep(1.0)  # weights take a while
-            self.step_s = step_s
             self.red = 0
             print("CONSTRUCTED")
 
@@ -36,8 +35,8 @@ MODEL = """
             for step in range(100_000):
                 if get_ctx().should_stop():
                     break
-                time.sleep(self.step_s)
-                frame = np.zeros((240, 320, 3), np.uint8)
+                time.sleep(0.04)  # so does a frame
+                frame = np.zeros((120, 160, 3), np.uint8)
                 frame[..., 0] = self.red
                 frame[..., 2] = 200
                 get_ctx().emit_frame(frame)
@@ -61,113 +60,108 @@ COLOUR = """() => {
 }"""
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[ReactorRun]:
-    with running(write_model(tmp_path, MODEL)) as run:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReactorRun]:
+    with running(write_model(tmp_path_factory.mktemp("model"), MODEL)) as run:
         yield run
 
 
 @pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as made:
-        yield made
+def began(server: ReactorRun) -> Iterator[Callable[[], int]]:
+    """How many sessions have begun since this test did; the last of them ends with it."""
+    before = server.text.count("SESSION BEGINS")
+    yield lambda: server.text.count("SESSION BEGINS") - before
+    server.end_session()
 
 
-@asynccontextmanager
-async def visit(browser: Browser, url: str) -> AsyncIterator[Page]:
+@pytest.fixture
+def visit(new_context: Callable[..., BrowserContext], server: ReactorRun) -> Callable[[], Page]:
     """Open the product's own page as a new visitor, and wait until it shows frames."""
-    context = await browser.new_context(bypass_csp=True)
-    page = await context.new_page()
-    await page.add_init_script(path=HOOKS)
-    try:
-        await page.goto(url)
-        await page.wait_for_function("window.reactorPage?.state === 'live'", timeout=20_000)
-        yield page
-    finally:
-        await context.close()
+
+    def come() -> Page:
+        page = new_context(bypass_csp=True).new_page()
+        page.add_init_script(path=HOOKS)
+        page.goto(server.url)
+        return live(page)
+
+    return come
 
 
-async def red(page: Page) -> int:
-    colour: list[int] = await page.evaluate(COLOUR)
+def red(page: Page) -> int:
+    colour: list[int] = page.evaluate(COLOUR)
     return colour[0]
 
 
-async def until_red(page: Page, low: int, high: int, within_s: float = 3.0) -> float:
-    """Wait until the displayed picture's red lies in a range; return how long it took."""
-    began = time.monotonic()
-    async with asyncio.timeout(within_s):
-        while not low <= await red(page) <= high:
-            await asyncio.sleep(0.005)
-    return time.monotonic() - began
+def until_red(page: Page, low: int, high: int) -> None:
+    """Wait until the displayed picture's red lies in a range."""
+    where = "([low, high]) => { const [red] = (" + COLOUR + ")(); return low <= red && red <= high; }"
+    page.wait_for_function(where, arg=[low, high], timeout=3_000)
 
 
-async def leave(page: Page, server: ReactorRun) -> None:
-    await page.evaluate("reactorPage.stop()")
-    await asyncio.to_thread(server.wait_for_state, "ready")
+def leave(page: Page, server: ReactorRun) -> None:
+    page.evaluate("reactorPage.stop()")
+    server.wait_for_state("ready")
 
 
-async def test_the_model_is_loaded_once_at_startup(server: ReactorRun) -> None:
+def test_the_model_is_loaded_once_at_startup(server: ReactorRun) -> None:
     assert server.text.count("CONSTRUCTED") == 1
     assert server.text.index("CONSTRUCTED") < server.text.index(f"Ready: {server.url}")
     assert server.health()["state"] == "available"
 
 
-async def test_the_first_user_connects_quickly_because_the_model_is_loaded(
-    server: ReactorRun, browser: Browser
+def test_the_first_user_connects_quickly_because_the_model_is_loaded(
+    server: ReactorRun, visit: Callable[[], Page], began: Callable[[], int]
 ) -> None:
-    context = await browser.new_context(bypass_csp=True)
-    page = await context.new_page()
-    await page.add_init_script(path=HOOKS)
-    began = time.monotonic()
-    await page.goto(server.url)
-    await page.wait_for_function("window.reactorPage?.state === 'live'", timeout=20_000)
+    began_s = time.monotonic()
+    visit()
     # Generous, because a busy machine starts Chromium's WebRTC slowly; benchmarks/ have the figure.
-    assert time.monotonic() - began < 10
-    assert server.text.count("CONSTRUCTED") == 1
-    await context.close()
+    assert time.monotonic() - began_s < 10
+    assert server.text.count("CONSTRUCTED") == began() == 1
 
 
-async def test_frames_stream_while_they_are_generated(tmp_path: Path, browser: Browser) -> None:
-    with running(write_model(tmp_path, MODEL), "--arg", "step_s=0.1") as server:
-        async with visit(browser, server.url) as page:
-            first: int = await page.evaluate("reactorPage.stats.displayedFrames ?? 0")
-            await asyncio.sleep(1.5)
-            later: int = await page.evaluate("reactorPage.stats.displayedFrames")
-        assert later - first >= 8
-        assert "ALL FRAMES GENERATED" not in server.text
-
-
-async def test_a_user_can_disconnect_and_reconnect_while_the_model_stays_loaded(
-    server: ReactorRun, browser: Browser
+def test_frames_stream_while_they_are_generated(
+    server: ReactorRun, visit: Callable[[], Page], began: Callable[[], int]
 ) -> None:
-    async with visit(browser, server.url) as page:
-        await leave(page, server)
-        await page.evaluate("reactorPage.start()")
-        await page.wait_for_function("reactorPage.state === 'live'", timeout=10_000)
-    assert server.text.count("SESSION BEGINS") == 2
-    assert server.text.count("CONSTRUCTED") == 1
+    page = visit()
+    first: int = page.evaluate("reactorPage.stats.displayedFrames ?? 0")
+    page.wait_for_function(
+        "first => reactorPage.stats.displayedFrames >= first + 8", arg=first, timeout=3_000
+    )
+    assert "ALL FRAMES GENERATED" not in server.text
+    assert began() == 1
 
 
-async def test_commands_act_during_generation(server: ReactorRun, browser: Browser) -> None:
-    async with visit(browser, server.url) as page:
-        assert await red(page) < 40
-        for value in (230, 0, 230):
-            receipt = await page.evaluate("v => reactorPage.sendCommand('set_red', {red: v})", value)
-            assert receipt["receipt"]["accepted"]
-            await until_red(page, value - 30, value + 30)
-    assert server.text.count("SESSION BEGINS") == 1
-
-
-async def test_the_second_user_connects_without_a_reload_and_finds_nothing_of_the_first(
-    server: ReactorRun, browser: Browser
+def test_a_user_can_disconnect_and_reconnect_while_the_model_stays_loaded(
+    server: ReactorRun, visit: Callable[[], Page], began: Callable[[], int]
 ) -> None:
-    async with visit(browser, server.url) as first:
-        await first.evaluate("reactorPage.sendCommand('set_red', {red: 230})")
-        await until_red(first, 200, 255)
-        await leave(first, server)
-    began = time.monotonic()
-    async with visit(browser, server.url) as second:
-        assert time.monotonic() - began < 10
-        assert await red(second) < 40
+    page = visit()
+    leave(page, server)
+    page.evaluate("reactorPage.start()")
+    live(page)
+    assert began() == 2
     assert server.text.count("CONSTRUCTED") == 1
-    assert server.text.count("SESSION BEGINS") == 2
+
+
+def test_commands_act_during_generation(visit: Callable[[], Page], began: Callable[[], int]) -> None:
+    page = visit()
+    assert red(page) < 40
+    for value in (230, 0, 230):
+        receipt = page.evaluate("v => reactorPage.sendCommand('set_red', {red: v})", value)
+        assert receipt["receipt"]["accepted"]
+        until_red(page, value - 30, value + 30)
+    assert began() == 1
+
+
+def test_the_second_user_connects_without_a_reload_and_finds_nothing_of_the_first(
+    server: ReactorRun, visit: Callable[[], Page], began: Callable[[], int]
+) -> None:
+    first = visit()
+    first.evaluate("reactorPage.sendCommand('set_red', {red: 230})")
+    until_red(first, 200, 255)
+    leave(first, server)
+    began_s = time.monotonic()
+    second = visit()
+    assert time.monotonic() - began_s < 10
+    assert red(second) < 40
+    assert server.text.count("CONSTRUCTED") == 1
+    assert began() == 2

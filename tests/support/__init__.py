@@ -10,9 +10,10 @@ Virtual time     virtual_time (a loop whose time jumps) · fakes (a host, an eng
                  watchers without a network)
 Clients          visitor (HTTP and aiortc) · clients (bare WebRTC viewers) · socket_viewer (over the WebSocket) ·
                  sdk and js_sdk (the published ones) · chromium and firefox (real browsers)
-The page         page_modules (its modules that know no document, in node) · page_states (what every state is held to) ·
-                 page_measures (sizes, names, edges) · using (what people do on it) · page_desk (a server, a browser,
-                 and ways into the states)
+The page         page_modules (its modules that know no document, in node) · page_schemas (what models say of their
+                 commands) · page_states (what every state is held to) · page_measures (sizes, names, edges) ·
+                 using (what people do on it) · hands (fingers on it) · page_waits (for what it shows) · page_desk
+                 (a server, a browser, and ways into the states)
 Pictures         stamps (a number drawn into a frame) · films (what ffprobe says)
 Trouble          crowd (whether the machine is busy) · faulty_proxy (spoils a store's answers) · heap_room (a heap as a
                  long-lived process has it) · http_attacks (clients that mean harm) · aiming (clients that aim a

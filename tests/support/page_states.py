@@ -88,6 +88,8 @@ _NARROW = """() => {
 
 
 _SETTLED = """async () => {
+    // Nothing is on its way longer than a frame.
+    if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
     const ends = ({ effect }) => effect.getComputedTiming().endTime < 10_000;
     for (let looks = 0; looks < 4; looks += 1) {
         await new Promise((done) => setTimeout(done, 50));
