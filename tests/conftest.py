@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: What a test started may need a moment to end, so leftovers are looked for until then.
 GONE_WITHIN_S = 3.0
+#: How long a page may take to show what it is expected to, while other tests have the cores.
+PAGE_SHOWS_WITHIN_MS = 15_000
 
 
 def _descriptors() -> set[str]:
@@ -118,6 +120,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         place = {name: number for number, name in enumerate(FIRST)}
         slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
         items.sort(key=lambda item: (place.get(item.path.name, len(FIRST)), -slow[item.path]))
+    if any(item.get_closest_marker("browser") for item in items):
+        from playwright import async_api, sync_api
+
+        for expect in (async_api.expect, sync_api.expect):
+            expect.set_options(timeout=PAGE_SHOWS_WITHIN_MS)
 
 
 @pytest.fixture(scope="session")

@@ -54,9 +54,6 @@ ANSI = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 #: Nothing answers here: what gets through without a registry needs none.
 OFFLINE = {"npm_config_offline": "true", "npm_config_registry": "http://127.0.0.1:9"}
 
-#: How long a page may take to show what it is expected to.
-WITHIN_MS = 15_000
-
 Pixels = npt.NDArray[np.int16]
 
 
@@ -329,13 +326,6 @@ def test_ctrl_c_while_the_packages_are_installed_takes_the_project_back(
 
 #: The browser that the tests share keeps processes of its own between them.
 in_browser = pytest.mark.keeps_resources
-
-
-@pytest.fixture(autouse=True, scope="module")
-def patience() -> Iterator[None]:
-    expect.set_options(timeout=WITHIN_MS)
-    yield
-    expect.set_options(timeout=None)
 
 
 class Quiet(SimpleHTTPRequestHandler):

@@ -17,7 +17,7 @@ from playwright.sync_api import sync_playwright
 from support.chromium import ARGUMENTS, CHROMIUM
 from support.films import TURNS, corners, write_turned
 from support.firefox import firefox
-from support.promises import NIGHTLY
+from support.promises import by_night
 from support.server import ReactorRun, running, write_model
 from test_offer import CHROMIUM as OFFER
 from test_offer import plan
@@ -101,7 +101,7 @@ CAMERA = """turn => {
 }"""
 
 
-@pytest.fixture(scope="module", params=["reactor", "aiortc"])
+@pytest.fixture(scope="module", params=["reactor", *by_night("aiortc")])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReactorRun]:
     folder = write_model(tmp_path_factory.mktemp("model"), MODEL, video_input=True)
     with running(folder, "--engine", request.param, "--join", "drive") as run:
@@ -146,7 +146,6 @@ def test_chromium_sends_films_and_cameras_the_way_up_that_they_say(
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.keeps_resources
-@pytest.mark.parametrize("server", ["reactor", "aiortc"] if NIGHTLY else ["reactor"], indirect=True)
 def test_firefox_sends_a_film_as_it_shows_it(server: ReactorRun, tmp_path: Path) -> None:
     """Firefox shows all turns, but of a mirrored film the stored picture."""
     with firefox() as page:

@@ -689,7 +689,7 @@ async def _half_open(engine: PeerEngine) -> None:
     await peer.close()
 
 
-@pytest.mark.parametrize(("once", "count"), [(_visit, 20), (_half_open, 40)])
+@pytest.mark.parametrize(("once", "count"), [(_visit, long_form(10, 20)), (_half_open, long_form(20, 40))])
 async def test_nothing_is_left_of_a_closed_connection(
     engine: PeerEngine, once: Callable[[PeerEngine], Awaitable[None]], count: int
 ) -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.promises import by_night
 
 pytestmark = pytest.mark.slow
 
@@ -18,24 +19,28 @@ SETTINGS = "[pytest]\nmarkers =\n  alone: as in this project\n"
 @pytest.mark.parametrize(
     ("source", "status", "last"),
     [
-        (
+        pytest.param(
             "def test_a(): pass\n\n@pytest.mark.alone\ndef test_b(): pass\n",
             0,
             "2 passed, 0 failed, 0 skipped",
+            id="both rounds",
         ),
-        ("def test_a(): pass\n", 0, "1 passed, 0 failed, 0 skipped"),
-        (
+        pytest.param(
             "def test_a(): assert 0\n\n@pytest.mark.alone\ndef test_b(): pass\n",
             1,
             "1 passed, 1 failed, 0 skipped",
+            id="the first fails",
         ),
-        (
-            "def test_a(): pass\n\n@pytest.mark.alone\ndef test_b(): assert 0\n",
-            1,
-            "1 passed, 1 failed, 0 skipped",
+        *by_night(
+            pytest.param("def test_a(): pass\n", 0, "1 passed, 0 failed, 0 skipped", id="none alone"),
+            pytest.param(
+                "def test_a(): pass\n\n@pytest.mark.alone\ndef test_b(): assert 0\n",
+                1,
+                "1 passed, 1 failed, 0 skipped",
+                id="the second fails",
+            ),
         ),
     ],
-    ids=["both rounds", "none alone", "the first fails", "the second fails"],
 )
 def test_both_rounds_count(tmp_path: Path, source: str, status: int, last: str) -> None:
     done = run_tests(tmp_path, source)
