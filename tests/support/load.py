@@ -11,16 +11,21 @@ Everything else is real: sessions, viewers, pacing, the encoder and its thread. 
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
+from reactor_runtime.config import Settings
 from reactor_runtime.errors import SessionRefused
 from reactor_runtime.link import LinkEvents
+from reactor_runtime.server.app import create_app
+from reactor_runtime.server.http_server import HttpServer
 from reactor_runtime.session.doorway import Doorway
 from reactor_runtime.session.fanout import EncoderThreads
 from reactor_runtime.session.grants import EVERYTHING
@@ -33,7 +38,8 @@ from .fakes import FakeEngine, FakeLink
 from .house import House
 from .virtual_time import settle
 
-Kind = Literal["webrtc", "websocket"]
+#: Links that only count, WebSocket links without a socket, and real sockets of another process.
+Kind = Literal["webrtc", "websocket", "sockets"]
 SIZE = (480, 640)
 FPS = 30
 PING_S = 5.0
@@ -79,6 +85,7 @@ class Crowd:
     sockets: list[SocketLink] = field(default_factory=list)
     socket_pictures: int = 0
     readers: list[asyncio.Task[None]] = field(default_factory=list)
+    closing: AsyncExitStack = field(default_factory=AsyncExitStack)
 
     async def join(self, watchers: int, kind: Kind) -> None:
         session = self.house.sessions.slots[0].session
@@ -97,6 +104,8 @@ class Crowd:
 
     async def arrive(self, watchers: int, kind: Kind, *, within_s: float) -> float:
         """Let so many come within this time, each when it likes, through the door; return when the last one was in."""
+        if kind == "sockets":
+            return await self._arrive_over_http(watchers, within_s)
         began_s = time.monotonic()
 
         async def come(after_s: float) -> None:
@@ -108,6 +117,25 @@ class Crowd:
 
         await asyncio.gather(*(come(n * within_s / watchers) for n in range(watchers)))
         return time.monotonic() - began_s
+
+    async def _arrive_over_http(self, watchers: int, within_s: float) -> float:
+        settings = Settings.load({"host": "127.0.0.1", "port": 0}, {})
+        server = HttpServer(create_app(self.house.sessions, settings), settings)
+        await server.start()
+        program = [sys.executable, "-m", "support.socket_crowd", server.url, self.house.running]
+        crowd = await asyncio.create_subprocess_exec(
+            *program,
+            str(watchers),
+            str(within_s),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            cwd=Path(__file__).parents[1],
+        )
+        self.closing.push_async_callback(server.close)
+        self.closing.push_async_callback(crowd.communicate)
+        assert crowd.stdout is not None
+        async with asyncio.timeout(60):
+            return float(await crowd.stdout.readline())
 
     async def _through_the_door(self) -> CountingLink:
         """Offer as often as one is told to come again, and be connected when the offer is answered."""
@@ -189,4 +217,6 @@ async def crowded() -> AsyncIterator[Crowd]:
         link.connect()
         link.notify("resume_track")
         await settle()
-        yield Crowd(house, link)
+        crowd = Crowd(house, link)
+        async with crowd.closing:
+            yield crowd

@@ -52,6 +52,8 @@ class Connections:
         """How many may be connected."""
         self.seat_kept: Callable[[], bool] = lambda: False
         """Whether the driver is not here, and his seat is kept."""
+        self.has_seat: Callable[[int], bool] = lambda connection_id: False
+        """Whether the driver's seat is its own, once it is connected."""
         self.turned_away: Callable[[int], None] = lambda connection_id: None
         """Told whom `enter` let in and the door did not."""
         self._make = make
@@ -118,7 +120,6 @@ class Connections:
             self._add(LEGACY_CONNECTION_ID)
         viewer = self._known(connection_id)
         self.desk.check(grant, viewer)
-        self._check_share(grant, viewer)
         signalling = self._signalling[connection_id]
         if signalling.offered and not (replace or legacy):
             raise SessionRefused("this connection has offered already; use PUT to reconnect", status=409)
@@ -130,6 +131,8 @@ class Connections:
         try:
             if not viewer.connected and not seat:
                 self._check_room(kept=self.seat_kept())
+            if not at_home:
+                self._check_share(grant, viewer)
             wait_s = 0.0 if at_home else self._admit(viewer)
         except SessionRefused:
             self.turned_away(connection_id)
@@ -147,9 +150,10 @@ class Connections:
         Raises SessionRefused, for its token, and what `enter` raises.
         """
         self.desk.check(grant)
-        self._check_share(grant)
         viewer = self._viewers[self.register()]
         enter(viewer.connection_id)
+        if not self.has_seat(viewer.connection_id):
+            self._check_share(grant)
         viewer.grant = grant
         return viewer
 
@@ -190,7 +194,8 @@ class Connections:
             viewer.send(say.RuntimeNotice(error.code, error.public()))
             viewer.drop(error.public())
             return False
-        if self.connected > self.room or self._here_of(viewer.grant) > self._share:
+        is_many = self._here_of(viewer.grant) > self._share and not self.has_seat(viewer.connection_id)
+        if self.connected > self.room or is_many:
             viewer.drop("no room")
             return False
         return True
@@ -211,7 +216,8 @@ class Connections:
 
     @property
     def _share(self) -> int:
-        return max(1, int(self.room * limits.VIEWERS_SHARE))
+        # One who loads the page again is there twice for a moment.
+        return max(2, int(self.room * limits.VIEWERS_SHARE))
 
     def _here_of(self, grant: Grant, but: Viewer | None = None) -> int:
         """Return how many are connected of one address; 0 for an operator's, and where nobody is told apart."""

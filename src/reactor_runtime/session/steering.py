@@ -64,6 +64,7 @@ class Steering:
         self._events = events
         self._connections = connections
         connections.seat_kept, connections.turned_away = self.is_kept, self.turned_away
+        connections.has_seat = self._wheel.has_seat
         self._clock = clock
         self._pace = Pace()
         self._drivers: frozenset[int] = frozenset()

@@ -114,6 +114,11 @@ class Wheel:
         """Whether what this connection sends reaches the model. Any thread."""
         return who == self.driver or who in self._beside
 
+    def has_seat(self, who: int) -> bool:
+        """Whether the seat is its own, now or once it arrives."""
+        entry = self._entries.get(who)
+        return self._seat is not None and entry is not None and entry.key == self._seat.key
+
     def is_here(self, who: int) -> bool:
         return who in self._here
 
