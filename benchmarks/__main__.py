@@ -3,7 +3,7 @@
     python -m benchmarks                     everything, about 12 minutes
     python -m benchmarks --quick             short windows, one round: a smoke test of the harness
     python -m benchmarks --only 640x480      cases whose name holds the text
-    python -m benchmarks --soak-min 30       one long run at 720p30 instead: freezes and drift
+    python -m benchmarks --soak-min 30       one long run at 720p30 instead, with a viewer on each rung: see soak.py
 
 Cases run in turn, `--rounds` times over, and medians over the rounds are reported with their range. The bare
 encoder is measured in the same run, so that ratios do not depend on the machine.
@@ -24,10 +24,9 @@ from rich.console import Console
 from support.chromium import WHOLE, chromium
 
 from . import cases, encoders
-from .browser import viewer
 from .cases import Case
 from .report import merge, tables
-from .stats import describe, longest_gap
+from .soak import soak as long_run
 
 DEAD_STUN = ("--ice-server", "stun:127.0.0.1:9")
 
@@ -77,37 +76,9 @@ async def measure(options: argparse.Namespace, console: Console) -> dict[str, An
 
 
 async def soak(minutes: float, console: Console) -> dict[str, Any]:
-    """One viewer at 720p30 for a long time: freezes, decoded share and the latency of each half minute."""
-    case = Case(1280, 720, 30, note=f"{minutes:g} min")
-    async with (
-        chromium(executable=WHOLE) as browser,
-        cases.serving(case) as run,
-        viewer(browser, run.url) as watcher,
-    ):
-        await asyncio.sleep(cases.WARM_UP_S)
-        await watcher.call("probe.forget()")
-        before = await watcher.call("probe.inbound()")
-        shown_before = cases.metrics(run.url)["reactor_frames_shown_total"]
-        windows: list[dict[str, float]] = []
-        freeze, last = 0.0, None
-        for _ in range(max(1, int(minutes * 2))):
-            await asyncio.sleep(30)
-            frames = await watcher.call("probe.frames.splice(0)")
-            moments = ([last] if last is not None else []) + [frame["atMs"] for frame in frames]
-            freeze, last = max(freeze, longest_gap(moments)), moments[-1]
-            windows.append(describe([frame["ageMs"] for frame in frames if frame["ageMs"] is not None]))
-            console.print(
-                f"[dim]{len(windows) / 2:g} min  latency {windows[-1]}  longest freeze {freeze:.0f} ms[/dim]"
-            )
-        after = await watcher.call("probe.inbound()")
-        shown = cases.metrics(run.url)["reactor_frames_shown_total"] - shown_before
-        return {
-            "machine": machine(browser.version),
-            "soak": case.name,
-            "longest_freeze_ms": round(freeze, 1),
-            "decoded_share": round((after["framesDecoded"] - before["framesDecoded"]) / shown, 5),
-            "latency_ms_by_half_minute": windows,
-        }
+    async with chromium(executable=WHOLE) as browser:
+        found = await long_run(browser, minutes, console)
+        return {"machine": machine(browser.version), **found}
 
 
 def machine(browser: str) -> dict[str, Any]:

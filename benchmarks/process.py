@@ -14,13 +14,14 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 class Usage:
     cpu_s: float
     rss_mb: float
+    threads: int
 
 
 def usage(pid: int) -> Usage:
-    """Read a process's CPU seconds (user and system, all threads) and resident megabytes."""
+    """Read a process's CPU seconds (user and system, all threads), resident megabytes and threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     resident = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
-    return Usage((int(fields[11]) + int(fields[12])) * _TICK_S, resident / 1e6)
+    return Usage((int(fields[11]) + int(fields[12])) * _TICK_S, resident / 1e6, int(fields[17]))
 
 
 def machine_cpu_s() -> float:
