@@ -1,11 +1,12 @@
 """Measure the stream over bad networks: `python -m benchmarks.network`, JSON and a table out. Needs root and TUN.
 
-    python -m benchmarks.network                    one thing at a time: loss, round trip, jitter, rate
+    python -m benchmarks.network                    one thing at a time: loss, round trip, jitter, rate; 15 minutes
     python -m benchmarks.network --full             every combination of them, hours
     python -m benchmarks.network --only "loss 3"    rows whose name holds the text
     python -m benchmarks.network --peers page       the page only
 
-Each row is a server and its clients at both ends of `tests/net/relay.py`, with the same seed, one after the other:
+A server of each engine and its clients are at both ends of `tests/net/relay.py`, one client after the other, each in
+a session of its own:
 
     page        the control page in Chromium
     page/aiortc the same page, the server with the engine aiortc
@@ -13,7 +14,8 @@ Each row is a server and its clients at both ends of `tests/net/relay.py`, with 
     socket      a client over the WebSocket, which acks what it has decoded
     sdk         the published Python client
 
-Ages are of decoded pictures in Python and of displayed ones in a browser, which wait for its next refresh.
+Ages are of decoded pictures in Python and of displayed ones in a browser, which wait for its next refresh. The table
+goes into a file beside the JSON.
 """
 
 from __future__ import annotations
@@ -25,13 +27,16 @@ import json
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+from net.clients import looking
 from net.line import Conditions
-from net.live import over_there, page
+from net.live import end_session, over_there, page
 from net.relay import Network, bad_network, missing
-from net.watched import TESTCARD, Row, Seen, card, first_frame_s, install_probe, row_of, watch
+from net.watched import TESTCARD, card, first_frame_s, install_probe, row_of, watch
+from playwright.async_api import Browser, Error
 from rich.console import Console
 from support.chromium import WHOLE, chromium
 
@@ -75,33 +80,40 @@ def rows(*, full: bool) -> Iterator[Conditions]:
 
 async def measure(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     found: dict[str, dict[str, Any]] = {}
+    engines = {"aiortc" if "/" in peer else "reactor" for peer in options.peers}
     with bad_network() as net:
-        async with chromium(executable=net.wrapper("client", WHOLE)) as browser:
+        async with AsyncExitStack() as stack:
+            browser = await stack.enter_async_context(chromium(executable=net.wrapper("client", WHOLE)))
+            runs = {
+                engine: await stack.enter_async_context(
+                    over_there(net, TESTCARD, *card(), "--engine", engine)
+                )
+                for engine in sorted(engines)
+            }
             for conditions in rows(full=options.full):
                 name = name_of(conditions)
                 if options.only not in name:
                     continue
                 found[name] = {}
                 for peer in options.peers:
-                    async with over_there(
-                        net, TESTCARD, *card(), "--engine", "aiortc" if "/" in peer else "reactor"
-                    ) as run:
-                        net.become(conditions)
-                        try:
-                            if peer.startswith("page"):
-                                row = await _page(browser, run.url, options.window_s)
-                            else:
-                                row = await _client(net, peer, run.url, options.window_s)
-                        except (TimeoutError, OSError, AssertionError) as error:
-                            row = {"failed": str(error) or type(error).__name__}
-                        net.become(Conditions())
+                    run = runs["aiortc" if "/" in peer else "reactor"]
+                    net.become(conditions)
+                    try:
+                        if peer.startswith("page"):
+                            row = await _page(browser, run.url, options.window_s)
+                        else:
+                            row = await _client(net, peer, run.url, options.window_s)
+                    except (TimeoutError, OSError, AssertionError, Error) as error:
+                        row = {"failed": str(error).partition("\n")[0] or type(error).__name__}
+                    net.become(Conditions())
+                    await asyncio.to_thread(end_session, net, run)
                     found[name][peer] = row
                     console.print(f"[dim]{name}  {peer}  {row}[/dim]")
             version = browser.version
     return {"machine": machine(version), "window_s": options.window_s, "rows": found}
 
 
-async def _page(browser: Any, url: str, window_s: float) -> dict[str, Any]:
+async def _page(browser: Browser, url: str, window_s: float) -> dict[str, Any]:
     async with page(browser, url) as watcher:
         await install_probe(watcher)
         began_s = await first_frame_s(watcher)
@@ -111,19 +123,13 @@ async def _page(browser: Any, url: str, window_s: float) -> dict[str, Any]:
 
 
 async def _client(net: Network, peer: str, url: str, window_s: float) -> dict[str, Any]:
-    """Run `network_client.py` over there; it prints what it saw as JSON."""
-    program = str(Path(__file__).with_name("network_client.py"))
-    command = net.command("client", sys.executable, program, peer, url, str(WARM_UP_S + window_s))
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    async with asyncio.timeout(WARM_UP_S + window_s + 60):
-        out, _ = await process.communicate()
-    if process.returncode:
-        raise OSError(f"the client {peer} failed")
-    told = json.loads(out)
-    seen = [Seen(*each) for each in told["seen"]]
-    from_ms = seen[0].at_ms + WARM_UP_S * 1000 if seen else 0
-    row: Row = row_of([each for each in seen if each.at_ms >= from_ms], window_s)
-    return {"first_frame_s": round(told["first_frame_s"], 3), **row.as_json()}
+    async with looking(net, "client", peer, url) as client:
+        began_s = await client.began
+        await asyncio.sleep(WARM_UP_S)
+        from_ms = time.time() * 1000
+        await asyncio.sleep(window_s)
+    row = row_of([each for each in await client.seen if each.at_ms >= from_ms], window_s)
+    return {"first_frame_s": round(began_s, 3), **row.as_json()}
 
 
 def tables(result: dict[str, Any]) -> str:
@@ -151,7 +157,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="every combination")
     parser.add_argument("--only", default="", help="only rows whose name holds this text")
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--window-s", type=float, default=15.0)
+    parser.add_argument("--window-s", type=float, default=6.0)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "network.json")
     options = parser.parse_args()
     if why := missing():
@@ -161,7 +167,9 @@ def main() -> None:
     result = asyncio.run(measure(options, console))
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
-    Console().print(tables(result), soft_wrap=True, markup=False, highlight=False)
+    told = tables(result)
+    options.out.with_suffix(".md").write_text(told + "\n")
+    Console().print(told, soft_wrap=True, markup=False, highlight=False)
     console.print(f"[dim]{options.out}, {(time.monotonic() - began_s) / 60:.0f} minutes[/dim]")
 
 

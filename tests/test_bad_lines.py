@@ -9,24 +9,24 @@ from __future__ import annotations
 import asyncio
 import re
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from itertools import pairwise
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from net.clients import looking
 from net.lag import Noting
 from net.line import Conditions
-from net.live import over_there, page
+from net.live import metrics, near, over_there, page
 from net.relay import Network, bad_network, missing
-from net.watched import TESTCARD, Row, card, first_frame_s, install_probe, row_of, watch
-from playwright.async_api import Browser
+from net.watched import TESTCARD, Row, Seen, card, first_frame_s, install_probe, row_of, watch
+from playwright.async_api import Browser, Page
 from support.chromium import CHROMIUM, chromium
 from support.crowd import Crowd
 from support.promises import NIGHTLY, long_form
+from support.server import ReactorRun
 from support.using import until_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.alone]
@@ -34,6 +34,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.alone]
 Tell = Callable[[str, object], None]
 #: What other programs on two cores add to a figure, and how far the p95 of two quiet windows of seconds is apart.
 NOISE_S, WINDOW_MS = 0.2, 8.0
+#: After so long with a picture a client is there, and congestion control has settled.
+SETTLED_S = 5.0
 
 
 @pytest.fixture
@@ -82,47 +84,53 @@ async def test_half_a_megabit_a_second_is_late_and_goes_on(
 async def test_a_poor_viewer_behind_a_large_buffer_takes_nothing_from_a_good_one(
     net: Network, tmp_path: Path, record_property: Tell
 ) -> None:
-    """One at 1 Mbit/s behind 2 MiB of buffer, by WebSocket; one by UDP, on the server's own side."""
+    """One at 1 Mbit/s behind 2 MiB of buffer, by WebSocket; one by UDP, on the server's own side.
+
+    The second is counted without the first, with it as soon as it has settled, and without it again.
+    """
     crowd = Crowd()
-    noting, alone_s, both_s = Noting(tmp_path), long_form(5, 20), long_form(8, 60)
+    noting, window_s = Noting(tmp_path), long_form(5, 60)
     net.become(Conditions(delay_ms=10, rate_bit_s=1e6, buffer_bytes=2 * 2**20))
+    windows: list[Window] = []
     async with over_there(net, TESTCARD, *card(), program=noting.program) as run:
-        near = f"http://127.0.0.1:{run.url.rpartition(':')[2]}"
-        async with looking(net, "server", "aiortc", near, 5 + alone_s + both_s) as good:
-            await asyncio.sleep(5)  # it is there, and congestion control has settled
-            marks, rates = [time.time()], [encoded_bytes(net, near)]
-            await asyncio.sleep(alone_s)
-            marks.append(time.time())
-            rates.append(encoded_bytes(net, near))
-            async with looking(net, "client", "socket", run.url, both_s - 3) as poor:
-                await poor
-            marks.append(time.time())
-            rates.append(encoded_bytes(net, near))
-    near_seen = await good
-    alone, beside = (
-        row_of([each for each in near_seen if begin <= each.at_ms / 1000 < end], end - begin)
-        for begin, end in pairwise(marks)
-    )
-    bits_per_s = [
-        8 * (after - before) / (end - begin)
-        for (before, after), (begin, end) in zip(pairwise(rates), pairwise(marks), strict=True)
-    ]
-    seen = await poor
-    settled = row_of([each for each in seen if each.at_ms >= seen[0].at_ms + 2000], both_s - 5)
-    lag_ms = [noting.p99_ms(begin, end) for begin, end in pairwise(marks)]
+
+        async def count() -> None:
+            async with counting(net, run, windows):
+                await asyncio.sleep(window_s)
+
+        async with looking(net, "server", "aiortc", near(run)) as good:
+            await good.began
+            await asyncio.sleep(20 if NIGHTLY else SETTLED_S)
+            await count()
+            async with looking(net, "client", "socket", run.url, niceness=10) as poor:
+                await poor.began
+                await asyncio.sleep(SETTLED_S)
+                await count()
+            if NIGHTLY:
+                await asyncio.sleep(2)
+                await count()
+    near_seen, far_seen = await good.seen, await poor.seen
+    seen = [each.row(near_seen) for each in windows]
+    lag_ms = [noting.p99_ms(each.from_s, each.until_s) for each in windows]
+    alone, beside, poor_row = seen[0], seen[1], windows[1].row(far_seen)
+    # A machine's own ups and downs are told by the two windows that nobody shares.
+    alone_p95_ms = statistics.mean(each.age_p95_ms for each in seen[::2])
     record_property(
         "measured",
-        f"{beside.shown:.1%} of frames, {bits_per_s[1] / bits_per_s[0]:.0%} of the rate, "
-        f"age p95 {alone.age_p95_ms:.1f} → {beside.age_p95_ms:.1f} ms, "
-        f"loop lag p99 {lag_ms[0]:.1f} → {lag_ms[1]:.1f} ms; the poor one {settled}",
+        f"{beside.shown:.1%} of frames, {windows[1].bits_per_s / windows[0].bits_per_s:.0%} of the rate, "
+        f"age p50 {' → '.join(f'{each.age_p50_ms:.1f}' for each in seen)}, "
+        f"p95 {' → '.join(f'{each.age_p95_ms:.1f}' for each in seen)} ms, "
+        f"loop lag p99 {' → '.join(f'{each:.1f}' for each in lag_ms)} ms; the poor one {poor_row}",
     )
     assert beside.shown >= (0.85 if crowd.crowded else 0.98) * alone.shown
-    assert bits_per_s[1] >= 0.95 * bits_per_s[0]
+    assert windows[1].bits_per_s >= 0.95 * windows[0].bits_per_s
     room_ms = 1000 * crowd.adds_s(NOISE_S)
-    assert beside.age_p95_ms <= alone.age_p95_ms + WINDOW_MS + room_ms
+    assert beside.age_p50_ms <= alone.age_p50_ms + WINDOW_MS + room_ms
+    if NIGHTLY:
+        assert beside.age_p95_ms <= alone_p95_ms + WINDOW_MS
     assert lag_ms[1] <= 5 + room_ms
-    assert settled.age_p95_ms <= 400 + room_ms
-    assert settled.fps >= (15 if room_ms else 20)
+    assert poor_row.age_p95_ms <= 400 + room_ms
+    assert poor_row.fps >= (15 if room_ms else 20)
 
 
 async def test_the_page_on_a_poor_line_is_sent_the_low_rendition_and_the_full_one_when_it_is_good(
@@ -131,52 +139,86 @@ async def test_the_page_on_a_poor_line_is_sent_the_low_rendition_and_the_full_on
     """By WebRTC at 1 Mbit/s, beside one by UDP on the server's own side; then without a limit."""
     if not NIGHTLY:
         pytest.skip("by night")
-    poor_s, good_s = 20.0, 40.0
-    async with over_there(net, TESTCARD, *card()) as run:
-        near = f"http://127.0.0.1:{run.url.rpartition(':')[2]}"
-        async with looking(net, "server", "aiortc", near, 15 + poor_s) as good:
-            await asyncio.sleep(6)
-            net.become(Conditions(delay_ms=25, rate_bit_s=1e6))
-            marks, rates = [time.time()], [encoded_bytes(net, near)]
-            async with page(browser, run.url) as watcher:
-                await install_probe(watcher)
-                async with asyncio.timeout(poor_s):
-                    while await watcher.evaluate("reactorPage.stats.rendition") != "low":
-                        await asyncio.sleep(0.1)
-                low_s = time.time() - marks[0]
+    windows: list[Window] = []
+    async with (
+        over_there(net, TESTCARD, *card()) as run,
+        looking(net, "server", "aiortc", near(run)) as good,
+    ):
+        await good.began
+        await asyncio.sleep(SETTLED_S)
+        async with counting(net, run, windows):
+            await asyncio.sleep(10)
+        net.become(Conditions(delay_ms=25, rate_bit_s=1e6))
+        async with page(browser, run.url) as watcher:
+            await install_probe(watcher)
+            await watcher.evaluate(NOTE_WIDTHS)
+            async with counting(net, run, windows):
+                low_s = await until_width(watcher, 320, 15)
                 await asyncio.sleep(2)
-                found = await watch(watcher, poor_s - low_s - 2)
-                assert await watcher.evaluate("document.querySelector('video').videoWidth") == 320
-                marks.append(time.time())
-                rates.append(encoded_bytes(net, near))
-                net.become(Conditions(delay_ms=25))
-                async with asyncio.timeout(good_s):
-                    while await watcher.evaluate("document.querySelector('video').videoWidth") != 640:
-                        await asyncio.sleep(0.1)
-                full_s = time.time() - marks[1]
-    near_seen = [each for each in await good if marks[0] <= each.at_ms / 1000 < marks[1]]
-    beside = row_of(near_seen, marks[1] - marks[0])
-    rate = 8 * (rates[1] - rates[0]) / (marks[1] - marks[0])
+                await watcher.evaluate("widths.splice(0)")
+                found = await watch(watcher, 15)
+                low = await watcher.evaluate("widths.filter(width => width === 320).length / widths.length")
+            net.become(Conditions(delay_ms=25))
+            full_s = await until_width(watcher, 640, 35)
+            await watcher.evaluate("widths.splice(0)")
+            await asyncio.sleep(10)
+            full = await watcher.evaluate("widths.filter(width => width === 640).length / widths.length")
+    alone, beside = windows
+    row_beside = beside.row(await good.seen)
     record_property(
         "measured",
-        f"the good one {beside}, {rate / 1e6:.2f} Mbit/s; the poor one {found}; low after {low_s:.1f} s, "
-        f"full {full_s:.1f} s after the line was good",
+        f"the good one {row_beside}, {alone.bits_per_s / 1e6:.2f} → {beside.bits_per_s / 1e6:.2f} Mbit/s; the poor "
+        f"one {found}, low after {low_s:.1f} s and {low:.0%} of the time; full {full_s:.1f} s after the line was "
+        f"good, and {full:.0%} of the time",
     )
-    assert beside.shown >= 0.95
-    assert rate >= 0.95 * 2e6 * 0.85
+    assert row_beside.shown >= 0.95
+    assert beside.bits_per_s >= 0.95 * alone.bits_per_s
+    # A trial of the full one that fails takes a second or two of the poor line's time, and then becomes rare.
+    assert low >= 0.75
+    assert full >= 0.9
 
 
-def encoded_bytes(net: Network, url: str) -> float:
+NOTE_WIDTHS = """
+    window.widths = [];
+    setInterval(() => window.widths.push(document.querySelector("video").videoWidth), 100);
+"""
+
+
+async def until_width(watcher: Page, width: int, within_s: float) -> float:
+    """Wait until the picture has this width; return how long that was."""
+    began_s = time.monotonic()
+    async with asyncio.timeout(within_s):
+        while await watcher.evaluate("widths.at(-1)") != width:
+            await asyncio.sleep(0.1)
+    return time.monotonic() - began_s
+
+
+@asynccontextmanager
+async def counting(net: Network, run: ReactorRun, windows: list[Window]) -> AsyncIterator[None]:
+    """Add the time that the block took to the windows."""
+    before, began_s = encoded_bytes(net, run), time.time()
+    yield
+    ended_s = time.time()
+    bits_per_s = 8 * (encoded_bytes(net, run) - before) / (ended_s - began_s)
+    windows.append(Window(began_s, ended_s, bits_per_s))
+
+
+@dataclass(frozen=True)
+class Window:
+    """A time of the wall clock, and what was encoded in full size in it."""
+
+    from_s: float
+    until_s: float
+    bits_per_s: float
+
+    def row(self, seen: list[Seen]) -> Row:
+        within = [each for each in seen if self.from_s <= each.at_ms / 1000 < self.until_s]
+        return row_of(within, self.until_s - self.from_s)
+
+
+def encoded_bytes(net: Network, run: ReactorRun) -> float:
     """Return how much was encoded in full size so far."""
-    code = f"import urllib.request as r; print(r.urlopen('{url}/metrics').read().decode())"
-    asked = subprocess.run(
-        net.command("server", sys.executable, "-c", code),
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=20,
-    )
-    found = re.findall(r"^reactor_encoded_bytes_total\S* (\S+)", asked.stdout, re.MULTILINE)
+    found = re.findall(r"^reactor_encoded_bytes_total\S* (\S+)", metrics(net, run), re.MULTILINE)
     return sum(map(float, found))
 
 

@@ -8,6 +8,8 @@ async with over_there(net, folder) as run:                       # in the namesp
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,6 +21,16 @@ from support.using import until_state
 
 from .relay import ADDRESSES, Network
 
+#: Run in the server's namespace: end what session there is, and wait until the model is ready for the next.
+_END = """
+import json, sys, time, urllib.error, urllib.request as http
+try:
+    http.urlopen(http.Request(sys.argv[1] + "/stop_session", b"{}", {"Content-Type": "application/json"}))
+except urllib.error.HTTPError:
+    pass
+while json.load(http.urlopen(sys.argv[1] + "/session"))["state"] != "ready":
+    time.sleep(0.03)
+"""
 _RUNG = """async () => {
   const all = await window.reactorPage.peer.getStats();
   for (const each of all.values()) {
@@ -56,6 +68,27 @@ async def page(browser: Browser, url: str, *, until: str = "live") -> AsyncItera
         yield opened
     finally:
         await context.close()
+
+
+def near(run: ReactorRun) -> str:
+    """Return a server's address on its own side of the line."""
+    return f"http://127.0.0.1:{run.url.rpartition(':')[2]}"
+
+
+def metrics(net: Network, run: ReactorRun) -> str:
+    """Return what a server counts."""
+    code = "import sys, urllib.request as http; print(http.urlopen(sys.argv[1]).read().decode())"
+    return _over_there(net, code, near(run) + "/metrics")
+
+
+def end_session(net: Network, run: ReactorRun) -> None:
+    """End the session that runs, if any, and wait until the model is ready for the next."""
+    _over_there(net, _END, near(run))
+
+
+def _over_there(net: Network, code: str, *arguments: str) -> str:
+    command = net.command("server", sys.executable, "-c", code, *arguments)
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
 
 
 async def rung(opened: Page) -> str:
