@@ -39,6 +39,7 @@ from world import CHANGING, GRAPHS, LARGER, MEMORY, PLAIN, Pixels, World
 
 DRIVE = Path(__file__).parents[1] / "examples" / "drive"
 SHIPPED = DRIVE / "weights" / "drive"
+SOME_LOOKS = start.LOOKS if NIGHTLY else start.LOOKS[:2]
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +142,7 @@ def test_playing_loads_no_torch() -> None:
 # The world --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("look", start.LOOKS)
+@pytest.mark.parametrize("look", SOME_LOOKS)
 def test_steering_moves_the_road_the_right_way(world: World, look: start.LookName) -> None:
     left = drive(world, "W" * 20 + "A" * 6, look=look)[-1]
     right = drive(world, "W" * 20 + "D" * 6, look=look)[-1]
@@ -177,7 +178,7 @@ def test_a_drive_depends_on_nothing_that_was_driven_before(world: World) -> None
     assert np.array_equal(fresh[-1], drive(world, "WA" * 10, look="night")[-1])
 
 
-@pytest.mark.parametrize("look", start.LOOKS)
+@pytest.mark.parametrize("look", SOME_LOOKS)
 def test_what_is_shown_is_the_same_picture_with_sharper_edges(world: World, look: start.LookName) -> None:
     picture = drive(world, "W" * 12, look=look)[-1]
     shown = world.enlarged()

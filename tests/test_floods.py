@@ -83,7 +83,7 @@ async def test_no_message_takes_memory_however_large_endless_or_many_they_are(
 async def test_ten_thousand_commands_a_second_cost_nobody_else_anything(
     server: ReactorRun, record_property: Callable[[str, object], None]
 ) -> None:
-    lasts_s = long_form(3, 30)
+    lasts_s = long_form(2, 30)
     async with watching(server.url) as honest:
         with flooding(server.url, "commands", count=10_000 * lasts_s, rate_per_s=10_000) as flood:
             await honest.see(FPS)
@@ -191,7 +191,7 @@ async def test_a_flood_of_offers_and_starts_is_refused_at_once_and_costs_the_vie
     server: ReactorRun, record_property: Callable[[str, object], None]
 ) -> None:
     """Two hundred a second, from a client in a process of its own, which never connects."""
-    lasts_s = long_form(4, 30)
+    lasts_s = long_form(2, 30)
     async with watching(server.url) as honest:
         with flooding(server.url, "offers", count=200 * lasts_s, rate_per_s=200) as flood:
             await honest.see(FPS)
