@@ -29,7 +29,7 @@ from support.promises import NIGHTLY, long_form
 from support.server import ReactorRun
 from support.using import until_state
 
-pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.alone]
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 Tell = Callable[[str, object], None]
 #: What other programs on two cores add to a figure, and how far the p95 of two quiet windows of seconds is apart.
@@ -57,9 +57,10 @@ async def row(net: Network, browser: Browser, conditions: Conditions) -> Row:
     async with over_there(net, TESTCARD, *card()) as run, page(browser, run.url) as watcher:
         await install_probe(watcher)
         await asyncio.sleep(3)
-        return await watch(watcher, long_form(8, 60))
+        return await watch(watcher, long_form(6, 60))
 
 
+@pytest.mark.alone
 async def test_of_frames_on_a_line_that_loses_three_percent_nearly_all_are_shown(
     net: Network, browser: Browser, record_property: Tell
 ) -> None:
@@ -70,6 +71,7 @@ async def test_of_frames_on_a_line_that_loses_three_percent_nearly_all_are_shown
     assert found.freeze_ms <= 600 + 1000 * crowd.adds_s(NOISE_S)
 
 
+@pytest.mark.alone
 async def test_half_a_megabit_a_second_is_late_and_goes_on(
     net: Network, browser: Browser, record_property: Tell
 ) -> None:
@@ -81,6 +83,7 @@ async def test_half_a_megabit_a_second_is_late_and_goes_on(
     assert found.freeze_ms <= 800
 
 
+@pytest.mark.alone
 async def test_a_poor_viewer_behind_a_large_buffer_takes_nothing_from_a_good_one(
     net: Network, tmp_path: Path, record_property: Tell
 ) -> None:
@@ -133,6 +136,7 @@ async def test_a_poor_viewer_behind_a_large_buffer_takes_nothing_from_a_good_one
     assert poor_row.fps >= (15 if room_ms else 20)
 
 
+@pytest.mark.alone
 async def test_the_page_on_a_poor_line_is_sent_the_low_rendition_and_the_full_one_when_it_is_good(
     net: Network, browser: Browser, record_property: Tell
 ) -> None:
