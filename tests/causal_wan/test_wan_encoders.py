@@ -13,7 +13,6 @@ from causal_wan.config import TextConfig, VisionConfig
 from PIL import Image
 from support.wan_cases import CPU, config, largest_difference, seeded, tiny_weights
 from torch import Tensor
-from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 TEXT = config.longlive("tiny").text
 VISION = config.matrix("tiny").vision
@@ -25,6 +24,8 @@ def test_umt5_from_its_original_file_is_transformers(tmp_path: Path) -> None:
     torch.save(original, tmp_path / "umt5.pth")
     ours = text.make(TEXT)
     text.load(ours, tmp_path / "umt5.pth", device=CPU, dtype=torch.float32)
+
+    from transformers import UMT5Config, UMT5EncoderModel  # seconds, for every process that collects tests
 
     reference = UMT5EncoderModel(
         UMT5Config(
@@ -112,6 +113,8 @@ def test_the_image_tower_from_its_original_file_is_transformers(tmp_path: Path) 
     torch.save(original, tmp_path / "clip.pth")
     ours: Any = vision.make(VISION)
     vision.load(ours, tmp_path / "clip.pth", device=CPU, dtype=torch.float32)
+
+    from transformers import CLIPVisionConfig, CLIPVisionModel
 
     reference: Any = CLIPVisionModel(
         CLIPVisionConfig(

@@ -11,7 +11,6 @@ import torch
 from causal_wan.config import StreamConfig
 from causal_wan.rotary import rotate
 from causal_wan.transformer import CausalWan, Past
-from diffusers import WanTransformer3DModel
 from support.wan_cases import (
     CPU,
     SIZE,
@@ -69,6 +68,8 @@ class ExactSinusoid(torch.nn.Module):
 def test_the_bidirectional_network_is_diffusers_wan(heads: int) -> None:
     size = tiny_longlive(heads=heads)
     model = network(size)
+    from diffusers import WanTransformer3DModel  # seconds, for every process that collects tests
+
     reference = WanTransformer3DModel(
         num_attention_heads=size.heads,
         attention_head_dim=size.head_dim,

@@ -10,8 +10,6 @@ import torch
 from causal_wan import names, start_image, vae
 from causal_wan.config import VaeConfig
 from causal_wan.vae import StreamingVae
-from diffusers import AutoencoderKLWan
-from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
 from support.wan_cases import CPU, largest_difference, seeded, tiny_weights
 
 SIZE = VaeConfig(base_dim=4)
@@ -34,6 +32,9 @@ def ours(file: Path) -> Any:
 @pytest.fixture(scope="module")
 def theirs(file: Path) -> Any:
     """diffusers' model, filled through diffusers' own key map."""
+    from diffusers import AutoencoderKLWan  # seconds, for every process that collects tests
+    from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
+
     made = AutoencoderKLWan(base_dim=SIZE.base_dim)
     made.load_state_dict(convert_wan_vae_to_diffusers(torch.load(file)), strict=True)
     return made.eval()
@@ -43,6 +44,8 @@ def test_the_full_size_has_the_194_keys_that_diffusers_knows() -> None:
     made = vae.make(VaeConfig())
     original = {names.vae(name): name for name in made.state_dict()}
     assert len(original) == 194
+    from diffusers.loaders.single_file_utils import convert_wan_vae_to_diffusers
+
     assert convert_wan_vae_to_diffusers(dict(original)) == {name: name for name in made.state_dict()}
     assert sum(parameter.numel() for parameter in made.parameters()) == 126_892_531
     shapes = {name: tuple(tensor.shape) for name, tensor in made.state_dict().items()}
