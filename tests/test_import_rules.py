@@ -100,6 +100,7 @@ PURE = [
 PURE += [
     "webrtc.addresses",
     "webrtc.candidate",
+    "webrtc.lost_packets",
     "webrtc.reported_rate",
     "websocket.header",
     "websocket.relay",

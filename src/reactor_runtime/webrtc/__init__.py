@@ -11,6 +11,7 @@ Imports no other folder; is imported by `session`, `server` and `cli`.
 - trailer.py: the per-frame trailer that some clients negotiate (pure)
 - handshake.py: the engine's part of an answer, which runs to its end
 - reactor.py and reactor_*.py: libwebrtc through `reactor-webrtc` (primary)
+- lost_packets.py: what a long line that loses packets is sent at most (pure)
 - aio.py, aio_track.py, aio_private.py, reported_rate.py: aiortc (fallback, pure Python transport)
 - reach.py, ice_tcp.py: ways in that an engine does not know of: a public address, TCP on the HTTP port
 - ice.py: the operator's STUN and TURN servers

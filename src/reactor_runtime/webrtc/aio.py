@@ -29,6 +29,7 @@ from .aio_private import bound_gathering, bound_reassembly, rtp_timestamp, watch
 from .aio_track import PacketTrack
 from .candidate import RemoteCandidates
 from .handshake import ENGINE_S, Handshake
+from .lost_packets import LostPackets
 from .offer import Plan, complete_answer, plan_offer
 from .peer import RTP_TIMESTAMP, Candidate, IceServer, TrackMapping
 from .reach import Reach
@@ -174,9 +175,11 @@ class AiortcPeer:
             if not self._closed:
                 self._events.keyframe_wanted(name)
 
+        lost_packets = LostPackets(time.monotonic())
+
         def rate(bits_per_s: int) -> None:
             if not self._closed:
-                self._events.bitrate_changed(name, bits_per_s)
+                self._events.bitrate_changed(name, int(min(bits_per_s, lost_packets.most)))
 
         def sent(frame: EncodedFrame) -> None:
             if not self._closed:
@@ -187,8 +190,10 @@ class AiortcPeer:
             rate(bits_per_s)
 
         def report(lost: float, round_trip_s: float | None) -> None:
+            now_s = time.monotonic()
+            if round_trip_s is not None:
+                lost_packets.reported(lost=lost, round_trip_s=round_trip_s, now_s=now_s)
             if not track.told and (sent := track.sent_bits_per_s()):
-                now_s = time.monotonic()
                 told = track.rate.reported(
                     lost=lost, round_trip_s=round_trip_s, sent_bits_per_s=sent, now_s=now_s
                 )
@@ -233,10 +238,10 @@ class AiortcPeer:
     def _enter(self, state: LinkState) -> None:
         if not self._closed and state is not self._state and self._state is not LinkState.LOST:
             self._state = state
-            self._events.link_state(state)
-            if state is LinkState.CONNECTED:
+            if state is LinkState.CONNECTED:  # the first picture is already to be of a size for this
                 for name, track in self._outbound.items():
                     self._events.bitrate_changed(name, track.rate.bits_per_s)
+            self._events.link_state(state)
 
     # Media -----------------------------------------------------------------------------------------
 

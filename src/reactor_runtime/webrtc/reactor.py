@@ -20,6 +20,7 @@ import reactor_webrtc as rw
 
 from ..errors import OfferRejected, PeerFailed, SessionRefused
 from ..link import LinkEvents, LinkState
+from ..tasks import Tasks
 from ..types import Codec, EncodedFrame, Track
 from . import trailer
 from .candidate import RemoteCandidates
@@ -32,6 +33,7 @@ from .reactor_channels import Channels
 from .reactor_gathering import Gathering
 from .reactor_inputs import Inputs
 from .reactor_probe import anyone_answers, configuration
+from .reactor_rates import Rates
 from .reactor_sender import TrackSender
 from .reactor_stats import numbers_of
 from .silence import SilentServers
@@ -166,6 +168,8 @@ class ReactorPeer:
         self._early: list[Candidate] | None = []
         self._remote = RemoteCandidates()
         self._binding: asyncio.Task[None] | None = None
+        self._rates = Rates(lambda name, rate: self._if_open(events.bitrate_changed, (name, rate)))
+        self._watching = Tasks("a viewer's losses")
 
     @property
     def oversize_messages(self) -> int:
@@ -261,7 +265,7 @@ class ReactorPeer:
         sender = TrackSender(
             with_trailer=with_trailer,
             on_keyframe=lambda: self._post(self._events.keyframe_wanted, name),
-            on_rate=lambda rate: self._post(self._events.bitrate_changed, name, rate),
+            on_rate=lambda rate: self._post(self._rates.allow, name, rate),
             on_report=lambda frame_id, rtp: self._post(
                 self._events.frame_sent, name, frame_id, {RTP_TIMESTAMP: rtp}
             ),
@@ -317,6 +321,8 @@ class ReactorPeer:
                 self._enter(LinkState.LOST)
                 return
         self._enter(LinkState.CONNECTED)
+        if self._pc is not None:
+            self._watching.spawn(self._rates.watch(self._pc.get_stats))
 
     def _enter(self, state: LinkState) -> None:
         if not self._closed and state is not self._state:
@@ -362,6 +368,7 @@ class ReactorPeer:
             binding.cancel()
             await asyncio.wait([binding])
             del binding  # its traceback holds objects of the engine, which may hold callbacks of ours
+        await self._watching.cancel()
         await asyncio.to_thread(self.let_go)
         self._engine.forget(self)
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 from typing import Final
 
-#: Fast enough for a good picture, and seconds of no line's buffer.
-START: Final = 1_000_000
+#: Little at first: what a line does not take stands in its buffer, and a report comes once in a second.
+START: Final = 400_000
+#: Until the first trouble a line that loses some by itself grows as well, up to what makes a good picture.
+FAIR: Final = 1_000_000
 LEAST: Final = 100_000
 MOST: Final = 20_000_000
 #: A long round trip alone, which may be the line's own, makes it no lower than this.
@@ -64,7 +66,8 @@ class ReportedRate:
             self.bits_per_s = int(min(self.bits_per_s, max(LEAST if lost > LOSSY else LEAST_LATE, lowered)))
             self._troubled = True
             self._stale_until_s = now_s + STALE_S + round_trip_s
-        elif lost < CLEAN and late_s <= LATE_S and (shorter_s < SHORTER_S or not self._troubled):
+        elif late_s <= LATE_S and (shorter_s < SHORTER_S or not self._troubled):
             raised = self.bits_per_s * (UP if self._troubled else UP_FIRST)
-            self.bits_per_s = int(max(self.bits_per_s, min(raised, HEADROOM * sent_bits_per_s, MOST)))
+            most = MOST if lost < CLEAN else 0 if self._troubled else FAIR
+            self.bits_per_s = int(max(self.bits_per_s, min(raised, HEADROOM * sent_bits_per_s, most)))
         return self.bits_per_s
