@@ -102,6 +102,14 @@ def test_a_viewer_alone_is_sent_the_full_rendition_down_to_its_floor() -> None:
     assert Session([Line(takes=200_000)]).run(30).lines[0].low_s >= 25
 
 
+def test_a_viewer_who_leaves_the_full_rendition_alone_is_not_sent_more_of_it_until_he_has() -> None:
+    """Its pictures go on to him until the low one's keyframe."""
+    poor = Line(takes=200_000, estimate=400_000)
+    session = Session([poor]).run(20)
+    assert poor.low_s > 10
+    assert max(session.full_rates[1:]) <= 400_000  # of the first moment nothing is known
+
+
 def test_a_viewer_moves_up_again_after_its_line_is_good_and_not_before() -> None:
     line = Line(takes=1e6)
     session = Session([good(), line]).run(20)

@@ -170,8 +170,10 @@ def choose(
     on_full = [min(ceiling, s.limit or ceiling) for s in standings if s.rendition == "full"]
     on_low = [s.limit or ceiling for s in standings if s.rendition == "low" and not s.keyframes_only]
     low_ceiling = max(FLOOR["low"], int(ceiling * LOW_SHARE))
+    # Who is leaving the full rendition is sent it until the other's keyframe comes, so alone it is not raised.
+    holding = [line for line in on_full if line >= DOWN * best] or on_full or lines
     return {
-        "full": _least([line for line in on_full if line >= DOWN * best], FLOOR["full"], ceiling),
+        "full": _least(holding, FLOOR["full"], ceiling),
         "low": _least([line for line in on_low if line >= FLOOR["low"]] or on_low, FLOOR["low"], low_ceiling),
     }
 
