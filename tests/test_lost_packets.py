@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import random
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from support.virtual_time import VirtualTimeLoop
 
 from reactor_runtime.webrtc.lost_packets import LEAST, PACKET_BITS, LostPackets
+from reactor_runtime.webrtc.reactor_rates import Rates
 
 
 def after(seconds: int, *, loss: float, round_trip_s: float, bits_per_s: float = 2e6, seed: int = 1) -> float:
@@ -49,3 +54,32 @@ def test_it_is_over_when_nothing_is_lost_any_more() -> None:
     for second in range(20, 35):
         line.reported(lost=0.0, round_trip_s=0.1, now_s=float(second))
     assert line.most > 4e6
+
+
+def test_a_peers_rate_is_bounded_while_its_receiver_reports_losses_and_no_longer() -> None:
+    told: list[tuple[str, int]] = []
+    stream = SimpleNamespace(packets_sent=100, fraction_lost=0.03, round_trip_time_s=0.1)
+
+    async def look_up() -> Any:
+        if stream.packets_sent < 0:
+            raise RuntimeError("the connection is closed")
+        return SimpleNamespace(outbound_rtp=[stream])
+
+    async def play() -> None:
+        rates = Rates(lambda track, rate: told.append((track, rate)), asyncio.get_running_loop().time)
+        rates.allow("main_video", 2_000_000)
+        assert told == [("main_video", 2_000_000)]
+        watching = asyncio.create_task(rates.watch(look_up))
+        await asyncio.sleep(30)
+        assert LEAST < told[-1][1] < 1_100_000
+        rates.allow("main_video", 900_000)
+        assert told[-1] == ("main_video", 900_000)
+        rates.allow("main_video", 2_000_000)
+        stream.fraction_lost = 0.0
+        await asyncio.sleep(30)
+        assert told[-1] == ("main_video", 2_000_000)
+        stream.packets_sent = -1
+        await watching
+
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(play())

@@ -168,7 +168,9 @@ class ReactorPeer:
         self._early: list[Candidate] | None = []
         self._remote = RemoteCandidates()
         self._binding: asyncio.Task[None] | None = None
-        self._rates = Rates(lambda name, rate: self._if_open(events.bitrate_changed, (name, rate)))
+        self._rates = Rates(
+            lambda name, rate: self._if_open(events.bitrate_changed, (name, rate)), self._loop.time
+        )
         self._watching = Tasks("a viewer's losses")
 
     @property

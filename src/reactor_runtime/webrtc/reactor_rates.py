@@ -7,7 +7,6 @@ line is known of the receiver's reports, which are looked up each EVERY_S. On th
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 
 import reactor_webrtc as rw
@@ -21,10 +20,11 @@ EVERY_S = 1.0
 class Rates:
     """`tell` is told a track's rate whenever it may have changed."""
 
-    def __init__(self, tell: Callable[[str, int], None]) -> None:
+    def __init__(self, tell: Callable[[str, int], None], clock: Callable[[], float]) -> None:
         self._tell = tell
+        self._clock = clock
         self._allowed: dict[str, int] = {}
-        self._lost = LostPackets(time.monotonic())
+        self._lost = LostPackets(clock())
 
     def allow(self, track: str, bits_per_s: int) -> None:
         """Congestion control says so much."""
@@ -48,7 +48,7 @@ class Rates:
         self._lost.reported(
             lost=max(stream.fraction_lost for stream in streams),
             round_trip_s=max(stream.round_trip_time_s for stream in streams),
-            now_s=time.monotonic(),
+            now_s=self._clock(),
         )
         if self._lost.most != before:
             for track, bits_per_s in self._allowed.items():
