@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor_runtime.running.frame_memory import FrameBooks, FrameMemory, create_memory
+from reactor_runtime import limits
+from reactor_runtime.running.frame_memory import UNMAP_S, FrameBooks, FrameMemory, create_memory
 
 PAGE = 4096
 Step = tuple[str, int]
@@ -180,3 +183,31 @@ def test_threads_that_take_and_give_at_once_never_share_a_slot() -> None:
         thread.join()
     assert shared == []
     assert len(books) == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the system does not tell what is mapped")
+def test_memory_is_let_go_on_a_thread_as_soon_as_nothing_looks_into_it() -> None:
+    unmapped_on: list[int] = []
+
+    class Memory(FrameMemory):
+        def _unmap(self) -> None:
+            unmapped_on.append(threading.get_ident())
+            super()._unmap()
+
+    def mapped() -> int:
+        return Path("/proc/self/maps").read_text().count("reactor-frames")
+
+    before, fd = mapped(), create_memory(limits.RING_MAX_BYTES)
+    memory = Memory(fd, limits.RING_MAX_BYTES, writable=True)
+    os.close(fd)
+    picture = memory.view(0, 4, 4)
+    memory.let_go()
+    time.sleep(3 * UNMAP_S)
+    assert (mapped(), int(picture.sum())) == (before + 1, 0)
+    del picture
+    deadline_s = time.monotonic() + 5
+    while mapped() > before:
+        assert time.monotonic() < deadline_s
+        time.sleep(UNMAP_S)
+    assert unmapped_on
+    assert threading.get_ident() not in unmapped_on

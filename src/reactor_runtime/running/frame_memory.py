@@ -13,8 +13,10 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import sys
 import tempfile
 import threading
+import time
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,6 +31,12 @@ PULSE_MEMORY_BYTES: Final = _PAGE
 #: Input frames: one that is being written, one on its way, one being copied.
 INPUT_SPANS: Final = 3
 INPUT_MAX_BYTES: Final = INPUT_SPANS * limits.FRAME_MAX_SIDE**2 * 3
+
+
+#: How often it is looked whether memory that is to go is still looked into, and for how long; then it goes with the
+#: last frame.
+UNMAP_S: Final = 0.02
+LOOKED_INTO_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,3 +131,21 @@ class FrameMemory:
 
     def buffer(self) -> memoryview:
         return memoryview(self._map)
+
+    def let_go(self) -> None:
+        """Unmap it on a thread, as soon as no frame looks into it; it is not used any more.
+
+        The kernel takes some 50 ms for 256 MiB that were used, in which the event loop would stand, and with it the
+        pictures of every other model.
+        """
+        threading.Thread(target=self._unmap, name="reactor-unmap", daemon=True).start()
+
+    def _unmap(self) -> None:
+        until_s = time.monotonic() + LOOKED_INTO_S
+        # A picture keeps what it looks into alive, and numpy does not keep it from being closed: whoever is the last
+        # one to have it may close it. One of the two that are counted is the argument.
+        while sys.getrefcount(self._map) > 2:
+            if time.monotonic() > until_s:
+                return
+            time.sleep(UNMAP_S)
+        self._map.close()

@@ -103,7 +103,9 @@ class FrameReceiver:
 
     def close(self) -> None:
         """The process is gone. Frames that are still shown keep the mapping until they are released."""
-        self._memory = None
+        memory, self._memory = self._memory, None
+        if memory is not None:
+            memory.let_go()
 
     def _release(self, channel: Channel, ticket: int) -> None:
         self._shown.pop(ticket, None)

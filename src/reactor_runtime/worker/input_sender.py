@@ -54,4 +54,6 @@ class InputSender:
 
     def close(self) -> None:
         with self._lock:
-            self._memory = self._channel = None
+            memory, self._memory, self._channel = self._memory, None, None
+        if memory is not None:
+            memory.let_go()
