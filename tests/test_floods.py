@@ -208,7 +208,7 @@ async def test_a_flood_of_offers_and_starts_is_refused_at_once_and_costs_the_vie
         f"{told['taken']:.0f} offers taken"
     )
     record_property("measured", measured)
-    assert told["taken"] <= limits.OFFERS_PER_ADDRESS_BURST + limits.OFFERS_PER_ADDRESS_PER_S * (lasted_s + 1)
+    assert told["taken"] <= limits.OFFERS_PER_ADDRESS_BURST + limits.OFFERS_OF_MANY_PER_S * (lasted_s + 1)
     # 98 % and 50 ms are for a server that has its two cores for itself.
     assert seen >= 0.3
     assert told["refused_p50_ms"] <= 200

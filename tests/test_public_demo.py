@@ -132,7 +132,8 @@ async def test_the_demo_works_as_it_is_printed(tmp_path: Path) -> None:
             # What fails now is written down, and the token is not.
             gone = await second.http.get(f"{demo.url}/t/{token[1]}/session")
             assert gone.status_code == 502
-        assert "/t/-/session" in demo.servers[1].text
+        caddy = demo.servers[1]
+        caddy.wait_for(lambda: "/t/-/session" in caddy.text, "what Caddy writes of the failure", 10)
         assert token[1] not in "".join(run.text for run in demo.servers)
         assert '"healthy"' in demo.printed[-2]
         assert "reactor_sessions_total" in demo.printed[-2]

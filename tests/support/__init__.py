@@ -7,7 +7,7 @@ Servers          served (in this process) · server (a real `reactor run`) · fo
                  memory_runtime (HTTP over a made-up runtime) · prober (asks /health from beside)
 Virtual time     virtual_time (a loop whose time jumps) · fakes (a host, an engine, links, a fan-out) · house (all
                  sessions of a server between those) · seats (played by hand, for the line) · load (a crowd of
-                 watchers without a network)
+                 watchers without a network) · socket_crowd (the same over real sockets)
 Clients          visitor (HTTP and aiortc) · clients (bare WebRTC viewers) · socket_viewer (over the WebSocket) ·
                  sdk and js_sdk (the published ones) · chromium and firefox (real browsers)
 The page         page_modules (its modules that know no document, in node) · page_schemas (what models say of their

@@ -120,11 +120,6 @@ export class Server {
     };
   }
 
-  /** Whether it lets in whoever shows no token. */
-  async isOpen() {
-    return this.call("GET", "overview", { bare: true }).then(() => true, () => false);
-  }
-
   /**
    * @param {string} sessionId
    * @returns {Promise<Descriptor>}

@@ -256,7 +256,7 @@ export class Session {
       const refused = TOKEN[code] ?? "This access token was not accepted. Check it and try again.";
       const text = this.server.token ? refused : "Enter the access token that the operator gave you.";
       this.show("locked", "This model is protected", text);
-      if (this.server.token) this.offerWithout(text);
+      if (this.server.token) import("./without.js").then(({ offerWithout }) => offerWithout(this, text), () => {});
     } else if (isOver(error)) {
       const text = "It ended before this page was connected. The operator's log says why.";
       this.show("ended", "Session ended", text, { canStart: true });
@@ -264,17 +264,6 @@ export class Session {
     } else {
       this.show("ended", "Could not connect", error.message, { canStart: true });
     }
-  }
-
-  /**
-   * A link that counts no more keeps nobody out of where everybody may come in.
-   * @param {string} text what is wrong with it
-   */
-  async offerWithout(text) {
-    const round = this.rounds.now;
-    const isOpen = await this.server.isOpen();
-    if (isOpen && round === this.rounds.now)
-      this.show("locked", "This link does not count", text, { canStart: true, startText: "Come in without it" });
   }
 
   /** A model that raises at once ends its session before anybody is connected: its author is told on asking. */
