@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.promises import by_night
 
+ENGINES = ("reactor", *by_night("aiortc"))
 AIMING = Path(__file__).parent / "support" / "aiming.py"
 #: aioice has to know some address to check; nothing answers at this one (RFC 7600), and no router passes it on.
 DUMMY = "192.0.0.8:9"
@@ -39,7 +41,7 @@ def captures() -> Iterator[dict[str, list[subprocess.Popen[str]]]]:
             )
             for kinds in (["silent"], ["quiet", "redirect"])
         ]
-        for engine in ("reactor", "aiortc")
+        for engine in ENGINES
     }
     yield running
     for process in itertools.chain(*running.values()):
@@ -47,7 +49,7 @@ def captures() -> Iterator[dict[str, list[subprocess.Popen[str]]]]:
         process.communicate()
 
 
-@pytest.fixture(scope="module", params=["reactor", "aiortc"])
+@pytest.fixture(scope="module", params=ENGINES)
 def sent(
     captures: dict[str, list[subprocess.Popen[str]]], request: pytest.FixtureRequest
 ) -> tuple[str, Sent]:

@@ -18,6 +18,7 @@ from net.live import over_there, page, rung
 from net.relay import ADDRESSES, ADDRESSES_6, Network, bad_network, missing
 from playwright.async_api import Browser, Page
 from support.chromium import CHROMIUM, chromium
+from support.promises import by_night
 from support.served import MODEL
 from support.server import REACTOR, ReactorRun, running, write_model
 from support.using import use
@@ -49,7 +50,7 @@ async def use_it(watcher: Page) -> None:
     assert receipt["reply"]["data"]["size"] == [33, 22]
 
 
-@pytest.mark.parametrize("engine", ["reactor", "aiortc"])
+@pytest.mark.parametrize("engine", ["reactor", *by_night("aiortc")])
 async def test_where_only_tcp_passes_the_picture_comes_by_tcp(
     net: Network, browser: Browser, model: Path, engine: str, record_property: Callable[[str, object], None]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 import warnings
@@ -15,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.faulty_models import FAULTS, source_of
+from support.forked import finished
 from support.headless_models import CAMERA_WAITER
 from support.host_events import write_model
 from support.promises import by_night
@@ -199,10 +201,13 @@ class Model(VideoModel):
 # The whole -------------------------------------------------------------------------------------------------
 
 
+def reactor(*arguments: object, within_s: float = 110) -> subprocess.CompletedProcess[str]:
+    command = [str(Path(sys.executable).with_name("reactor")), *map(str, arguments)]
+    return finished(command, os.environ, within_s=within_s)
+
+
 def reactor_check(path: Path, *flags: str, within_s: float = 110) -> tuple[int, dict[str, Any]]:
-    reactor = str(Path(sys.executable).with_name("reactor"))
-    command = [reactor, "check", str(path), "--json", "--sessions", "6", "--stop-s", "1", *flags]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, check=False)
+    done = reactor("check", path, "--json", "--sessions", "6", "--stop-s", "1", *flags, within_s=within_s)
     assert done.returncode in (0, 1), done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return done.returncode, found
@@ -253,8 +258,7 @@ def test_what_is_shipped_passes(example: str, flags: tuple[str, ...]) -> None:
 
 @pytest.mark.slow
 def test_a_new_project_passes(tmp_path: Path) -> None:
-    reactor = str(Path(sys.executable).with_name("reactor"))
-    subprocess.run([reactor, "init", str(tmp_path / "mine")], capture_output=True, timeout=60, check=True)
+    assert reactor("init", tmp_path / "mine").returncode == 0
     status, found = reactor_check(tmp_path / "mine")
     assert status == 0, found
 
@@ -266,11 +270,7 @@ def test_a_model_that_waits_for_a_camera_is_checked_with_a_synthetic_one_or_a_fi
     assert status == 0, found
     (runs,) = (each for each in found["findings"] if each["name"] == "runs")
     assert "command" not in runs["words"]
-    reactor = str(Path(sys.executable).with_name("reactor"))
-    done = subprocess.run(
-        [reactor, "check", str(manifest), "--input", str(tmp_path / "none.mp4")],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+    done = reactor("check", manifest, "--input", tmp_path / "none.mp4")
     assert done.returncode == 2
     assert "--input" in done.stderr
 
@@ -301,11 +301,7 @@ def test_looking_at_a_model_prints_none_of_its_libraries_warnings(
 @pytest.mark.slow
 def test_the_findings_are_told_in_words_with_a_fix_for_what_failed(tmp_path: Path) -> None:
     manifest = write_model(tmp_path, source_of("leaks a prompt"))
-    reactor = str(Path(sys.executable).with_name("reactor"))
-    done = subprocess.run(
-        [reactor, "check", str(manifest), "--sessions", "6", "--fix-hints"],
-        capture_output=True, text=True, timeout=100, check=False,
-    )  # fmt: skip
+    done = reactor("check", manifest, "--sessions", "6", "--fix-hints")
     assert done.returncode == 1
     assert "users apart: failed: a second user's frame 1 shows what the first one left behind" in done.stdout
     assert "  Fix: not as before the first user: prompt; forget it in reset()" in done.stdout

@@ -16,6 +16,7 @@ import pytest
 import yaml
 from support.chromium import HOOKS, chromium
 from support.client_model import write_client_model
+from support.promises import by_night
 from support.proxies import DEPLOY, Proxy, caddy, free_port, nginx
 from support.server import ReactorRun, running
 from support.socket_viewer import SocketViewer
@@ -37,7 +38,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[ReactorRu
         yield [stack.enter_context(running(model, "--token", TOKEN, "--orphan-s", "5")) for _ in range(2)]
 
 
-@pytest.fixture(params=[nginx, caddy], ids=["nginx", "caddy"])
+# Caddy is followed as docs/public-demo.md has it at every change, in test_public_demo.py.
+@pytest.fixture(params=[nginx, *by_night(caddy)], ids=lambda proxy: proxy.__name__)
 def proxy(
     request: pytest.FixtureRequest,
     servers: list[ReactorRun],

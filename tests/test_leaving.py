@@ -27,7 +27,7 @@ import psutil
 import pytest
 from aiortc import InvalidStateError
 from support.crowd import Crowd
-from support.promises import NIGHTLY, long_form
+from support.promises import NIGHTLY, by_night, long_form
 from support.served import MODEL, served, until_state
 from support.server import ReactorRun, running, write_model
 from support.visitor import Refused, Visitor, client_process, watching
@@ -167,7 +167,7 @@ def growth(memory: list[float]) -> float:
     return float(np.median(slopes))
 
 
-@pytest.mark.parametrize("engine", ["reactor", "aiortc"])
+@pytest.mark.parametrize("engine", ["reactor", *by_night("aiortc")])
 async def test_no_task_and_no_object_of_a_session_outlives_it(tmp_path: Path, engine: str) -> None:
     async with served(tmp_path, MODEL, engine=engine, orphan_s=1.0) as runtime:
 
@@ -283,7 +283,8 @@ async def test_a_killed_client_is_noticed_and_nobody_else_notices(
                 f" longest gap {gaps.max() * 1000:.0f} ms"
             )
             assert len(gaps) / took_s >= (0.5 if crowd.crowded else 0.8) * quiet
-            assert gaps.max() < 0.6 + crowd.adds_s(0.4)
+            # A crowded machine takes the cores from this viewer itself, for as long as it likes.
+            assert gaps.max() < 0.6 + crowd.adds_s(2.4)
             assert server.session_state() == "streaming"
 
 

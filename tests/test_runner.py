@@ -495,7 +495,9 @@ def test_what_on_frame_raises_is_told_once_in_a_while_and_costs_neither_commands
         assert stage.frames_failed == [raised]
         monkeypatch.setattr(handlers, "FRAME_FAILED_S", 0)
         stage.show_input(4)
-        stage.until(lambda: stage.frames_failed == [raised, raised])
+        # On a crowded machine one of the first three may be looked at only now, and is told as well.
+        stage.until(lambda: len(stage.frames_failed) > 1)
+        assert set(stage.frames_failed) == {raised}
         assert stage.ask("where").accepted
         assert stage.stop() is None
 

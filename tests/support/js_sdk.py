@@ -16,6 +16,7 @@ import subprocess
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -41,6 +42,7 @@ def installed() -> Path:
     return folder
 
 
+@cache
 def bundle(source: str, loader: str = "jsx") -> str:
     """Bundle a module's text with the packages into one module for a browser."""
     folder = installed()

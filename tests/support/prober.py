@@ -20,7 +20,7 @@ from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
 
-INTERVAL_S = 0.01
+INTERVAL_S = 0.02
 
 
 @dataclass
