@@ -59,6 +59,21 @@ async def test_one_request_joins_the_session_that_is_named(live: Live) -> None:
     assert live.service.stopped == []
 
 
+async def test_a_session_that_everybody_left_ends_where_the_next_one_begins(live: Live) -> None:
+    await live.call("POST", "/start_session", json={})
+    live.service.lifecycle.fire(Event.CONNECTION_OPENED)
+    live.service.lifecycle.fire(Event.CONNECTION_CLOSED)
+    await live.call("POST", "/connect", json={**OFFER, "instead_of": SESSION})
+    assert live.service.stopped == [(False, "")]
+
+
+async def test_a_session_to_which_somebody_came_back_is_not_ended_for_the_next(live: Live) -> None:
+    await live.call("POST", "/start_session", json={})
+    live.service.lifecycle.fire(Event.CONNECTION_OPENED)
+    answer = await live.call("POST", "/connect", json={**OFFER, "instead_of": SESSION})
+    assert (answer.status_code, live.service.stopped) == (409, [])
+
+
 @pytest.mark.parametrize(("started", "named", "status"), [(False, SESSION, 400), (True, "another", 404)])
 async def test_a_session_that_is_over_is_not_started_anew(
     live: Live, *, started: bool, named: str, status: int

@@ -8,6 +8,7 @@ Each is made of what the routes of `routes_sessions` do one by one, which publis
 
 from __future__ import annotations
 
+import logging
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
@@ -16,6 +17,7 @@ from starlette.responses import JSONResponse
 from .. import limits
 from ..errors import OfferRejected, ReactorError, SessionRefused
 from ..session.grants import Grant
+from ..session.lifecycle import State
 from ..session.service import Service
 from ..types import JsonObject
 from .bodies import ConnectBody, documented, json_body
@@ -23,6 +25,7 @@ from .routes_operator import health_of
 from .routes_sessions import Asked, Author, Granted, MayName, MayOffer, ice_server
 from .routes_tokens import shares
 
+log = logging.getLogger(__name__)
 router: Final = APIRouter()
 
 
@@ -75,6 +78,8 @@ async def connect(
         await service.check(body.session_id)
         session = await service.descriptor(body.session_id)
     else:
+        if body.instead_of is not None:
+            await _end_left(service, body.instead_of, grant)
         session = await service.start(None, grant=grant)
     session_id, seat = str(session["session_id"]), session.pop("seat", "")
     try:
@@ -92,6 +97,17 @@ async def connect(
         raise
     made = {"session": session, "connection_id": connection_id, "sdp_answer": answer}
     return JSONResponse({**made, **({"seat": seat} if seat else {})})
+
+
+async def _end_left(service: Service, session_id: str, grant: Grant) -> None:
+    """End a session, unless somebody has come back to it."""
+    found = await service.descriptor(session_id)
+    if (found["session_id"], found["state"]) != (session_id, State.ORPHANED.value):
+        return
+    try:
+        await service.stop(session_id, moderate=False, reason="", grant=grant)
+    except SessionRefused as refused:
+        log.debug("a session that was left is not ended: %s", refused)
 
 
 async def _give_up(service: Service, session_id: str, grant: Grant) -> None:

@@ -59,6 +59,8 @@ export class Server {
     this.seat = ""; // the session whose wheel this page has, and what shows that
     /** The session that this tab was in last: while it runs, the overview is of that one. */
     this.visited = "";
+    /** A session that somebody else left behind: it ends where the next one begins. */
+    this.left = "";
     /** What this page may do: watch, vote, drive or operate, each with what those before it may. */
     this.role = "operate";
     /** Whether one may wait for a turn. */
@@ -130,6 +132,7 @@ export class Server {
 
   /** @returns {Promise<Descriptor>} */
   async startSession() {
+    if (this.left) await this.stopSession(this.left);
     const made = await json(await this.call("POST", "start_session", { body: {} }));
     if (made.seat) this.keepSeat(made.session_id, made.seat);
     return made;
@@ -172,6 +175,7 @@ export class Server {
   async connect({ sessionId, sdp, mapping }, signal) {
     const body = {
       session_id: sessionId ?? undefined,
+      instead_of: (sessionId === null && this.left) || undefined,
       seat: this.seatIn(sessionId) || undefined,
       sdp_offer: sdp,
       client_info: CLIENT,
