@@ -103,13 +103,13 @@ export class Server {
 
   /**
    * All that is needed to make an offer, in one answer.
-   * @param {{timeoutMs?: number}} [how]
+   * @param {{timeoutMs?: number, signal?: AbortSignal}} [how]
    * @returns {Promise<Overview>}
    */
-  async overview({ timeoutMs } = {}) {
+  async overview({ timeoutMs, signal } = {}) {
     const path = this.visited ? `overview?session_id=${encodeURIComponent(this.visited)}` : "overview";
     // What came with the page is told to whoever shows no token.
-    const body = (this.token ? null : brought(this.visited)) ?? (await json(await this.call("GET", path, { timeoutMs })));
+    const body = (this.token ? null : brought(this.visited)) ?? (await json(await this.call("GET", path, { timeoutMs, signal })));
     this.role = body.role ?? this.role;
     this.hasLine = Boolean(body.line);
     this.shares = body.shares ?? [];
