@@ -91,7 +91,7 @@ def opened(browser: Browser, url: str, size: tuple[int, int], *, touch: bool = F
 
 @pytest.fixture(scope="module")
 def desk_page(browser: Browser, server: ReactorRun) -> Iterator[Page]:
-    page = opened(browser, server.url, DESK, init=GAMEPAD)
+    page = opened(browser, server.url, DESK, init=GAMEPAD + POINTER)
     yield page
     page.context.close()
 
@@ -230,6 +230,16 @@ def test_a_drag_over_the_picture_looks_around_until_it_is_let_go(desk: Page) -> 
     desk.mouse.up()
     says(desk, "")
     desk.wait_for_function("reactorPage.stats.model.turned === 0")
+
+
+#: A pointer that locks as a browser's does: the one without windows hangs when it is asked to.
+POINTER = """
+    let locked = null;
+    const become = element => { locked = element; document.dispatchEvent(new Event('pointerlockchange')); };
+    Object.defineProperty(document, 'pointerLockElement', {get: () => locked});
+    document.exitPointerLock = () => setTimeout(become, 0, null);
+    Element.prototype.requestPointerLock = function () { setTimeout(become, 0, this); return Promise.resolve(); };
+"""
 
 
 def test_the_mouse_alone_looks_around_until_esc_frees_it(desk: Page) -> None:
