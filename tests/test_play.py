@@ -240,6 +240,12 @@ POINTER = """
     document.exitPointerLock = () => setTimeout(become, 0, null);
     Element.prototype.requestPointerLock = function () { setTimeout(become, 0, this); return Promise.resolve(); };
 """
+#: Moves the mouse so many pixels every 20 ms.
+MOVING = """([movementX, movementY]) => {
+    clearInterval(window.hand);
+    const move = () => document.dispatchEvent(new MouseEvent("mousemove", { movementX, movementY }));
+    if (movementX || movementY) window.hand = setInterval(move, 20);
+}"""
 
 
 def test_the_mouse_alone_looks_around_until_esc_frees_it(desk: Page) -> None:
@@ -249,24 +255,23 @@ def test_the_mouse_alone_looks_around_until_esc_frees_it(desk: Page) -> None:
     expect(word).to_have_text("Esc frees the mouse")
     assert desk.evaluate("document.pointerLockElement?.id") == "screen"
     # It moves on and on, over what would be the edge of the screen.
-    moved = "([x, y]) => document.dispatchEvent(new MouseEvent('mousemove', {movementX: x, movementY: y}))"
-    for _ in range(3):
-        desk.evaluate(moved, [-150, 0])
+    desk.evaluate(MOVING, [-60, 0])
     says(desk, "J")
+    desk.wait_for_function("reactorPage.stats.model.turned < -1")
     # A mouse that rests looks nowhere.
+    desk.evaluate(MOVING, [0, 0])
     says(desk, "")
     desk.wait_for_function("reactorPage.stats.model.turned === 0")
     desk.keyboard.down("w")
-    desk.evaluate(moved, [200, 0])
+    desk.evaluate(MOVING, [60, -5])
     says(desk, "WL")
     desk.keyboard.up("w")
     desk.keyboard.press("Escape")
     expect(word).to_have_text("Look with the mouse")
     assert desk.evaluate("document.pointerLockElement === null")
+    # A pointer that is free looks nowhere, wherever it goes.
     says(desk, "")
-    desk.evaluate(moved, [200, 0])
-    desk.wait_for_timeout(200)
-    says(desk, "")
+    desk.evaluate(MOVING, [0, 0])
 
 
 def test_a_locked_mouse_is_free_again_where_nobody_could_see_how(desk: Page) -> None:
