@@ -81,7 +81,7 @@ CODINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
 }
 #: The same for what is sent once: about a millisecond.
 QUICKLY: Final[dict[str, Callable[[bytes], bytes]]] = {
-    **({"br": lambda content: bytes(brotli.compress(content, quality=4))} if brotli else {}),
+    **({"br": lambda content: bytes(brotli.compress(content, quality=5))} if brotli else {}),
     "gzip": lambda content: gzip.compress(content, 5, mtime=0),
 }
 
