@@ -262,13 +262,12 @@ def test_whoever_comes_after_somebody_left_begins_afresh_with_one_request(
     before = httpx.get(server.url + "/session").json()["session_id"]
     left.close()
     server.wait_for_state("orphaned")
-    asked: list[str] = []
-    page.on("request", lambda request: request.method == "POST" and asked.append(request.url))
-    page.goto(server.url)
+    with page.expect_request(lambda request: request.method == "POST") as asked:
+        page.goto(server.url)
     live(page)
     now = httpx.get(server.url + "/session").json()
     assert (now["session_id"] != before, now["state"]) == (True, "streaming")
-    assert asked[0] == server.url + "/connect"
+    assert asked.value.url == server.url + "/connect"
 
 
 def test_a_model_that_waits_for_a_camera_is_offered_one_first_and_its_author_reads_what_on_frame_raises(
