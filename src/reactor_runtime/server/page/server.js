@@ -277,10 +277,9 @@ export class Server {
    * One request. Throws ServerError for a status that is neither 2xx nor in `accept`.
    * @param {string} method
    * @param {string} path
-   * @param {{body?: object, raw?: Blob, accept?: number[], timeoutMs?: number, signal?: AbortSignal, bare?: boolean}} [how]
-   *   `bare`: without the token
+   * @param {{body?: object, raw?: Blob, accept?: number[], timeoutMs?: number, signal?: AbortSignal}} [how]
    */
-  async call(method, path, { body, raw, accept = [], timeoutMs = CALL_MS, signal, bare = false } = {}) {
+  async call(method, path, { body, raw, accept = [], timeoutMs = CALL_MS, signal } = {}) {
     /** @type {Record<string, string>} */
     const headers = {
       "Reactor-API-Version": "1",
@@ -288,7 +287,7 @@ export class Server {
       "Reactor-WebRTC-Version": "1.0",
     };
     // Not Authorization, which a proxy in front may need for a password of its own.
-    if (this.token && !bare) headers["X-Reactor-Token"] = this.token;
+    if (this.token) headers["X-Reactor-Token"] = this.token;
     if (this.author) headers["X-Reactor-Author"] = this.author;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const deadline = AbortSignal.timeout(timeoutMs);
