@@ -18,7 +18,7 @@ from playwright.sync_api import BrowserContext, Page
 from support.chromium import HOOKS
 from support.hands import Fingers, middle, thumb
 from support.page_waits import expect, live
-from support.promises import NIGHTLY, long_form
+from support.promises import by_night, long_form
 from support.server import ReactorRun, running
 
 # The browser and the server that the tests share keep processes of their own between them.
@@ -125,7 +125,7 @@ SCREENS = [("page", (1440, 900), "dark"), ("page-phone", (390, 844), "dark")]
 MORE = [("page-light", (1440, 900), "light"), ("page-phone-across", (844, 390), "dark")]
 
 
-@pytest.mark.parametrize(("name", "size", "scheme"), SCREENS + (MORE if SHOOTING or NIGHTLY else []))
+@pytest.mark.parametrize(("name", "size", "scheme"), [*SCREENS, *(MORE if SHOOTING else by_night(*MORE))])
 def test_the_page_fits_its_screen_and_its_console_stays_clean(
     visit: Visit, name: str, size: tuple[int, int], scheme: str
 ) -> None:

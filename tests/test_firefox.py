@@ -16,8 +16,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+from support import upright
+from support.films import TURNS, write_turned
 from support.firefox import ARROW_LEFT, ARROW_UP, Firefox, firefox
-from support.promises import NIGHTLY
+from support.promises import by_night
 from support.server import ReactorRun, running, write_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser, pytest.mark.keeps_resources]
@@ -74,12 +76,17 @@ COLOURS = """
 """
 
 
-@pytest.fixture(scope="module", params=["reactor", "aiortc"] if NIGHTLY else ["reactor"])
-def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReactorRun]:
+@pytest.fixture(scope="module", params=["reactor", *by_night("aiortc")])
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def server(engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ReactorRun]:
     folder = write_model(tmp_path_factory.mktemp("model"), MODEL, video_input=True)
     # Firefox dials no loopback address by TCP.
     everywhere = ("--host", "0.0.0.0", "--allow-public")
-    with running(folder, "--engine", request.param, "--join", "drive", *everywhere) as run:
+    with running(folder, "--engine", engine, "--join", "drive", *everywhere) as run:
         yield run
 
 
@@ -180,6 +187,19 @@ def test_firefox_sends_its_webcam_to_the_model(page: Firefox) -> None:
     until(page, "Math.min(...colours[2]) > 60")
     page.click("#preview-stop")
     page.until("return document.getElementById('preview').hidden")
+
+
+def test_firefox_sends_a_film_as_it_shows_it(page: Firefox, engine: str, tmp_path: Path) -> None:
+    """Firefox shows all turns, but of a mirrored film the stored picture."""
+    model = write_model(tmp_path / "model", upright.MODEL, video_input=True)
+    with running(model, "--engine", engine) as mirror:
+        page.go(mirror.url)
+        page.until("return document.body?.dataset.state === 'live'")
+        for degrees, mirrored in TURNS[:4]:
+            film = write_turned(tmp_path / f"{degrees}.mp4", degrees, mirrored, frames=50)
+            page.type("#video-file-input", str(film))
+            upright.expect_upright(lambda: page.run(upright.SEEN), upright.as_shown(film, degrees))
+        page.go("about:blank")
 
 
 # The other rungs ------------------------------------------------------------------------------------------

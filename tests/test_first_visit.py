@@ -33,7 +33,7 @@ MODEL = """
     Keys = Literal["W", "A", "S", "D", "Q"]
 
     class Model(VideoModel):
-        fps = 10
+        fps = 5
         first_frame = "The road is laid out, about 2 seconds"
         hold = False
         initial_values = {"set_prompt": {"prompt": "A road in the morning"}}

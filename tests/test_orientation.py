@@ -1,37 +1,24 @@
 """A camera or film that says which way is up is seen upright by the model, wherever it comes from.
 
-The stored picture has a colour in each corner; ffmpeg says where each belongs.
+The stored picture has a colour in each corner; ffmpeg says where each belongs. test_firefox.py has Firefox.
 """
 
 from __future__ import annotations
 
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 from support.chromium import ARGUMENTS, CHROMIUM
 from support.films import TURNS, corners, write_turned
-from support.firefox import firefox
 from support.promises import by_night
 from support.server import ReactorRun, running, write_model
+from support.upright import MODEL, SEEN, as_shown, expect_upright
 from test_offer import CHROMIUM as OFFER
 from test_offer import plan
 
 from reactor_runtime.headless.film import ClipFeed
-from reactor_runtime.types import Pixels
-
-
-def as_shown(film: Path, degrees: int) -> Pixels:
-    """Return the first picture as ffmpeg shows it."""
-    raw = ("-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
-    shown = subprocess.run(["ffmpeg", "-v", "error", "-i", film, *raw], capture_output=True, check=True)
-    width, height = (120, 160) if degrees % 180 else (160, 120)
-    return np.frombuffer(shown.stdout, np.uint8).reshape(height, width, 3)
 
 
 @pytest.mark.slow
@@ -59,29 +46,6 @@ def test_a_camera_is_asked_to_send_its_pictures_upright() -> None:
 
 # The page --------------------------------------------------------------------------------------------
 
-#: Shows the model's view of its camera.
-MODEL = """
-    import numpy as np
-    from reactor_runtime import VideoModel, get_ctx
-
-    class Model(VideoModel):
-        fps = 30
-
-        def start_session(self):
-            while True:
-                camera = get_ctx().input_frame()
-                yield np.full((120, 120, 3), 128, np.uint8) if camera is None else camera.pixels
-"""
-#: [width, height, then the colour of each corner] of the displayed picture.
-SEEN = """
-    const video = document.querySelector('#video');
-    const canvas = document.createElement('canvas');
-    canvas.width = video.videoWidth; canvas.height = video.videoHeight;
-    const context = canvas.getContext('2d', {willReadFrequently: true});
-    context.drawImage(video, 0, 0);
-    return [canvas.width, canvas.height, ...[[1, 1], [3, 1], [1, 3], [3, 3]].map(([x, y]) =>
-      Array.from(context.getImageData(x * canvas.width / 4, y * canvas.height / 4, 1, 1).data.slice(0, 3)))];
-"""
 #: A camera that says of its frames how they are turned, as some do.
 CAMERA = """turn => {
     const stored = new OffscreenCanvas(160, 120), paint = stored.getContext('2d');
@@ -108,17 +72,6 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield run
 
 
-def expect_upright(look: Callable[[], Any], wanted: Pixels, *, within_s: float = 20) -> None:
-    """Wait until the displayed picture lies and looks as it should."""
-    give_up_s = time.monotonic() + within_s
-    upright, seen = (wanted.shape[0] > wanted.shape[1], corners(wanted)), None
-    while seen != upright:
-        assert time.monotonic() < give_up_s, f"{seen} is shown and not {upright}"
-        time.sleep(0.05)
-        width, height, *colours = look()
-        seen = height > width, corners(np.array(colours, np.uint8).reshape(2, 2, 3).repeat(4, 0).repeat(4, 1))
-
-
 @pytest.mark.slow
 @pytest.mark.browser
 @pytest.mark.keeps_resources
@@ -141,17 +94,3 @@ def test_chromium_sends_films_and_cameras_the_way_up_that_they_say(
         page.click("#preview-stop")
         page.wait_for_function("camera.readyState === 'ended'")  # nobody is filmed any longer
         browser.close()
-
-
-@pytest.mark.slow
-@pytest.mark.browser
-@pytest.mark.keeps_resources
-def test_firefox_sends_a_film_as_it_shows_it(server: ReactorRun, tmp_path: Path) -> None:
-    """Firefox shows all turns, but of a mirrored film the stored picture."""
-    with firefox() as page:
-        page.go(server.url)
-        page.until("return document.body?.dataset.state === 'live'")
-        for degrees, mirrored in TURNS[:4]:
-            film = write_turned(tmp_path / f"{degrees}.mp4", degrees, mirrored, frames=50)
-            page.type("#video-file-input", str(film))
-            expect_upright(lambda: page.run(SEEN), as_shown(film, degrees))

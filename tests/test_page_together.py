@@ -29,7 +29,7 @@ CAR = """
     from reactor_runtime import Image, VideoModel, command, get_ctx
 
     class Model(VideoModel):
-        fps = 10
+        fps = 5
 
         def start_session(self):
             while True:
@@ -247,9 +247,9 @@ def test_half_an_hour_of_play_leaves_the_page_as_small_as_its_first_seconds(
         return {name: metrics[name] for name in ("JSHeapUsedSize", "Nodes", "JSEventListeners")}
 
     # Histories of bounded length fill first: displayed frames, delays.
-    play(long_form(4, nightly=120))
+    play(long_form(3, nightly=120))
     before = size()
-    play(long_form(6, nightly=1800))
+    play(long_form(5, nightly=1800))
     after = size()
     grown = {name: after[name] - before[name] for name in before}
     record_property(

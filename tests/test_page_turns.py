@@ -15,7 +15,7 @@ import PIL.Image
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Locator, Page
 from support.page_waits import expect, live, until_state
-from support.promises import NIGHTLY
+from support.promises import by_night
 from support.server import ReactorRun, running, write_model
 
 # The browser that the tests share keeps processes of its own between them.
@@ -27,7 +27,7 @@ WORLD = """
     from reactor_runtime import VideoModel, command, get_ctx
 
     class Model(VideoModel):
-        fps = 10
+        fps = 5
 
         def start_session(self):
             while True:
@@ -215,7 +215,7 @@ def test_the_wheel_is_asked_for_given_given_up_and_taken(visit: Visit) -> None:
     watches(second)
 
 
-@pytest.mark.parametrize("how", ["by its button", "by closing"] if NIGHTLY else ["by its button"])
+@pytest.mark.parametrize("how", ["by its button", *by_night("by closing")])
 def test_whoever_is_left_alone_by_the_driver_has_the_wheel(visit: Visit, how: str) -> None:
     first, second = live(visit()), live(visit())
     expect(rail(second)).to_have_text("You watch")

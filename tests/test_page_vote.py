@@ -31,7 +31,7 @@ SKY = """
     from reactor_runtime import CommandError, VideoModel, command, get_ctx
 
     class Model(VideoModel):
-        fps = 10
+        fps = 5
 
         def start_session(self):
             while True:

@@ -32,7 +32,7 @@ CAR = """
     from reactor_runtime import VideoModel, command, get_ctx
 
     class Model(VideoModel):
-        fps = 10
+        fps = 5
 
         def start_session(self):
             while True:

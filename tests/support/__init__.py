@@ -14,7 +14,7 @@ The page         page_modules (its modules that know no document, in node) · pa
                  commands) · page_states (what every state is held to) · page_measures (sizes, names, edges) ·
                  using (what people do on it) · hands (fingers on it) · page_waits (for what it shows) · page_desk
                  (a server, a browser, and ways into the states)
-Pictures         stamps (a number drawn into a frame) · films (what ffprobe says)
+Pictures         stamps (a number drawn into a frame) · films (what ffprobe says) · upright (which way up they are)
 Trouble          crowd (whether the machine is busy) · faulty_proxy (spoils a store's answers) · heap_room (a heap as a
                  long-lived process has it) · http_attacks (clients that mean harm) · aiming (clients that aim a
                  server at others) · flooder (a client that sends too much) · proxies (what stands in front) ·
