@@ -88,7 +88,7 @@ $(VENV)/.installed-demo: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-notebook: pyproject.toml | $(BIN)/python
-	$(PIP) -e '.[notebook]'
+	$(PIP) -e '.[notebook,cluster]'
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python

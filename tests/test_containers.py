@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from typer.testing import CliRunner
 
 from reactor_runtime.cli import app
@@ -206,3 +207,60 @@ def test_one_profile_has_the_gpus_and_the_other_has_none(services: Any) -> None:
     assert device == {"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}
     assert re.fullmatch(r"nvidia/cuda:[\d.]+-base-ubuntu[\d.]+", cuda["build"]["args"]["BASE"])
     assert "BASE" not in cpu["build"]["args"]
+
+
+# Kubernetes -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def pods() -> dict[str, dict[str, Any]]:
+    """The pods of the Ray on Kubernetes, by the name of their one container."""
+    spec = yaml.safe_load((ROOT / "deploy" / "kuberay.yaml").read_text())["spec"]
+    templates = [spec["headGroupSpec"]["template"], *(each["template"] for each in spec["workerGroupSpecs"])]
+    return {template["spec"]["containers"][0]["name"]: template["spec"] for template in templates}
+
+
+def test_a_ray_on_kubernetes_asks_for_a_token_and_has_no_dashboard() -> None:
+    spec = yaml.safe_load((ROOT / "deploy" / "kuberay.yaml").read_text())["spec"]
+    assert spec["authOptions"] == {"mode": "token"}
+    assert spec["headGroupSpec"]["rayStartParams"]["include-dashboard"] == "false"
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (ray,) = [each for each in map(Requirement, extras["cluster"]) if each.name == "ray"]
+    assert spec["rayVersion"] in ray.specifier
+
+
+def test_a_pod_is_not_root_and_its_media_have_the_machine_s_network(pods: dict[str, dict[str, Any]]) -> None:
+    assert set(pods) == {"ray-head", "ray-worker"}
+    for pod in pods.values():
+        (container,) = pod["containers"]
+        assert pod["hostNetwork"] is True
+        assert pod["dnsPolicy"] == "ClusterFirstWithHostNet"
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert not container["image"].endswith(":latest")
+        assert container["resources"]["limits"]["memory"] == container["resources"]["requests"]["memory"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        assert mounts["shared"] == "/dev/shm"
+        assert set(mounts) <= {volume["name"] for volume in pod["volumes"]}
+
+
+def test_only_workers_have_a_gpu_and_a_cache_of_weights(pods: dict[str, dict[str, Any]]) -> None:
+    (head,), (worker,) = pods["ray-head"]["containers"], pods["ray-worker"]["containers"]
+    assert "nvidia.com/gpu" not in head["resources"]["limits"]
+    assert (
+        worker["resources"]["limits"]["nvidia.com/gpu"]
+        == worker["resources"]["requests"]["nvidia.com/gpu"]
+        == "1"
+    )
+    assert {"name": "weights", "mountPath": "/var/cache/reactor"} in worker["volumeMounts"]
+
+
+def test_the_settings_of_a_pod_are_those_of_the_server_or_of_ray(pods: dict[str, dict[str, Any]]) -> None:
+    known = {f"REACTOR_{name.upper()}" for name in Settings.model_fields}
+    for pod in pods.values():
+        names = {each["name"] for each in pod["containers"][0]["env"]}
+        assert {name for name in names if name.startswith("REACTOR_")} <= known
+        assert "REACTOR_TOKEN" in names

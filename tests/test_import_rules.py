@@ -40,7 +40,8 @@ FLOORS: dict[str, set[str]] = {
         "worker",
     },
     "headless": {"author", "encode", "running", "session_log"},
-    "cli": {"author", "headless", "server", "session_log", "webrtc", "weights", "worker"},
+    "cluster": {"recording", "server", "session", "webrtc", "websocket", "wire"},
+    "cli": {"author", "cluster", "headless", "server", "session_log", "webrtc", "weights", "worker"},
 }
 #: Modules at the top which hand out what folders make: nothing imports them.
 FACADES = {
@@ -56,6 +57,10 @@ PURE = [
     "author.arguments",
     "author.documents",
     "author.schema",
+    "cluster.limits",
+    "cluster.roster",
+    "cluster.scaling",
+    "cluster.vouching",
     "codes",
     "errors",
     "headless.check",
@@ -308,6 +313,26 @@ def test_a_viewer_knows_nothing_of_how_its_link_came_about(module: str) -> None:
             waiting += [name[1:] for name in imports_of(file_of(here), lazy=True) if name.startswith(".")]
     assert "link" in seen or module == "session.stream"
     assert {name for name in seen if name.startswith("webrtc")} == set()
+
+
+def test_only_the_cluster_s_edge_imports_ray() -> None:
+    importers = {
+        module_of(path)
+        for path in PACKAGE.rglob("*.py")
+        if any(name.partition(".")[0] == "ray" for name in imports_of(path, lazy=True))
+    }
+    assert importers == {"cluster.actors", "cluster.launch"}
+
+
+@pytest.mark.slow
+def test_a_single_server_loads_nothing_of_a_cluster() -> None:
+    loaded = loaded_by(
+        "import reactor_runtime.cli.serve, reactor_runtime.cli.run, reactor_runtime.server.runtime"
+    )
+    assert "reactor_runtime.server.runtime" in loaded
+    assert {name for name in loaded if name.partition(".")[0] in ("ray", "httpx")} == set()
+    # The command's help names it; what it does is not loaded.
+    assert {name for name in loaded if name.startswith("reactor_runtime.cluster")} == set()
 
 
 def test_nothing_imports_torch_when_it_is_imported() -> None:

@@ -1,6 +1,7 @@
 """The `reactor` command.
 
-Imports `author`, `headless`, `server`, `session_log`, `webrtc`, `weights` and `worker`; is imported by no other.
+Imports `author`, `cluster`, `headless`, `server`, `session_log`, `webrtc`, `weights` and `worker`; is imported by no
+other.
 Both commands begin in the package `framehelm`, beside this one.
 
 One module per command. A module imports what its command works with inside the command's function, so
@@ -18,6 +19,7 @@ import typer
 
 from .capabilities import capabilities
 from .check import check
+from .cluster import app as cluster
 from .doctor import doctor
 from .init import init
 from .render import render
@@ -45,6 +47,7 @@ app.command()(capabilities)
 app.command()(doctor)
 app.add_typer(weights, name="weights")
 app.add_typer(token, name="token")
+app.add_typer(cluster, name="cluster")
 
 
 def show_version(wanted: bool) -> None:

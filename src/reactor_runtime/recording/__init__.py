@@ -1,6 +1,6 @@
 """Recording what viewers see, and clips of it: HLS segments on the disk, served over HTTP.
 
-Imports `encode`; is imported by `session` and `server`.
+Imports `encode`; is imported by `cluster`, `server` and `session`.
 
     stream ─I420─▶ recorder ─▶ segment writer ─chunk_00000.m4s─▶ folder ◀─ recordings ◀─ GET /clips
     encoder thread  its thread   x264, fMP4                       disk      store, retention

@@ -1,7 +1,7 @@
 """The HTTP surface.
 
 Imports `author` (documents and the manifest), `recording`, `running`, `session`, `session_log`, `webrtc`, `websocket`,
-`weights` and `worker`; is imported by `cli`.
+`weights` and `worker`; is imported by `cli` and `cluster`.
 
 runtime.py           all parts of one server, made and closed together
 app.py               the application: routes, errors, middleware in order

@@ -149,6 +149,14 @@ def text_of_labelled(name: str, text: str, label: str, values: Mapping[str, floa
     return _text([metric])
 
 
+def text_of_gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> str:
+    """Return one gauge by its label's values as text."""
+    metric = GaugeMetricFamily(name, text, labels=[label])
+    for each, value in values.items():
+        metric.add_metric([each], value)
+    return _text([metric])
+
+
 def _counters(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     for name, path, text in _COUNTERS:
         metric = CounterMetricFamily(name, text, labels=["slot"])

@@ -227,6 +227,10 @@ class Sessions:
                 self._onlookers.explained()
             raise
 
+    def starter(self, session_id: str) -> str:
+        """Return the name of the token with which a session was started; "" where that is not known."""
+        return next(iter(self._starters.who(session_id) or ("",)))
+
     def still_counts(self, grant: Grant, session_id: str | None) -> None:
         self._register.passes.still_counts(grant, session_id)
 

@@ -62,6 +62,10 @@ class Starters:
         if client not in self._by.values():
             self._leaving.pop(client, None)
 
+    def who(self, session_id: str) -> Client | None:
+        """Return who started a session; None where nobody is known to."""
+        return self._by.get(session_id)
+
     def of(self, client: Client) -> list[str]:
         """Return the sessions that somebody who looks like this started."""
         return [session_id for session_id, starter in self._by.items() if starter == client]

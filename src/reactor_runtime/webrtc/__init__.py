@@ -1,6 +1,6 @@
 """The WebRTC seam: everything that knows a media engine by name is in this package.
 
-Imports no other folder; is imported by `session`, `server` and `cli`.
+Imports no other folder; is imported by `cli`, `cluster`, `server` and `session`.
 
 - signalling.py: one connection's offer, answer and candidates, and the link that comes of them
 - peer.py: what signalling needs of an engine: peers, which are links with an offer and an answer

@@ -1,6 +1,6 @@
 """The WebSocket rung: pictures and messages of one viewer over one TCP connection, where no WebRTC gets through.
 
-Imports `encode`; is imported by `server` and `session`.
+Imports `encode`; is imported by `cluster`, `server` and `session`.
 
 - header.py: what stands before each picture, and how a receiver says that it has decoded one (pure)
 - relay.py: which pictures a viewer is sent, and how many bits a second it takes (pure)

@@ -1,6 +1,6 @@
 """Data channel wire formats, without any input or output: bytes in, messages out, and back.
 
-Imports no other folder; is imported by `session`.
+Imports no other folder; is imported by `cluster` and `session`.
 
 messages.py  what can be said, independent of format
 v0.py        JSON text (JavaScript clients)
