@@ -18,9 +18,14 @@ import psutil
 import pytest
 from support.forked import NURSERY
 from support.promise_report import PromiseReport, rows_named
+from support.promises import NIGHTLY
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserContext
+
+# A long form alone takes longer than a test may take of every change: whoever starts one by hand says nothing of that.
+if NIGHTLY:
+    os.environ.setdefault("PYTEST_TIMEOUT", "3600")
 
 #: What a test started may need a moment to end, so leftovers are looked for until then.
 GONE_WITHIN_S = 3.0

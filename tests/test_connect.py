@@ -52,11 +52,37 @@ async def test_one_request_starts_a_session_and_answers(live: Live) -> None:
     assert (await live.call("POST", path, json={"candidates": []})).status_code == 202
 
 
+async def test_the_answer_is_packed_for_whoever_takes_that(live: Live) -> None:
+    answer = await live.call("POST", "/connect", json=OFFER, headers={"Accept-Encoding": "gzip"})
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.json()["session"]["session_id"] == SESSION
+    as_it_is = await live.call(
+        "POST", "/connect", json={**OFFER, "session_id": SESSION}, headers={"Accept-Encoding": "identity"}
+    )
+    assert "Content-Encoding" not in as_it_is.headers
+    assert as_it_is.json()["session"]["session_id"] == SESSION
+
+
 async def test_one_request_joins_the_session_that_is_named(live: Live) -> None:
     await live.call("POST", "/start_session", json={})
     joined = await live.call("POST", "/connect", json={**OFFER, "session_id": SESSION})
     assert joined.status_code == 200
     assert live.service.stopped == []
+
+
+async def test_a_session_that_everybody_left_ends_where_the_next_one_begins(live: Live) -> None:
+    await live.call("POST", "/start_session", json={})
+    live.service.lifecycle.fire(Event.CONNECTION_OPENED)
+    live.service.lifecycle.fire(Event.CONNECTION_CLOSED)
+    await live.call("POST", "/connect", json={**OFFER, "instead_of": SESSION})
+    assert live.service.stopped == [(False, "")]
+
+
+async def test_a_session_to_which_somebody_came_back_is_not_ended_for_the_next(live: Live) -> None:
+    await live.call("POST", "/start_session", json={})
+    live.service.lifecycle.fire(Event.CONNECTION_OPENED)
+    answer = await live.call("POST", "/connect", json={**OFFER, "instead_of": SESSION})
+    assert (answer.status_code, live.service.stopped) == (409, [])
 
 
 @pytest.mark.parametrize(("started", "named", "status"), [(False, SESSION, 400), (True, "another", 404)])

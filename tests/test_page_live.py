@@ -251,6 +251,23 @@ def test_whoever_s_session_is_over_is_asked_before_joining_a_stranger_s(
     stranger.close()
 
 
+def test_whoever_comes_after_somebody_left_begins_afresh_with_one_request(
+    page: Page, browser: Browser, server: ReactorRun
+) -> None:
+    left = browser.new_page()
+    left.goto(server.url)
+    live(left)
+    before = httpx.get(server.url + "/session").json()["session_id"]
+    left.close()
+    server.wait_for_state("orphaned")
+    with page.expect_request(lambda request: request.method == "POST") as asked:
+        page.goto(server.url)
+    live(page)
+    now = httpx.get(server.url + "/session").json()
+    assert (now["session_id"] != before, now["state"]) == (True, "streaming")
+    assert asked.value.url == server.url + "/connect"
+
+
 def test_a_model_that_waits_for_a_camera_is_offered_one_first_and_its_author_reads_what_on_frame_raises(
     page: Page, tmp_path: Path
 ) -> None:

@@ -582,6 +582,39 @@ def test_a_line_is_judged_by_its_silence_its_losses_and_the_browser(
 
 
 @pytest.mark.parametrize(
+    ("says", "answer", "asked"),
+    [
+        (["yes"], "yes", 1),
+        ([None, None, "yes"], "yes", 3),
+        (["silence", None, "yes"], "yes", 3),
+        ([None, "refused", "yes"], "refused", 2),
+        (["silence"] * 4, "silence", 4),
+    ],
+    ids=["at once", "swallowed twice", "one is silent", "refused", "always silent"],
+)
+def test_what_a_network_swallows_is_asked_afresh_until_something_answers(
+    says: list[str | None], answer: str, asked: int
+) -> None:
+    body = """
+        let asked = 0, open = 0;
+        const ask = (signal) => new Promise((resolve, reject) => {
+            const said = x[asked++];
+            open += 1;
+            signal.addEventListener('abort', () => (open -= 1));
+            if (said === 'yes') resolve(said);
+            else if (said) reject(said);
+        });
+        const how = {everyMs: 20, times: 4, isSilence: (error) => error === 'silence'};
+        const answer = await m.untilAnswered(ask, how).catch((error) => error);
+        const before = asked;
+        await new Promise((done) => setTimeout(done, 60));
+        return [answer, before, asked, open];
+    """
+    # Nothing is asked after that, and nothing stays open.
+    assert run("askagain", body, says) == [answer, asked, asked, 0]
+
+
+@pytest.mark.parametrize(
     ("before", "now", "share"),
     [
         (None, (0, 100), 0),

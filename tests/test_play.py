@@ -1,4 +1,4 @@
-"""Playing on the page, in Chromium: several keys, thumbs, a drag, a gamepad, full screen, on every size of screen.
+"""Playing on the page, in Chromium: several keys, thumbs, a drag, a mouse, a gamepad, full screen, on any screen.
 
 What is held is what the model reports of the commands that reached it. test_drive_page.py has two thumbs in Drive.
 """
@@ -91,7 +91,7 @@ def opened(browser: Browser, url: str, size: tuple[int, int], *, touch: bool = F
 
 @pytest.fixture(scope="module")
 def desk_page(browser: Browser, server: ReactorRun) -> Iterator[Page]:
-    page = opened(browser, server.url, DESK, init=GAMEPAD)
+    page = opened(browser, server.url, DESK, init=GAMEPAD + POINTER)
     yield page
     page.context.close()
 
@@ -232,6 +232,62 @@ def test_a_drag_over_the_picture_looks_around_until_it_is_let_go(desk: Page) -> 
     desk.wait_for_function("reactorPage.stats.model.turned === 0")
 
 
+#: A pointer that locks as a browser's does: the one without windows hangs when it is asked to.
+POINTER = """
+    let locked = null;
+    const become = element => { locked = element; document.dispatchEvent(new Event('pointerlockchange')); };
+    Object.defineProperty(document, 'pointerLockElement', {get: () => locked});
+    document.exitPointerLock = () => setTimeout(become, 0, null);
+    Element.prototype.requestPointerLock = function () { setTimeout(become, 0, this); return Promise.resolve(); };
+"""
+#: Moves the mouse so many pixels every 20 ms.
+MOVING = """([movementX, movementY]) => {
+    clearInterval(window.hand);
+    const move = () => document.dispatchEvent(new MouseEvent("mousemove", { movementX, movementY }));
+    if (movementX || movementY) window.hand = setInterval(move, 20);
+}"""
+
+
+def test_the_mouse_alone_looks_around_until_esc_frees_it(desk: Page) -> None:
+    word = desk.get_by_test_id("mouse-look")
+    expect(word).to_have_text("Look with the mouse")
+    word.click()
+    expect(word).to_have_text("Esc frees the mouse")
+    assert desk.evaluate("document.pointerLockElement?.id") == "screen"
+    # It moves on and on, over what would be the edge of the screen.
+    desk.evaluate(MOVING, [-60, 0])
+    says(desk, "J")
+    desk.wait_for_function("reactorPage.stats.model.turned < -1")
+    # A mouse that rests looks nowhere.
+    desk.evaluate(MOVING, [0, 0])
+    says(desk, "")
+    desk.wait_for_function("reactorPage.stats.model.turned === 0")
+    desk.keyboard.down("w")
+    desk.evaluate(MOVING, [60, -5])
+    says(desk, "WL")
+    desk.keyboard.up("w")
+    desk.keyboard.press("Escape")
+    expect(word).to_have_text("Look with the mouse")
+    assert desk.evaluate("document.pointerLockElement === null")
+    # A pointer that is free looks nowhere, wherever it goes.
+    says(desk, "")
+    desk.evaluate(MOVING, [0, 0])
+
+
+def test_a_locked_mouse_is_free_again_where_nobody_could_see_how(desk: Page) -> None:
+    word = desk.get_by_test_id("mouse-look")
+    word.click()
+    expect(word).to_have_text("Esc frees the mouse")
+    desk.keyboard.press("?")
+    desk.wait_for_function("document.pointerLockElement === null")
+    desk.keyboard.press("Escape")
+    expect(desk.get_by_test_id("help")).to_be_hidden()
+
+
+def test_a_screen_to_touch_has_no_word_of_a_mouse(touched: Page) -> None:
+    assert touched.get_by_test_id("mouse-look").count() == 0
+
+
 # A gamepad ------------------------------------------------------------------------------------------------
 
 #: A gamepad of the standard mapping that tests hold: `window.pad`.
@@ -365,6 +421,7 @@ def test_at_a_desk_the_keys_are_in_view_and_nothing_lies_over_the_car(
     desk: Page, size: tuple[int, int]
 ) -> None:
     keys = [key(letter) for letter in "WASD"] + [key(letter, "mouse_key") for letter in "IJKL"]
+    keys.append("[data-testid='mouse-look']")
     assert_playable(desk, size, keys)
     desk.locator("#stats").click()
     assert_playable(desk, size, keys)

@@ -92,9 +92,11 @@ class ConnectBody(OfferBody):
     """`session_id` is that of the session to join; without it one is started.
 
     `seat` is the key of the driver's seat, as the answer named it before; `watch`: to watch even where that is free.
+    `instead_of` is a session that everybody has left: it is ended before another is started.
     """
 
     session_id: str | None = Field(None, min_length=1, max_length=64)
+    instead_of: str | None = Field(None, min_length=1, max_length=64)
 
 
 class TokenBody(BaseModel):

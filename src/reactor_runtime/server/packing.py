@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import logging
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,16 @@ CODINGS: Final[dict[str, Callable[[bytes], bytes]]] = {
 }
 #: The same for what is sent once: about a millisecond.
 QUICKLY: Final[dict[str, Callable[[bytes], bytes]]] = {
-    **({"br": lambda content: bytes(brotli.compress(content, quality=4))} if brotli else {}),
+    **({"br": lambda content: bytes(brotli.compress(content, quality=5))} if brotli else {}),
     "gzip": lambda content: gzip.compress(content, 5, mtime=0),
 }
+
+
+def coding_of(accepted: str) -> str:
+    """Return the best of our codings that a client takes, or nothing."""
+    names = {
+        part.split(";")[0].strip()
+        for part in accepted.split(",")
+        if not re.search(r";\s*q=0(\.0*)?\s*$", part)
+    }
+    return next((coding for coding in CODINGS if coding in names), "")

@@ -8,21 +8,26 @@ Each is made of what the routes of `routes_sessions` do one by one, which publis
 
 from __future__ import annotations
 
+import json
+import logging
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from .. import limits
 from ..errors import OfferRejected, ReactorError, SessionRefused
 from ..session.grants import Grant
+from ..session.lifecycle import State
 from ..session.service import Service
 from ..types import JsonObject
 from .bodies import ConnectBody, documented, json_body
+from .packing import QUICKLY, coding_of
 from .routes_operator import health_of
 from .routes_sessions import Asked, Author, Granted, MayName, MayOffer, ice_server
 from .routes_tokens import shares
 
+log = logging.getLogger(__name__)
 router: Final = APIRouter()
 
 
@@ -62,7 +67,8 @@ async def connect(
     grant: Granted,
     body: Annotated[ConnectBody, Depends(json_body(ConnectBody))],
     author: Author,
-) -> JSONResponse:
+    request: Request,
+) -> Response:
     """Join the session that is named, or start one, and answer an offer. Output tracks are sent at once.
 
     The answer has the key of the driver's seat where the connection drives. 400 or 404 when the named session is over,
@@ -75,6 +81,8 @@ async def connect(
         await service.check(body.session_id)
         session = await service.descriptor(body.session_id)
     else:
+        if body.instead_of is not None:
+            await _end_left(service, body.instead_of, grant)
         session = await service.start(None, grant=grant)
     session_id, seat = str(session["session_id"]), session.pop("seat", "")
     try:
@@ -91,7 +99,26 @@ async def connect(
             await _give_up(service, session_id, grant)
         raise
     made = {"session": session, "connection_id": connection_id, "sdp_answer": answer}
-    return JSONResponse({**made, **({"seat": seat} if seat else {})})
+    return _packed(request, {**made, **({"seat": seat} if seat else {})})
+
+
+def _packed(request: Request, body: JsonObject) -> Response:
+    """On a long line each packet of an answer comes later than the one before, and the picture waits for the last."""
+    content, headers = json.dumps(body).encode(), {"Vary": "Accept-Encoding"}
+    if coding := coding_of(request.headers.get("accept-encoding", "")):
+        content, headers["Content-Encoding"] = QUICKLY[coding](content), coding
+    return Response(content, media_type="application/json", headers=headers)
+
+
+async def _end_left(service: Service, session_id: str, grant: Grant) -> None:
+    """End a session, unless somebody has come back to it."""
+    found = await service.descriptor(session_id)
+    if (found["session_id"], found["state"]) != (session_id, State.ORPHANED.value):
+        return
+    try:
+        await service.stop(session_id, moderate=False, reason="", grant=grant)
+    except SessionRefused as refused:
+        log.debug("a session that was left is not ended: %s", refused)
 
 
 async def _give_up(service: Service, session_id: str, grant: Grant) -> None:

@@ -29,7 +29,7 @@ from starlette.responses import Response
 
 from ..session.grants import Right
 from .access import GRANT
-from .packing import CODINGS, QUICKLY
+from .packing import CODINGS, QUICKLY, coding_of
 from .page_bundle import bundles, squeezed
 from .routes_connect import overview_of
 
@@ -174,7 +174,7 @@ def _serve(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def serve(request: Request) -> Response:
         wanted = source if SOURCE in request.query_params else file
-        coding = _coding(request.headers.get("accept-encoding", ""))
+        coding = coding_of(request.headers.get("accept-encoding", ""))
         if wanted is file and _OVERVIEW in file.content and Right.WATCH in request.scope[GRANT].rights:
             return await _with_overview(request, wanted, coding, headers)
         # One tag for each form, RFC 9110, 8.8.3.3. A proxy may have put W/ before it.
@@ -208,13 +208,3 @@ async def _with_overview(
         own["Content-Encoding"] = coding
         content = QUICKLY[coding](content)
     return Response(content, media_type=page.media_type, headers=own)
-
-
-def _coding(accepted: str) -> str:
-    """Return the best of our codings that a client takes, or nothing."""
-    names = {
-        part.split(";")[0].strip()
-        for part in accepted.split(",")
-        if not re.search(r";\s*q=0(\.0*)?\s*$", part)
-    }
-    return next((coding for coding in CODINGS if coding in names), "")

@@ -128,8 +128,6 @@ const line = new Line({
 });
 
 function begin() {
-  // The offer to start where a token was refused is one to come without it.
-  if (session.view.name === "locked") server.setToken("");
   stage.video.play().catch(() => {});
   // Whoever was told that the model is taken, and presses on, joins.
   session.start({ join: session.view.name === "occupied" });

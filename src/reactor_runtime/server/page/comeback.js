@@ -3,13 +3,16 @@
  * answers is still the one that was lost.
  */
 
+import { untilAnswered } from "./askagain.js";
 import { RUNNING } from "./entrance.js";
 import { isOver, ServerError } from "./server.js";
 import { RETRY_S } from "./readiness.js";
 import { comingBack, endedMeanwhile, ending, offlineSince } from "./words.js";
 
-/** One try: a socket that the network took along answers nothing, and a new one is made by the next. */
-const TRY_MS = 3_000;
+/** One question: a socket that the network took along answers nothing, and a new one is made by the next. */
+const TRY_MS = 2_500;
+/** One try asks for ten seconds; a browser has six sockets for a server, and five questions are open at a time. */
+const ASKING = { everyMs: 500, times: 20, isSilence };
 /** What a browser says of being online is asked again after this, without having been told. */
 const OFFLINE_MS = 10_000;
 /** The first connections that are tried: a browser that just changed networks may look for the server on the old one. */
@@ -62,7 +65,11 @@ export class ComingBack {
     for (let attempt = 0; ; attempt += 1) {
       await this.untilNextTry(round, attempt, loss, why);
       try {
-        const seen = await server.overview({ timeoutMs: TRY_MS });
+        const seen = await untilAnswered(async (signal) => {
+          rounds.check(round);
+          if (session.view.name === "reconnecting") this.tell(loss, why, null);
+          return server.overview({ timeoutMs: TRY_MS, signal });
+        }, ASKING);
         rounds.check(round);
         const { health, running } = seen;
         if (health.instance !== readiness.instance) {
@@ -116,13 +123,6 @@ export class ComingBack {
    */
   async untilNextTry(round, attempt, loss, why) {
     const { session } = this;
-    /** @param {number | null} nextS */
-    const tell = (nextS) =>
-      session.show("reconnecting", "Reconnecting", comingBack(loss, Date.now(), { why, nextS }), {
-        busy: true,
-        canStart: nextS !== null,
-        canStop: true,
-      });
     if (!navigator.onLine) {
       session.show("offline", "You are offline", offlineSince(loss.atMs), { canStart: true, canStop: true });
       await session.rounds.pause(round, OFFLINE_MS);
@@ -132,9 +132,31 @@ export class ComingBack {
       await session.readiness.untilNextTry(round, GONE_S);
       return;
     }
-    await session.rounds.countdown(round, RETRY_S[Math.min(attempt, RETRY_S.length - 1)], tell);
-    tell(null);
+    const seconds = RETRY_S[Math.min(attempt, RETRY_S.length - 1)];
+    await session.rounds.countdown(round, seconds, (nextS) => this.tell(loss, why, nextS));
+    this.tell(loss, why, null);
   }
+
+  /**
+   * @param {import("./words.js").Loss} loss
+   * @param {string} why the last attempt's outcome
+   * @param {number | null} nextS when the next one comes; null: now
+   */
+  tell(loss, why, nextS) {
+    this.session.show("reconnecting", "Reconnecting", comingBack(loss, Date.now(), { why, nextS }), {
+      busy: true,
+      canStart: nextS !== null,
+      canStop: true,
+    });
+  }
+}
+
+/**
+ * Whether the network swallowed or refused a question, which says nothing of the server: it may be back at any moment.
+ * @param {unknown} error
+ */
+function isSilence(error) {
+  return navigator.onLine && error instanceof ServerError && error.status === 0 && !isGone(error);
 }
 
 /**

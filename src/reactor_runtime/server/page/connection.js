@@ -17,8 +17,12 @@ import { ServerError } from "./server.js";
 import { UDP_FIRST_MS, wayOfThePage } from "./way.js";
 import { decodeControl, decodeData, encodeNotification, encodeRuntime } from "./wire.js";
 
-/** How long an offer waits for the browser's own addresses, which are there in milliseconds where there are any. */
+/**
+ * How long an offer waits for the browser's own addresses, and for one more after another. They are there in milliseconds
+ * where there are any; that there are no more a browser says much later.
+ */
 const GATHER_MS = 40;
+const QUIET_MS = 5;
 const CANDIDATE_BATCH_MS = 25;
 /** What is said before a channel is open. More: the oldest are dropped. */
 const EARLY_MAX = 64;
@@ -274,13 +278,14 @@ export class Connection {
    */
   gathered(peer) {
     return new Promise((resolve) => {
-      const timer = setTimeout(resolve, GATHER_MS);
-      this.timers.add(timer);
-      const look = () => {
-        if (peer.iceGatheringState === "complete") resolve();
-      };
-      peer.addEventListener("icegatheringstatechange", look);
-      look();
+      this.timers.add(setTimeout(resolve, GATHER_MS));
+      /** @type {ReturnType<typeof setTimeout> | undefined} */
+      let quiet;
+      peer.addEventListener("icecandidate", ({ candidate }) => {
+        clearTimeout(quiet);
+        if (candidate === null) resolve();
+        else this.timers.add((quiet = setTimeout(resolve, QUIET_MS)));
+      });
     });
   }
 

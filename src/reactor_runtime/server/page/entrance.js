@@ -42,8 +42,7 @@ export class Entrance {
     const untilMs = performance.now() + CLOSING_MS;
     for (;;) {
       this.place(seen);
-      const joins = await this.joins(seen.running, { join });
-      rounds.check(round);
+      const joins = this.joins(seen.running, { join });
       if (!joins && !server.mayDrive) {
         const text = "The picture appears by itself as soon as somebody drives.";
         session.show("idle", "Nobody drives at the moment", text, { busy: true, canStop: true });
@@ -98,15 +97,16 @@ export class Entrance {
    * @param {Descriptor} running
    * @param {{join: boolean}} consent
    */
-  async joins(running, { join }) {
+  joins(running, { join }) {
     // A session that somebody else left behind may still be theirs for the orphan time, but a stranger must not find
     // their state in it: it is ended, and a fresh one begins.
     const { session_id: sessionId, state } = running;
-    const isOwn = this.session.remembered.began(sessionId) || this.session.server.seatIn(sessionId) !== "";
-    const left = state === "orphaned" && !isOwn && this.session.server.mayDrive;
-    if (left) await this.session.server.stopSession(sessionId);
+    const { remembered, server } = this.session;
+    const isOwn = remembered.began(sessionId) || server.seatIn(sessionId) !== "";
+    const left = state === "orphaned" && !isOwn && server.mayDrive;
+    server.left = left ? sessionId : "";
     const joins = !left && isJoinable(running);
-    const { visited } = this.session.remembered;
+    const { visited } = remembered;
     if (joins && !join && visited && visited !== sessionId) throw new Occupied();
     return joins;
   }

@@ -45,15 +45,10 @@ export function sticksOf({ mapping, axes, buttons }) {
 }
 
 export class Gamepads {
-  /** @param {{onSticks: (sticks: Sticks) => void, onConnected: () => void}} told */
-  constructor({ onSticks, onConnected }) {
+  /** @param {(sticks: Sticks) => void} onSticks */
+  constructor(onSticks) {
     this.onSticks = onSticks;
     this.watching = false;
-    addEventListener("gamepadconnected", () => {
-      onConnected();
-      this.watch();
-    });
-    if (this.connected()) this.watch();
   }
 
   connected() {
@@ -61,6 +56,7 @@ export class Gamepads {
     return all.find((pad) => pad?.mapping === "standard") ?? all[0] ?? null;
   }
 
+  /** Ask until none is connected any more. */
   watch() {
     if (this.watching) return;
     this.watching = true;

@@ -118,7 +118,7 @@ export function dragToLook(screen, look) {
   const drags = new Map();
   screen.addEventListener("pointerdown", (event) => {
     const now = look();
-    if (!now?.offered || event.button !== 0 || /** @type {Element} */ (event.target).closest(PASSED_ON)) return;
+    if (document.pointerLockElement !== null || !now?.offered || event.button !== 0 || /** @type {Element} */ (event.target).closest(PASSED_ON)) return;
     screen.setPointerCapture(event.pointerId);
     drags.set(event.pointerId, { look: now, x: event.clientX, y: event.clientY });
   });

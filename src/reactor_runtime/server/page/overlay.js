@@ -263,8 +263,8 @@ function rateText(kbps) {
 
 /** @param {Partial<Measured>} now */
 function qualityText({ codec = "", qp = null, pictureKb = null }) {
-  const size = pictureKb === null ? "" : `${pictureKb.toFixed(pictureKb < 10 ? 1 : 0)} kB each`;
-  return [quality(codec, qp), qp === null ? "" : `QP ${qp.toFixed(0)}`, size].filter(Boolean).join(" · ") || NONE;
+  const size = pictureKb === null ? "" : `${pictureKb.toFixed(pictureKb < 10 ? 1 : 0)}\u00a0kB\u00a0each`;
+  return [quality(codec, qp), qp === null ? "" : `QP\u00a0${qp.toFixed(0)}`, size].filter(Boolean).join(" · ") || NONE;
 }
 
 /**

@@ -1,10 +1,9 @@
 /**
  * The play surface: where a model is played with keys, they are on the picture. Keys for whoever has a keyboard
- * or a mouse, pads for thumbs, a drag or a stick to look, a gamepad. What was used last decides which are shown.
+ * or a mouse, pads for thumbs, a drag, a locked mouse or a stick to look, a gamepad. What was used last decides which are shown.
  */
 
 import { el } from "./dom.js";
-import { Gamepads } from "./gamepad.js";
 import { isTyping } from "./keys.js";
 import { Look, axesOf, dragToLook } from "./look.js";
 import { Stick } from "./stick.js";
@@ -14,6 +13,7 @@ import { makeThumb, thumbsOf } from "./thumbs.js";
 
 const STICK_DEAD_ZONE = 0.3;
 const CAPS = ".keys";
+const AT_A_DESK = matchMedia("(hover: hover) and (pointer: fine)");
 
 export class Play {
   /**
@@ -28,10 +28,15 @@ export class Play {
     /** @type {Look | null} */
     this.look = null;
     this.stick = new Stick("eight", STICK_DEAD_ZONE);
-    this.gamepads = new Gamepads({
-      onSticks: (sticks) => this.follow(sticks),
-      onConnected: () => this.keypad && onGamepad(),
+    /** @type {Promise<import("./gamepad.js").Gamepads> | null} */
+    this.gamepads = null;
+    /** @type {Promise<import("./mouselook.js").MouseLook> | null} */
+    this.mouse = null;
+    addEventListener("gamepadconnected", () => {
+      if (this.keypad) onGamepad();
+      this.watchGamepads();
     });
+    if (navigator.getGamepads?.().some((gamepad) => gamepad?.connected)) this.watchGamepads();
     this.setHands(matchMedia("(pointer: coarse)").matches ? "thumbs" : "keys");
     screen.addEventListener("pointerdown", ({ pointerType, target }) => {
       if (isTyping(document.activeElement)) /** @type {HTMLElement} */ (document.activeElement).blur();
@@ -68,6 +73,19 @@ export class Play {
     if (keypad) commands.clearAway(keypad);
     document.body.dataset.played = String(keypad !== null);
     document.body.dataset.looks = String(this.look.offered);
+    if (this.look.offered && AT_A_DESK.matches) this.offerMouse();
+  }
+
+  // Most have no gamepad and nothing to look with, so these come when they are needed; what did not come is asked for
+  // again by the next who needs it.
+  watchGamepads() {
+    this.gamepads ??= import("./gamepad.js").then(({ Gamepads }) => new Gamepads((sticks) => this.follow(sticks)));
+    this.gamepads.then((gamepads) => gamepads.watch()).catch(() => (this.gamepads = null));
+  }
+
+  offerMouse() {
+    this.mouse ??= import("./mouselook.js").then(({ MouseLook }) => new MouseLook(this.screen, () => this.look));
+    this.mouse.catch(() => (this.mouse = null));
   }
 
   /** @param {"keys" | "thumbs"} hands */

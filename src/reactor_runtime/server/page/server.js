@@ -59,6 +59,8 @@ export class Server {
     this.seat = ""; // the session whose wheel this page has, and what shows that
     /** The session that this tab was in last: while it runs, the overview is of that one. */
     this.visited = "";
+    /** A session that somebody else left behind: it ends where the next one begins. */
+    this.left = "";
     /** What this page may do: watch, vote, drive or operate, each with what those before it may. */
     this.role = "operate";
     /** Whether one may wait for a turn. */
@@ -101,13 +103,13 @@ export class Server {
 
   /**
    * All that is needed to make an offer, in one answer.
-   * @param {{timeoutMs?: number}} [how]
+   * @param {{timeoutMs?: number, signal?: AbortSignal}} [how]
    * @returns {Promise<Overview>}
    */
-  async overview({ timeoutMs } = {}) {
+  async overview({ timeoutMs, signal } = {}) {
     const path = this.visited ? `overview?session_id=${encodeURIComponent(this.visited)}` : "overview";
     // What came with the page is told to whoever shows no token.
-    const body = (this.token ? null : brought(this.visited)) ?? (await json(await this.call("GET", path, { timeoutMs })));
+    const body = (this.token ? null : brought(this.visited)) ?? (await json(await this.call("GET", path, { timeoutMs, signal })));
     this.role = body.role ?? this.role;
     this.hasLine = Boolean(body.line);
     this.shares = body.shares ?? [];
@@ -130,6 +132,7 @@ export class Server {
 
   /** @returns {Promise<Descriptor>} */
   async startSession() {
+    if (this.left) await this.stopSession(this.left);
     const made = await json(await this.call("POST", "start_session", { body: {} }));
     if (made.seat) this.keepSeat(made.session_id, made.seat);
     return made;
@@ -172,6 +175,7 @@ export class Server {
   async connect({ sessionId, sdp, mapping }, signal) {
     const body = {
       session_id: sessionId ?? undefined,
+      instead_of: (sessionId === null && this.left) || undefined,
       seat: this.seatIn(sessionId) || undefined,
       sdp_offer: sdp,
       client_info: CLIENT,
@@ -273,10 +277,9 @@ export class Server {
    * One request. Throws ServerError for a status that is neither 2xx nor in `accept`.
    * @param {string} method
    * @param {string} path
-   * @param {{body?: object, raw?: Blob, accept?: number[], timeoutMs?: number, signal?: AbortSignal, bare?: boolean}} [how]
-   *   `bare`: without the token
+   * @param {{body?: object, raw?: Blob, accept?: number[], timeoutMs?: number, signal?: AbortSignal}} [how]
    */
-  async call(method, path, { body, raw, accept = [], timeoutMs = CALL_MS, signal, bare = false } = {}) {
+  async call(method, path, { body, raw, accept = [], timeoutMs = CALL_MS, signal } = {}) {
     /** @type {Record<string, string>} */
     const headers = {
       "Reactor-API-Version": "1",
@@ -284,7 +287,7 @@ export class Server {
       "Reactor-WebRTC-Version": "1.0",
     };
     // Not Authorization, which a proxy in front may need for a password of its own.
-    if (this.token && !bare) headers["X-Reactor-Token"] = this.token;
+    if (this.token) headers["X-Reactor-Token"] = this.token;
     if (this.author) headers["X-Reactor-Author"] = this.author;
     if (body !== undefined) headers["Content-Type"] = "application/json";
     const deadline = AbortSignal.timeout(timeoutMs);

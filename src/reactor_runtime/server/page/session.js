@@ -252,11 +252,14 @@ export class Session {
   fail(error) {
     this.cancel();
     if (isLocked(error)) {
-      const { code } = /** @type {ServerError} */ (error);
-      const refused = TOKEN[code] ?? "This access token was not accepted. Check it and try again.";
-      const text = this.server.token ? refused : "Enter the access token that the operator gave you.";
-      this.show("locked", "This model is protected", text);
-      if (this.server.token) import("./without.js").then(({ offerWithout }) => offerWithout(this, text), () => {});
+      this.show(
+        "locked",
+        "This model is protected",
+        this.server.token
+          ? (TOKEN[/** @type {ServerError} */ (error).code] ?? "This access token was not accepted. Check it and try again.")
+          : "Enter the access token that the operator gave you.",
+      );
+      if (this.server.token) import("./without.js").then((it) => it.offerWithout(this), () => {});
     } else if (isOver(error)) {
       const text = "It ended before this page was connected. The operator's log says why.";
       this.show("ended", "Session ended", text, { canStart: true });

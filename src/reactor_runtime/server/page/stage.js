@@ -30,10 +30,12 @@ export class Stage {
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.idleTimer = undefined;
     this.calm = matchMedia("(prefers-reduced-motion: reduce)");
-    // What plays the model wakes no bar: its keys, thumbs on their pads, a finger that looks around.
-    root.addEventListener("pointermove", ({ pointerType }) => pointerType !== "touch" && this.stir());
+    // What plays the model wakes no bar: its keys, thumbs on their pads, a finger or a mouse that looks around.
+    root.addEventListener("pointermove", ({ pointerType }) => {
+      if (pointerType !== "touch" && document.pointerLockElement === null) this.stir();
+    });
     root.addEventListener("click", ({ target }) => {
-      if (!(/** @type {Element} */ (target).closest(PLAYED_WITH))) this.stir();
+      if (document.pointerLockElement === null && !(/** @type {Element} */ (target).closest(PLAYED_WITH))) this.stir();
     });
     root.addEventListener("focusin", () => this.stir());
     video.addEventListener("resize", () =>

@@ -1,19 +1,4 @@
-/** Sending pictures to the model: the camera, or a video file that plays in a loop. */
-
-const CAMERA = {
-  width: { ideal: 640 },
-  height: { ideal: 480 },
-  frameRate: { ideal: 30 },
-  facingMode: "user",
-};
-
-/** @type {Record<string, string>} */
-const CAMERA_ERRORS = {
-  NotAllowedError: "The browser may not use the camera. Allow it in the address bar, then try again.",
-  NotFoundError: "No camera was found. You can send a video file instead.",
-  NotReadableError: "The camera is in use by another program.",
-  OverconstrainedError: "This camera cannot deliver a suitable picture.",
-};
+/** Sending pictures to the model: the camera, or a video file that plays in a loop, as `ownvideo.js` opens them. */
 
 export class Webcam {
   /**
@@ -52,34 +37,24 @@ export class Webcam {
     this.connection = null;
   }
 
-  async shareCamera() {
-    if (!navigator.mediaDevices?.getUserMedia) {
-      this.onProblem(
-        "The camera works on https and on localhost only. Open this page there, for instance through an SSH tunnel.",
-      );
-      return;
-    }
-    try {
-      const { uprightStream } = await import("./upright.js");
-      const camera = await navigator.mediaDevices.getUserMedia({ video: CAMERA });
-      await this.share(await uprightStream(camera), "camera");
-    } catch (caught) {
-      const error = /** @type {Error} */ (caught);
-      this.onProblem(CAMERA_ERRORS[error.name] ?? `The camera could not be opened: ${error.message}`);
-    }
+  shareCamera() {
+    return this.open(async ({ openCamera }) => this.share(await openCamera(), "camera"));
   }
 
   /** @param {File} file */
-  async shareFile(file) {
-    const player = document.createElement("video");
-    Object.assign(player, { muted: true, loop: true, playsInline: true, src: URL.createObjectURL(file) });
+  shareFile(file) {
+    return this.open(async ({ openFilm }) => {
+      const { stream, player } = await openFilm(file);
+      await this.share(stream, "file", player);
+    });
+  }
+
+  /** @param {(own: typeof import("./ownvideo.js")) => Promise<void>} share */
+  async open(share) {
     try {
-      await player.play();
-      const { filmStream } = await import("./upright.js");
-      await this.share(await filmStream(player), "file", player);
+      await share(await import("./ownvideo.js"));
     } catch (error) {
-      URL.revokeObjectURL(player.src);
-      this.onProblem(`This video cannot be played: ${/** @type {Error} */ (error).message}.`);
+      this.onProblem(/** @type {Error} */ (error).message);
     }
   }
 
