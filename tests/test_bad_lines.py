@@ -95,27 +95,29 @@ async def test_a_poor_viewer_behind_a_large_buffer_takes_nothing_from_a_good_one
 
     The second is counted without the first, with it as soon as it has settled, and without it again.
     """
-    crowd = Crowd()
-    noting, window_s = Noting(tmp_path), long_form(5, 60)
+    if not NIGHTLY:
+        pytest.skip(
+            "by night: 24 s with nothing beside; test_leaving.py has one who stops reading at every change"
+        )
+    noting = Noting(tmp_path)
     net.become(Conditions(delay_ms=10, rate_bit_s=1e6, buffer_bytes=2 * 2**20))
     windows: list[Window] = []
     async with over_there(net, TESTCARD, *card(), program=noting.program) as run:
 
         async def count() -> None:
             async with counting(net, run, windows):
-                await asyncio.sleep(window_s)
+                await asyncio.sleep(60)
 
         async with looking(net, "server", "aiortc", near(run)) as good:
             await good.began
-            await asyncio.sleep(20 if NIGHTLY else SETTLED_S)
+            await asyncio.sleep(20)
             await count()
             async with looking(net, "client", "socket", run.url, niceness=10) as poor:
                 await poor.began
                 await asyncio.sleep(SETTLED_S)
                 await count()
-            if NIGHTLY:
-                await asyncio.sleep(2)
-                await count()
+            await asyncio.sleep(2)
+            await count()
     near_seen, far_seen = await good.seen, await poor.seen
     seen = [each.row(near_seen) for each in windows]
     lag_ms = [noting.p99_ms(each.from_s, each.until_s) for each in windows]
@@ -129,15 +131,13 @@ async def test_a_poor_viewer_behind_a_large_buffer_takes_nothing_from_a_good_one
         f"p95 {' → '.join(f'{each.age_p95_ms:.1f}' for each in seen)} ms, "
         f"loop lag p99 {' → '.join(f'{each:.1f}' for each in lag_ms)} ms; the poor one {poor_row}",
     )
-    assert beside.shown >= (0.85 if crowd.crowded else 0.98) * alone.shown
+    assert beside.shown >= 0.98 * alone.shown
     assert windows[1].bits_per_s >= 0.95 * windows[0].bits_per_s
-    room_ms = 1000 * crowd.adds_s(NOISE_S)
-    assert beside.age_p50_ms <= alone.age_p50_ms + WINDOW_MS + room_ms
-    if NIGHTLY:
-        assert beside.age_p95_ms <= alone_p95_ms + WINDOW_MS
-    assert lag_ms[1] <= 5 + room_ms
-    assert poor_row.age_p95_ms <= 400 + room_ms
-    assert poor_row.fps >= (15 if room_ms else 20)
+    assert beside.age_p50_ms <= alone.age_p50_ms + WINDOW_MS
+    assert beside.age_p95_ms <= alone_p95_ms + WINDOW_MS
+    assert lag_ms[1] <= 5
+    assert poor_row.age_p95_ms <= 400
+    assert poor_row.fps >= 20
 
 
 @pytest.mark.alone

@@ -36,7 +36,7 @@ async def test_a_hundred_watchers_cost_the_event_loop_little_and_the_driver_no_f
     assert seen["watchers_share"] >= 0.95 * share, "they are sent the pictures as well"
 
 
-@pytest.mark.parametrize("kind", ["webrtc", "websocket", *by_night("sockets")])
+@pytest.mark.parametrize("kind", ["webrtc", *by_night("websocket", "sockets")])
 async def test_a_hundred_who_come_within_five_seconds_cost_the_driver_no_frame(
     kind: Kind, record_property: Callable[[str, object], None]
 ) -> None:
