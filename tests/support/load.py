@@ -132,7 +132,7 @@ class Crowd:
             cwd=Path(__file__).parents[1],
         )
         self.closing.push_async_callback(server.close)
-        self.closing.push_async_callback(crowd.communicate)
+        self.closing.push_async_callback(crowd.communicate, b"")
         assert crowd.stdout is not None
         async with asyncio.timeout(60):
             return float(await crowd.stdout.readline())
