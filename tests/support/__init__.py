@@ -4,7 +4,8 @@ Models           client_model (for the published clients) · faulty_models (one 
                  (rendering, replaying, checking) · wan_cases (small networks of causal_wan) · golden_values
 Models driven    model_bench (a runner on a thread) · host_events (what a host says) · audience (one user, no server)
 Servers          served (in this process) · server (a real `reactor run`) · forked (how it begins) ·
-                 memory_runtime (HTTP over a made-up runtime) · prober (asks /health from beside)
+                 memory_runtime (HTTP over a made-up runtime) · prober (asks /health from beside) ·
+                 town (a cluster in this process, without Ray)
 Virtual time     virtual_time (a loop whose time jumps) · fakes (a host, an engine, links, a fan-out) · house (all
                  sessions of a server between those) · seats (played by hand, for the line) · load (a crowd of
                  watchers without a network) · socket_crowd (the same over real sockets)
