@@ -554,6 +554,29 @@ async def test_a_published_client_that_started_drives_although_a_page_is_faster(
     assert [receipt["accepted"] for receipt in client.told("commandReceipt")] == [True]
 
 
+@pytest.mark.parametrize("join", ["watch", "drive"])
+def test_whoever_registers_before_the_first_has_arrived_does_not_take_the_seat_from_it(join: Join) -> None:
+    """On a busy server the news of a connection comes later than the next one's request."""
+    room = Room(join)
+    room.wheel.promise(keyless=True)
+    for who in (1, 2):
+        room.wheel.enter(who, PUBLISHED)
+    for who in (1, 2):
+        room.wheel.arrive(who)
+    assert room.wheel.driver == 1
+    assert room.wheel.drivers() == ({1, 2} if join == "drive" else {1})
+    room.wheel.left(2)
+    assert room.wheel.drives(1)
+
+
+def test_whoever_registers_again_because_its_first_connection_never_came_has_the_seat() -> None:
+    room = Room()
+    room.wheel.promise(keyless=True)
+    room.wheel.enter(1, PUBLISHED)
+    room.comes(2, PUBLISHED)
+    assert room.wheel.driver == 2
+
+
 async def test_whoever_is_let_into_this_session_to_drive_drives_beside(house: House) -> None:
     session_id = await house.start()
     await house.watch()

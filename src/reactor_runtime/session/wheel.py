@@ -237,8 +237,7 @@ class Wheel:
 
     def poll(self) -> None:
         """Pass on a seat that has been kept long enough."""
-        due_s = self.due_s
-        if due_s is not None and self._clock() >= due_s:
+        if (due_s := self.due_s) is not None and self._clock() >= due_s:
             self._vacate()
 
     def _vacate(self) -> None:
@@ -252,6 +251,9 @@ class Wheel:
 
     def _sit(self, who: int, key: str = "") -> None:
         """Give it the seat, under another key unless it is that which it has shown."""
+        if key and self._seat is not None and self._seat.keyless:  # who else was let in for it comes too late
+            late = [each for each, e in self._entries.items() if each != who and e.keyless and e.key == key]
+            self._entries |= {each: replace(self._entries[each], key="") for each in late}
         self._seat = _Seat(key or self._make_key(), who, None)
         self._beside.pop(who, None)
         if who in self._asked:
