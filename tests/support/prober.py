@@ -80,7 +80,7 @@ def _main(url: str) -> None:
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=30)
     answers: list[tuple[float, int]] = []
     print("probing", flush=True)
-    while not done.wait(INTERVAL_S):
+    while not (answers and done.wait(INTERVAL_S)):
         began_s = time.perf_counter()
         connection.request("GET", "/health")
         answer = connection.getresponse()
