@@ -293,10 +293,6 @@ async def refused_or(work: Any) -> JsonObject:
 def value_of(crossed: JsonObject) -> Any:
     """Return what crossed. Raises SessionRefused."""
     if (refused := crossed.get("refused")) is not None:
-        raise SessionRefused(
-            refused["message"],
-            status=refused["status"],
-            code=refused["code"],
-            retry_after_s=refused["retry_after_s"],
-        )
+        known = dict(refused)
+        raise SessionRefused(known.pop("message"), **known)
     return crossed["value"]
