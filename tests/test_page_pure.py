@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal
 
 import pytest
 from pydantic import Field, create_model
-from support.page_modules import run
+from support.page_modules import PAGE, run
 from support.page_schemas import KINDS, MATRIX, Scene, choice, document, parameter
 
 from reactor_runtime import Show, VideoModel, command
@@ -646,3 +647,16 @@ def test_the_share_that_is_lost_is_that_of_the_last_second(
 def test_company_is_said_in_words(viewers: int, drivers: int, driving: bool, text: str) -> None:
     here = {"viewers": viewers, "drivers": drivers, "driving": driving}
     assert run("company", "return m.companyText(x)", here) == text
+
+
+# Styles -------------------------------------------------------------------------------------------------
+
+
+def test_what_moves_on_and_on_costs_no_painting() -> None:
+    """Opacity and transforms are the compositor's; whatever else changes is painted sixty times a second."""
+    styles = "".join(path.read_text() for path in PAGE.glob("*.css"))
+    endless = set(re.findall(r"animation: ([\w-]+)[^;}]*infinite", styles))
+    assert {"breathe", "slide", "call"} <= endless
+    for name in endless:
+        (frames,) = re.findall(rf"@keyframes {name} (\{{(?:[^{{}}]*\{{[^{{}}]*\}})*[^{{}}]*\}})", styles)
+        assert set(re.findall(r"([\w-]+):", frames)) <= {"opacity", "transform"}, name
