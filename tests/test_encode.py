@@ -11,6 +11,7 @@ import psutil
 import pytest
 
 from reactor_runtime.encode import Encoder, halved, open_encoder, to_i420
+from reactor_runtime.encode.recorded import RecordingEncoder
 from reactor_runtime.errors import EncoderFailed
 from reactor_runtime.types import Codec, EncodedFrame, Pixels
 
@@ -206,6 +207,25 @@ def test_odd_sides_are_padded_with_their_last_row_and_column() -> None:
     frame = encoder.encode(planes, frame_id=0, pts_us=0)
     assert frame is not None
     assert (frame.width, frame.height) == (322, 242)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("height", [88, 90, 270])
+def test_a_picture_keeps_its_colours_to_the_last_row_whatever_its_height(codec: Codec, height: int) -> None:
+    grey = np.full((height, 160, 3), 90, np.uint8)
+    encoder = open_encoder(codec, 160, height, fps=FPS, bits_per_s=500_000)
+    (seen,) = decode(codec, encode_all(encoder, iter([grey])))
+    assert seen.shape == grey.shape
+    assert np.abs(seen.astype(int) - grey).max() <= 4
+
+
+def test_a_recording_keeps_its_colours_whatever_the_height() -> None:
+    grey = np.full((90, 160, 3), 90, np.uint8)
+    encoder = RecordingEncoder(160, 90, fps=FPS, bits_per_s=500_000)
+    data, keyframe = encoder.encode(to_i420(grey), 0, keyframe=True)
+    whole = EncodedFrame(encoder.parameter_sets + data, "h264", keyframe, 160, 90, frame_id=0, pts_us=0)
+    (seen,) = decode("h264", [whole])
+    assert np.abs(seen.astype(int) - grey).max() <= 4
 
 
 @pytest.mark.parametrize(("width", "height"), [(640, 480), (322, 242), (416, 234), (6, 4)])

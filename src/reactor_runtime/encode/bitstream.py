@@ -1,8 +1,8 @@
 """One libavcodec encoder, driven so that every picture comes out before the next goes in.
 
 Codecs differ only in how the context is set up, and in whether a new rate reaches a running encoder; the
-modules beside this one say that. The caller's I420 array is wrapped, not copied: the encoders read it
-before `encode` returns.
+modules beside this one say that. The caller's I420 array is wrapped, and copied only where
+it must be: the encoders read it before `encode` returns.
 """
 
 from __future__ import annotations
@@ -33,6 +33,17 @@ def new_context(name: str, width: int, height: int, fps: float, bits_per_s: int)
     context.bit_rate = bits_per_s
     context.thread_count = 1
     return context
+
+
+def frame_of(i420: Pixels) -> VideoFrame:
+    """Wrap an I420 picture for an encoder.
+
+    PyAV (18.1) takes a buffer whose height 4 does not divide for one of two rows less, and finds its chroma two rows
+    too early; such a picture is copied.
+    """
+    if i420.shape[0] * 2 // 3 % 4:
+        return VideoFrame.from_ndarray(i420, format="yuv420p")
+    return VideoFrame.from_numpy_buffer(i420, format="yuv420p")
 
 
 class BitstreamEncoder:
@@ -69,7 +80,7 @@ class BitstreamEncoder:
         # An encoder's own clock must never stand still or run backwards.
         self._pts = max(self._pts + 1, (pts_us - self._began_us) * CLOCK_HZ // 1_000_000)
         try:
-            picture = VideoFrame.from_numpy_buffer(i420, format="yuv420p")
+            picture = frame_of(i420)
             picture.pts = self._pts
             picture.time_base = context.time_base
             picture.pict_type = PictureType.I if keyframe else PictureType.NONE

@@ -11,11 +11,11 @@ from fractions import Fraction
 import av
 from av.codec.context import Flags
 from av.video.codeccontext import VideoCodecContext
-from av.video.frame import PictureType, VideoFrame
+from av.video.frame import PictureType
 
 from ..errors import EncoderFailed
 from ..types import Pixels
-from .bitstream import CLOCK_HZ, new_context
+from .bitstream import CLOCK_HZ, frame_of, new_context
 from .h264 import KEYFRAME_DISTANCE
 
 
@@ -44,7 +44,7 @@ class RecordingEncoder:
         Annex B, without parameter sets. Raises EncoderFailed.
         """
         try:
-            frame = VideoFrame.from_numpy_buffer(i420, format="yuv420p")
+            frame = frame_of(i420)
             if (frame.width, frame.height) != (self.width, self.height):
                 frame = frame.reformat(self.width, self.height)
             frame.pts, frame.time_base = at, Fraction(1, CLOCK_HZ)
