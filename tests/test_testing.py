@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from support.headless_models import CAMERA_WAITER, LOOP, MIRROR, WAITER, steps
 from support.heap_room import room_in_every_arena
 from support.host_events import write_manifest, write_model
 
-from reactor_runtime import CommandError
+from reactor_runtime import CommandError, InputFrame
 from reactor_runtime.errors import ModelFailed
+from reactor_runtime.running.inbox import Inbox
 from reactor_runtime.testing import (
     LiveSession,
     ManualClock,
@@ -21,6 +23,7 @@ from reactor_runtime.testing import (
     assert_users_kept_apart,
     loaded,
 )
+from reactor_runtime.types import Pixels, Track
 
 
 def test_a_command_runs_before_the_next_frame_also_before_the_first(tmp_path: Path) -> None:
@@ -110,6 +113,24 @@ def test_a_model_that_waits_for_a_camera_sees_a_synthetic_one_until_the_test_sho
         session.show_camera(np.full((80, 80, 3), 77, np.uint8))
         mine = next(frame for frame in (session.frame() for _ in range(1_000)) if frame[0, 0, 0] == 77)
         assert mine.min() == mine.max() == 77
+
+
+def test_what_is_shown_while_the_synthetic_camera_makes_its_picture_is_not_lost_behind_it() -> None:
+    mine, theirs = (np.full((8, 8, 3), value, np.uint8) for value in (77, 1))
+    showing: list[threading.Thread] = []
+
+    def synthetic(frame_id: int) -> Pixels:
+        showing.append(threading.Thread(target=inbox.put_input, args=[InputFrame(mine, 1, 0.0, "webcam")]))
+        showing[0].start()
+        showing[0].join(0.2)
+        return theirs
+
+    inbox = Inbox((Track("main_video", "video", "out"),), feed=synthetic, held=True)
+    inbox.prompt()
+    showing[0].join()
+    newest = inbox.newest_input()
+    assert newest is not None
+    assert newest.pixels is mine
 
 
 def test_constructor_arguments_replies_and_messages_come_through(tmp_path: Path) -> None:
