@@ -280,7 +280,9 @@ def _detached(name: str, **more: Any) -> dict[str, Any]:
 
 
 def begin_placement(spec: Spec, *, cap: int, bounds: Bounds, idle_s: float, gpus: float) -> Any:
-    known = _detached(PLACEMENT, num_cpus=0, max_restarts=-1, max_concurrency=_CONCURRENCY)
+    # On the head, which nobody can do without in any case: no other node takes it along when it is lost.
+    head = {"node:__internal_head__": 0.001}
+    known = _detached(PLACEMENT, num_cpus=0, resources=head, max_restarts=-1, max_concurrency=_CONCURRENCY)
     return ray.remote(PlacementActor).options(**known).remote(spec, cap, bounds, idle_s, gpus)
 
 
