@@ -1,4 +1,7 @@
-"""`tools/run-tests`: two rounds, one sum, and a failure of either, or of what runs beside, is a failure."""
+"""`tools/run-tests`: two rounds, one sum, and a failure of either, or of what runs beside, is a failure.
+
+What fails in the first only because others run beside it is named, and is none.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,33 @@ def test_both_rounds_count(tmp_path: Path, source: str, status: int, last: str) 
     assert (done.returncode, done.stdout.splitlines()[-1]) == (status, last), done.stdout
 
 
+CROWDED = """
+import os
+
+def test_a(): pass
+def test_b(): assert "PYTEST_XDIST_WORKER" not in os.environ
+"""
+
+
+def test_what_fails_only_beside_others_is_named_and_no_failure(tmp_path: Path) -> None:
+    done = run_tests(tmp_path, CROWDED)
+    lines = done.stdout.splitlines()
+    assert (done.returncode, lines[-1]) == (0, "2 passed, 0 failed, 0 skipped"), done.stdout
+    assert lines[-3] == "Passed only with nothing beside, each a race to be found:"
+    assert lines[-2].startswith("FAILED test_it.py::test_b")
+
+
+def test_what_fails_beside_a_wrong_command_does_not_hide_it(tmp_path: Path) -> None:
+    done = run_tests(tmp_path, CROWDED, BESIDE="exit 1")
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "2 passed, 0 failed, 0 skipped"), done.stdout
+
+
+def test_many_that_fail_beside_others_are_failures(tmp_path: Path) -> None:
+    many = "".join(CROWDED.replace("test_b", f"test_b{number}") for number in range(6))
+    done = run_tests(tmp_path, many)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "1 passed, 6 failed, 0 skipped"), done.stdout
+
+
 def test_what_runs_beside_is_shown_after_the_round_and_its_failure_is_one(tmp_path: Path) -> None:
     wrong = "echo one line; echo a warning >&2; exit 3"
     done = run_tests(tmp_path, "def test_a(): pass\n", BESIDE=wrong)
@@ -62,7 +92,7 @@ def run_tests(folder: Path, source: str, **env: str) -> subprocess.CompletedProc
     (folder / "test_it.py").write_text(f"import pytest\n\n{source}")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV"))}
     return subprocess.run(
-        [str(TOOL), "-p", "no:cacheprovider", "-p", "xdist.plugin"],
+        [str(TOOL), "-p", "xdist.plugin"],
         cwd=folder,
         # What is installed beside pytest takes longer to start than these tests.
         env=inherited | {"PYTHON": sys.executable, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **env},
