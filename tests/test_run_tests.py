@@ -68,13 +68,17 @@ def test_what_fails_only_beside_others_is_named_and_no_failure(tmp_path: Path) -
 
 def test_what_fails_beside_a_wrong_command_does_not_hide_it(tmp_path: Path) -> None:
     done = run_tests(tmp_path, CROWDED, BESIDE="exit 1")
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "2 passed, 0 failed, 0 skipped"), done.stdout
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "2 passed, 0 failed, 0 skipped"), (
+        done.stdout
+    )
 
 
 def test_many_that_fail_beside_others_are_failures(tmp_path: Path) -> None:
     many = "".join(CROWDED.replace("test_b", f"test_b{number}") for number in range(6))
     done = run_tests(tmp_path, many)
-    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "1 passed, 6 failed, 0 skipped"), done.stdout
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (1, "1 passed, 6 failed, 0 skipped"), (
+        done.stdout
+    )
 
 
 def test_what_runs_beside_is_shown_after_the_round_and_its_failure_is_one(tmp_path: Path) -> None:
