@@ -207,7 +207,10 @@ async def test_a_pool_of_forks_works_in_a_constructor_and_its_forks_cannot_show_
 ) -> None:
     events = Recording()
     host = ProcessHost(events, write_model(tmp_path, POOL), {}, settings(load_s=20.0))
-    await host.load()
+    try:
+        await host.load()
+    finally:
+        print(events.text)  # where it stood, should it ever stand
     host.start_session("s")
     watch(host)
     assert (await events.ask(host, "squared")).reply == {"squares": [0, 1, 4, 9, 16, 25, 36, 49]}
