@@ -306,14 +306,13 @@ class Inbox:
     def prompt(self) -> None:
         """Bring what was written down for this place. On the model's thread, where a command may run."""
         next_id = self._main.frame_id + 1
-        if self._feed is not None and self._fed != next_id:
-            self._fed = next_id
-            # What is put while the feed makes its picture comes after it, and is not lost behind it.
-            with self._changed:
+        # In one hold: what is put while the feed makes its picture comes after it, and is not lost behind it.
+        with self._changed:
+            if self._feed is not None and self._fed != next_id:
+                self._fed = next_id
                 if (pixels := self._feed(next_id)) is not None:
                     for track in self._fed_tracks:
                         self.put_input(InputFrame(pixels, next_id, time.monotonic(), track))
-        with self._changed:
             while self._cues and self._has_come(self._cues[0]):
                 call = self._cues.popleft().call
                 self._owed.add(call.command_id)

@@ -143,15 +143,15 @@ def _text(families: Iterable[Metric]) -> str:
 
 def text_of_labelled(name: str, text: str, label: str, values: Mapping[str, float]) -> str:
     """Return one counter by its label's values as text; `_total` is added to its name."""
-    metric = CounterMetricFamily(name, text, labels=[label])
-    for each, value in values.items():
-        metric.add_metric([each], value)
-    return _text([metric])
+    return _labelled(CounterMetricFamily(name, text, labels=[label]), values)
 
 
 def text_of_gauge(name: str, text: str, label: str, values: Mapping[str, float]) -> str:
     """Return one gauge by its label's values as text."""
-    metric = GaugeMetricFamily(name, text, labels=[label])
+    return _labelled(GaugeMetricFamily(name, text, labels=[label]), values)
+
+
+def _labelled(metric: CounterMetricFamily | GaugeMetricFamily, values: Mapping[str, float]) -> str:
     for each, value in values.items():
         metric.add_metric([each], value)
     return _text([metric])
