@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from support.promises import long_form
 
+from reactor_runtime import limits
 from reactor_runtime.cluster.limits import BEAT_S, GATHER_S, SHUNNED_S, START_S
 from reactor_runtime.cluster.placement import Placement, refused_or, value_of
 from reactor_runtime.cluster.roster import At, Heard, Report, Roster
@@ -162,7 +163,7 @@ async def test_two_hundred_starts_at_once_on_three_workers_give_each_worker_once
 
 async def test_a_hundred_who_join_the_line_at_once_drive_in_the_order_of_their_coming() -> None:
     async with town("a", "b", "c", cap=300) as here:
-        tickets = [(await here.placement.join(""))["ticket"] for _ in range(100)]
+        tickets = [(await here.placement.join("", ""))["ticket"] for _ in range(100)]
         drove: list[int] = []
 
         async def go(number: int, ticket: str) -> None:
@@ -182,10 +183,23 @@ async def test_a_hundred_who_join_the_line_at_once_drive_in_the_order_of_their_c
         _assert_nothing_twice(here)
 
 
+async def test_one_address_has_no_more_than_its_share_of_the_line_in_a_cluster_either() -> None:
+    async with town("a", cap=100) as here:
+        await here.placement.start(None, DRIVER)
+        for _ in range(limits.LINE_PER_ADDRESS):
+            await here.placement.join("", "203.0.113.7")
+        with pytest.raises(SessionRefused, match="of your network are waiting"):
+            await here.placement.join("", "203.0.113.7")
+        waits = replace(DRIVER, address="203.0.113.7")
+        with pytest.raises(SessionRefused, match="of your network are waiting"):
+            await here.placement.start(None, waits, 5.0)
+        await here.placement.join("", "203.0.113.8")
+
+
 async def test_who_follows_a_ticket_is_told_at_once_when_it_moves_and_else_after_a_while() -> None:
     async with town("a") as here:
         session_id = (await here.placement.start(None, DRIVER))["session"]["session_id"]
-        ticket = (await here.placement.join(""))["ticket"]
+        ticket = (await here.placement.join("", ""))["ticket"]
         seen = news(await here.placement.look(ticket))
         began_s = here.now_s
         assert (await here.placement.changed(ticket, seen, 5.0))["state"] == "waiting"
@@ -200,9 +214,9 @@ async def test_who_follows_a_ticket_is_told_at_once_when_it_moves_and_else_after
 
 async def test_a_lost_worker_is_noticed_and_its_driver_is_the_next_one() -> None:
     async with town("a") as here:
-        first = (await here.placement.join(""))["ticket"]
+        first = (await here.placement.join("", ""))["ticket"]
         given = await here.placement.claim(first, "")
-        second = (await here.placement.join(""))["ticket"]
+        second = (await here.placement.join("", ""))["ticket"]
         here.workers["a"].alive = False
         began_s = here.now_s
         while await here.placement.find(given["session_id"]) is not None:
@@ -311,7 +325,7 @@ async def test_a_client_finds_the_sessions_that_it_began_and_no_others() -> None
 
 async def test_who_claims_a_seat_began_that_session() -> None:
     async with town("a") as here:
-        ticket = (await here.placement.join(""))["ticket"]
+        ticket = (await here.placement.join("", ""))["ticket"]
         given = await here.placement.claim(ticket, mark(DRIVER))
         assert await here.placement.own(mark(DRIVER)) == [given["session_id"]]
 
@@ -332,7 +346,7 @@ async def test_more_workers_than_there_are_places_are_turned_away() -> None:
 
 async def test_a_cluster_without_workers_has_a_line() -> None:
     async with town() as here:
-        ticket = (await here.placement.join(""))["ticket"]
+        ticket = (await here.placement.join("", ""))["ticket"]
         assert (await here.placement.look(ticket))["place"] == 1
         with pytest.raises(SessionRefused):
             await here.placement.start(None, DRIVER)
@@ -356,7 +370,7 @@ async def test_whatever_happens_no_session_runs_twice_and_no_worker_is_lost_for_
                             "session"
                         ]
                     else:
-                        ticket = (await here.placement.join(""))["ticket"]
+                        ticket = (await here.placement.join("", ""))["ticket"]
                         while (await here.placement.look(ticket))["state"] == "waiting":
                             await asyncio.sleep(0.3)
                         made = await here.placement.claim(ticket, "")

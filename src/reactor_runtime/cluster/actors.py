@@ -249,8 +249,8 @@ class RayDesk:
         state: JsonObject = await self._ask("state", within_s=2.0)
         return state
 
-    async def join(self, wish: str) -> JsonObject:
-        joined: JsonObject = await self._ask("join", wish)
+    async def join(self, wish: str, person: str) -> JsonObject:
+        joined: JsonObject = await self._ask("join", wish, person)
         return joined
 
     async def look(self, ticket: str) -> JsonObject:

@@ -27,7 +27,6 @@ from .messenger import Messenger, unreachable
 from .whereabouts import Whereabouts
 
 _PASSED: Final = ("content-type", "retry-after", "cache-control")
-#: What its body may say; what it may not is told by the worker.
 _SESSION: Final = "session_id"
 
 

@@ -125,6 +125,7 @@ def state() -> JsonObject:
     import ray
 
     placement = _placement()
+    from .actors import DOOR
     from .placement import value_of
 
     crossed, (bounds, idle_s) = ray.get(
@@ -141,7 +142,7 @@ def state() -> JsonObject:
         }
         for node in ray.nodes()
     ]
-    names = [name for name in ray.util.list_named_actors() if name.startswith("door-")]
+    names = [name for name in ray.util.list_named_actors() if name.startswith(DOOR)]
     handles = [ray.get_actor(name) for name in names]
     asked = [handle.url.remote() for handle in handles]
     done, _ = ray.wait(asked, num_returns=len(asked), timeout=3) if asked else ([], [])

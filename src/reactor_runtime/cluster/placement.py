@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import limits
 from ..errors import ReactorError, SessionRefused
-from ..session.admission import Admission, Admitted, Place, SlotView
+from ..session.admission import KEPT, Admission, Admitted, Place, SlotView
 from ..session.grants import Grant
 from ..session.lifecycle import State
 from ..session.prospects import news
@@ -30,8 +30,6 @@ from .limits import BEAT_S, GATHER_S, WORKERS
 from .roster import At, Report, Roster, Worker
 from .worker_seat import Starter, WorkerSeat
 
-#: What a worker looks like, for whoever comes without a ticket, while it is kept for somebody in the line.
-_KEPT = SlotView(State.WAITING)
 #: A start that failed at one worker is tried at others, so often in all.
 _TRIES = 3
 
@@ -111,7 +109,7 @@ class Placement:
         await self._gather()
         session_id = session_id or str(uuid.uuid4())
         if wait_s > 0:
-            async with self._usher.admitted(wait_s) as place:
+            async with self._usher.admitted(wait_s, grant.person) as place:
                 if place is not None:
                     return await self._begin(self._seats[place], session_id, grant)
         failure: SessionRefused | None = None
@@ -153,7 +151,7 @@ class Placement:
             self._admission.leave(request)
 
     def _view(self, worker: Worker) -> SlotView:
-        return _KEPT if self._usher.keeps(worker.place) else self._roster.view(worker)
+        return KEPT if self._usher.keeps(worker.place) else self._roster.view(worker)
 
     async def find(self, session_id: str) -> JsonObject | None:
         """Return {url, key} of the worker on which a session runs, or ran last: that has its clips. Else None."""
@@ -187,9 +185,10 @@ class Placement:
 
     # The line -----------------------------------------------------------------------------------------
 
-    async def join(self, wish: str) -> JsonObject:
+    async def join(self, wish: str, person: str) -> JsonObject:
+        """Take the last place of the line; `person`: of whom (`Grant.person`). Raises SessionRefused."""
         await self._gather()
-        return self._usher.join(wish)
+        return self._usher.join(wish, person)
 
     async def look(self, ticket: str) -> JsonObject:
         return self._usher.look(ticket)
@@ -212,8 +211,7 @@ class Placement:
         worker = self._roster.of_session(given.session_id)
         if worker is not None and worker.lease is not None:
             worker.lease.client = client
-        log = {} if given.session_log is None else {"session_log": given.session_log}
-        return {"session_id": given.session_id, "seat": given.key, **log}
+        return given.document()
 
     async def leave(self, ticket: str) -> None:
         self._usher.leave(ticket)

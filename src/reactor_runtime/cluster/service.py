@@ -13,8 +13,9 @@ from typing import Any
 from urllib.parse import quote
 
 from .. import limits
-from ..errors import NotGranted, SessionRefused
+from ..errors import SessionRefused
 from ..recording.playlist import Segment
+from ..session.foyer import check_waits
 from ..session.grants import Grant, Right
 from ..session.journal import Entry
 from ..session.lifecycle import State
@@ -274,10 +275,8 @@ class ClusterLine:
         self._desk = desk
 
     async def join(self, session_id: str | None, *, grant: Grant) -> JsonObject:
-        grant.require(Right.DRIVE)
-        if grant.sid is not None:
-            raise NotGranted("this token is for one session; take the wheel there, the line leads to any")
-        return await self._desk.join(session_id or "")
+        check_waits(grant)
+        return await self._desk.join(session_id or "", grant.person)
 
     async def look(self, ticket: str) -> JsonObject:
         return await self._desk.look(ticket)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from .. import limits
 from ..errors import SessionRefused
@@ -23,6 +23,10 @@ class SlotView:
 
     state: State
     detail: str | None = None
+
+
+#: What a slot looks like, for whoever comes without a ticket, while it is kept for somebody in the line.
+KEPT: Final = SlotView(State.WAITING)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,24 +8,19 @@ from __future__ import annotations
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Final
 
 from ..config import SessionsSettings
 from ..errors import NotGranted
 from ..session_log.logbook import Logbook
 from ..types import JsonObject
-from .admission import SlotView
+from .admission import KEPT, SlotView
 from .grants import Grant, Right
-from .lifecycle import State
 from .metrics import text_of_counters
 from .slot import ModelSlot
 from .slot_seat import SlotSeat
 from .slots import Slots
 from .starters import Client
 from .usher import Usher
-
-#: What a slot looks like, for whoever comes without a ticket, while it is kept for somebody in the line.
-_KEPT: Final = SlotView(State.WAITING)
 
 
 def open_foyer(
@@ -45,6 +40,13 @@ def open_foyer(
     return Foyer(usher, began)
 
 
+def check_waits(grant: Grant) -> None:
+    """Raise NotGranted for whom the line is not."""
+    grant.require(Right.DRIVE)
+    if grant.sid is not None:
+        raise NotGranted("this token is for one session; take the wheel there, the line leads to any")
+
+
 class Foyer:
     """`began` is told whose a session is now, by its id."""
 
@@ -57,9 +59,7 @@ class Foyer:
     # LineService --------------------------------------------------------------------------------------
 
     async def join(self, session_id: str | None, *, grant: Grant) -> JsonObject:
-        grant.require(Right.DRIVE)
-        if grant.sid is not None:
-            raise NotGranted("this token is for one session; take the wheel there, the line leads to any")
+        check_waits(grant)
         return self._usher.join(session_id or "", grant.person)
 
     async def look(self, ticket: str) -> JsonObject:
@@ -72,8 +72,7 @@ class Foyer:
         grant.require(Right.DRIVE)
         given = await self._usher.claim(ticket)
         self._began(given.session_id, grant.client)
-        log = {} if given.session_log is None else {"session_log": given.session_log}
-        return {"session_id": given.session_id, "seat": given.key, **log}
+        return given.document()
 
     async def leave(self, ticket: str) -> None:
         self._usher.leave(ticket)
@@ -89,7 +88,7 @@ class Foyer:
 
     def view(self, slot: ModelSlot) -> SlotView:
         """Return what whoever comes without a ticket sees of a slot."""
-        return _KEPT if self._usher.keeps(slot.number) else slot.view
+        return KEPT if self._usher.keeps(slot.number) else slot.view
 
     def admitted(self, wait_s: float, grant: Grant) -> AbstractAsyncContextManager[int | None]:
         """Wait in the line; see `usher.Usher.admitted`."""

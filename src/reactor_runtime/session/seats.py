@@ -20,6 +20,11 @@ class Given:
     key: str
     session_log: JsonObject | None = None
 
+    def document(self) -> JsonObject:
+        """Return it as whoever claims it is told."""
+        log = {} if self.session_log is None else {"session_log": self.session_log}
+        return {"session_id": self.session_id, "seat": self.key, **log}
+
 
 class Seat(Protocol):
     """A place to drive: one slot, as the line needs it. On the event loop."""
